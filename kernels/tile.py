@@ -1,0 +1,196 @@
+"""Register tiles: the two small matrix products that every larger one is made of.
+
+    dot    Z[r, u] = sum_k A[r, k] B[u, k] + bias[u]        rows of A against rows of B, both contiguous along k
+    outer  C[r, v] (+)= sum_p A[p, r] B[p, v]               columns of A against columns of B, v in whole vectors
+
+Each sum stays in one register from its first term to its last, added in the order of k or p whatever the tile's size
+and whichever thread runs it: so a result's bits depend on the operands alone. What follows a product happens while
+its sums are still in registers: bias and ReLU after ``dot``; clipping with the weight update, or the ReLU mask, after
+``outer``. No gradient is written to memory to be read again.
+
+The rows of one operand of each product are found through an index (``rows``): a shuffled mini-batch is the data set
+itself and a slice of a permutation, and is never copied.
+"""
+
+from __future__ import annotations
+
+from llvmlite import ir
+from numba import types
+from numba.extending import intrinsic
+
+from . import simd
+from .simd import FLOAT, INTP
+from .target import TARGET
+
+
+def _row(b, base, rows, index, stride):
+    """The address of row ``rows[index]`` of a matrix whose rows are ``stride`` elements apart."""
+    return b.gep(base, [b.mul(b.load(b.gep(rows, [index])), stride)])
+
+
+def _sums(b, tiles, sources):
+    """The sums at the head of a block, as they come from each of ``sources``: (values, block) pairs."""
+    phis = {t: b.phi(sources[0][0][t].type) for t in tiles}
+    for values, block in sources:
+        for t in tiles:
+            phis[t].add_incoming(values[t], block)
+    return phis
+
+
+def _make_dot(n_rows: int, n_units: int):
+    """The tile of ``n_rows`` x ``n_units`` sums along k."""
+
+    @intrinsic
+    def dot(typing_context, A, lda, rows, W, ldw, bias, Z, act, ldo, K, floor):
+        """Z[r, u] = A[rows[r]] . W[u] + bias[u] and act = max(Z, floor); floor is 0 for ReLU and -inf for none.
+
+        Every array is the address of its first element here; rows of A, W and of the results are lda, ldw and ldo apart.
+        """
+        f = FLOAT[W.dtype]
+        i = types.intp
+        sig = types.void(A, i, rows, W, i, bias, Z, act, i, i, f.type)
+
+        def codegen(context, b, sig, args):
+            a, lda, rows, w, ldw, bias, z, act, ldo, K, floor = args
+            lanes, vty = f.lanes, ir.VectorType(f.ir, f.lanes)
+            arow = [_row(b, a, rows, INTP(r), lda) for r in range(n_rows)]
+            wrow = [b.gep(w, [b.mul(ldw, INTP(u))]) for u in range(n_units)]
+            tiles = [(r, u) for u in range(n_units) for r in range(n_rows)]
+
+            def products(sums, fetch):
+                """One vector of k: every row of A times every row of W, added to the sums."""
+                av, new = [fetch(p) for p in arow], {}
+                for u in range(n_units):
+                    wv = fetch(wrow[u])
+                    for r in range(n_rows):
+                        new[r, u] = simd.fma(b, av[r], wv, sums[r, u])
+                return new
+
+            zero = simd.constant(vty, 0.0)
+            zeros = dict.fromkeys(tiles, zero)
+            whole = b.sub(K, b.urem(K, INTP(lanes)))
+            before = b.block
+            loop, rest, tail, done = (b.append_basic_block(name) for name in ("dot.k", "dot.rest", "dot.tail", "dot.out"))
+            b.cbranch(b.icmp_signed(">", whole, INTP(0)), loop, rest)
+
+            b.position_at_end(loop)
+            k = b.phi(INTP)
+            sums = _sums(b, tiles, [(zeros, before)])
+            new = products(sums, lambda p: simd.load(b, b.gep(p, [k]), vty))
+            k_next = b.add(k, INTP(lanes))
+            k.add_incoming(INTP(0), before)
+            k.add_incoming(k_next, loop)
+            for t in tiles:
+                sums[t].add_incoming(new[t], loop)
+            b.cbranch(b.icmp_signed("<", k_next, whole), loop, rest)
+
+            b.position_at_end(rest)
+            sums = _sums(b, tiles, [(zeros, before), (new, loop)])
+            b.cbranch(b.icmp_signed("<", whole, K), tail, done)
+
+            b.position_at_end(tail)
+            mask = simd.first_lanes(b, b.sub(K, whole), lanes)
+            new = products(sums, lambda p: simd.load_masked(b, b.gep(p, [whole]), vty, mask, zero))
+            tail_end = b.block
+            b.branch(done)
+
+            b.position_at_end(done)
+            sums = _sums(b, tiles, [(sums, rest), (new, tail_end)])
+            for r in range(n_rows):
+                z_at, act_at = (b.gep(p, [b.mul(ldo, INTP(r))]) for p in (z, act))
+                four = simd.sum4(b, [sums[r, u] for u in range(n_units)] * (4 // n_units))
+                if n_units == 4:
+                    four = b.fadd(four, simd.load(b, bias, four.type))
+                    simd.store(b, four, z_at)
+                    simd.store(b, simd.larger(b, four, simd.splat(b, floor, 4)), act_at)
+                else:
+                    one = b.fadd(b.extract_element(four, simd.I32(0)), b.load(bias))
+                    b.store(one, z_at)
+                    b.store(simd.larger(b, one, floor), act_at)
+            return context.get_dummy_value()
+
+        return sig, codegen
+
+    return dot
+
+
+def _make_outer(n_rows: int, n_vectors: int):
+    """The tile of ``n_rows`` x ``n_vectors`` vectors of sums along p; the tile of one vector may be partial."""
+    partial = n_vectors == 1
+
+    @intrinsic
+    def outer(typing_context, A, a_p, a_r, B, ldb, rows, depth, C, ldc, count, gate, gated, scale, step, limit):
+        """sum[r, v] = sum_p A[p, r] B[rows[p], v]; then C = sum where gate > 0, else 0, if ``gated``;
+        otherwise C = scale C + step clip(sum, -limit, limit).
+
+        Every array is the address of its first element here. A's elements are a_p apart along p and a_r along r, B's
+        rows ldb, those of C and of gate ldc. ``count`` lanes of the one-vector tile are real.
+        """
+        f = FLOAT[C.dtype]
+        i = types.intp
+        sig = types.void(A, i, i, B, i, rows, i, C, i, i, gate, types.boolean, f.type, f.type, f.type)
+
+        def codegen(context, b, sig, args):
+            a, a_p, a_r, b0, ldb, rows, depth, c, ldc, count, gate, gated, scale, step, limit = args
+            lanes, vty = f.lanes, ir.VectorType(f.ir, f.lanes)
+            tiles = [(r, v) for r in range(n_rows) for v in range(n_vectors)]
+            zero = simd.constant(vty, 0.0)
+            mask = simd.first_lanes(b, count, lanes) if partial else None
+
+            def fetch(pointer):
+                return simd.load_masked(b, pointer, vty, mask, zero) if partial else simd.load(b, pointer, vty)
+
+            def put(value, pointer):
+                simd.store_masked(b, value, pointer, mask) if partial else simd.store(b, value, pointer)
+
+            along_r = [b.mul(a_r, INTP(r)) for r in range(n_rows)]
+            before, loop, done = b.block, b.append_basic_block("outer.p"), b.append_basic_block("outer.out")
+            b.branch(loop)
+
+            b.position_at_end(loop)
+            p, ap = b.phi(INTP), b.phi(a.type)
+            sums = _sums(b, tiles, [(dict.fromkeys(tiles, zero), before)])
+            brow = _row(b, b0, rows, p, ldb)
+            bv = [fetch(b.gep(brow, [INTP(v * lanes)])) for v in range(n_vectors)]
+            new = {}
+            for r in range(n_rows):
+                av = simd.splat(b, b.load(b.gep(ap, [along_r[r]])), lanes)
+                for v in range(n_vectors):
+                    new[r, v] = simd.fma(b, av, bv[v], sums[r, v])
+            p_next, ap_next, loop_end = b.add(p, INTP(1)), b.gep(ap, [a_p]), b.block
+            for phi, first, following in [(p, INTP(0), p_next), (ap, a, ap_next)]:
+                phi.add_incoming(first, before)
+                phi.add_incoming(following, loop_end)
+            for t in tiles:
+                sums[t].add_incoming(new[t], loop_end)
+            b.cbranch(b.icmp_signed("<", p_next, depth), loop, done)
+
+            b.position_at_end(done)
+            at = {(r, v): b.add(b.mul(ldc, INTP(r)), INTP(v * lanes)) for r, v in tiles}
+            with b.if_else(gated) as (masking, updating):
+                with masking:
+                    for t in tiles:
+                        on = b.fcmp_ordered(">", fetch(b.gep(gate, [at[t]])), zero)
+                        put(b.select(on, new[t], zero), b.gep(c, [at[t]]))
+                with updating:
+                    scales, steps, high = (simd.splat(b, x, lanes) for x in (scale, step, limit))
+                    low = b.fneg(high)
+                    for t in tiles:
+                        pointer = b.gep(c, [at[t]])
+                        g = b.select(b.fcmp_ordered(">", new[t], high), high, new[t])
+                        g = b.select(b.fcmp_ordered("<", g, low), low, g)
+                        put(simd.fma(b, steps, g, b.fmul(scales, fetch(pointer))), pointer)
+            return context.get_dummy_value()
+
+        return sig, codegen
+
+    return outer
+
+
+DOT_ROWS, DOT_UNITS = TARGET.dot_tile
+OUTER_ROWS, OUTER_VECTORS = TARGET.outer_tile
+
+dot_full, dot_row = _make_dot(DOT_ROWS, DOT_UNITS), _make_dot(1, DOT_UNITS)
+dot_unit, dot_one = _make_dot(DOT_ROWS, 1), _make_dot(1, 1)
+outer_full, outer_row = _make_outer(OUTER_ROWS, OUTER_VECTORS), _make_outer(1, OUTER_VECTORS)
+outer_vector, outer_one = _make_outer(OUTER_ROWS, 1), _make_outer(1, 1)
