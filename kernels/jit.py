@@ -37,7 +37,7 @@ from numba import types
 from numba.core import caching, config
 
 FASTMATH = frozenset({"nsz"})
-FLAGS: dict[str, Any] = {"fastmath": set(FASTMATH), "error_model": "numpy", "nogil": True}
+FLAGS: dict[str, Any] = {"fastmath": set(FASTMATH), "error_model": "numpy", "nogil": True, "_nrt": False}
 
 #: A function that kernels call; compiled with each kernel that uses it.
 helper = numba.njit(**FLAGS)

@@ -61,7 +61,7 @@ class _Float:
 
 FLOAT: dict[types.Type, _Float] = {}
 FLOAT[types.float64] = _Float(
-    types.float64, ir.DoubleType(), 64, 52, (-708.0, 709.0), (0.6931471803691238, 1.9082149292705877e-10),
+    types.float64, ir.DoubleType(), 64, 52, (-600.0, 709.0), (0.6931471803691238, 1.9082149292705877e-10),
     exp=(0.5000000000000001, 0.16666666666666669, 0.04166666666662413, 0.008333333333330062, 0.0013888888917213717,
          0.00019841269863053618, 2.4801521295954376e-05, 2.7557268459997064e-06, 2.7620088445409746e-07,
          2.510038549551032e-08),
@@ -69,7 +69,7 @@ FLOAT[types.float64] = _Float(
          0.15331699633543858, 0.14616721179861816),
 )  # fmt: skip
 FLOAT[types.float32] = _Float(
-    types.float32, ir.FloatType(), 32, 23, (-87.0, 88.0), (0.693115234375, 3.1946184945309415e-05),
+    types.float32, ir.FloatType(), 32, 23, (-60.0, 88.0), (0.693115234375, 3.1946184945309415e-05),
     exp=(0.5, 0.16666576989698775, 0.041666554617204574, 0.008363179052722578, 0.0013926183587713494),
     log=(0.6666668505073791, 0.3998877599783465, 0.2958015670534363),
 )  # fmt: skip
@@ -204,22 +204,20 @@ def _polynomial(b, x, coefficients):
 
 
 def _exp(b, x, f):
-    """e**x = 2**k e**r with k = round(x / ln 2); 0 below the normal range, infinity above it."""
+    """e**x = 2**k e**r with k = round(x / ln 2); x is first brought into the range whose results are normal numbers."""
     vty = x.type
     c = lambda value: constant(vty, value)  # noqa: E731
     ivty = ir.VectorType(f.int, vty.count)
+    low, high = f.exp_range
+    x = b.select(b.fcmp_ordered("<", x, c(low)), c(low), x)
+    x = b.select(b.fcmp_ordered(">", x, c(high)), c(high), x)
     t = fma(b, x, c(1.4426950408889634), c(f.magic))
     k = b.fsub(t, c(f.magic))
     r = fma(b, k, c(-f.ln2[0]), x)
     r = fma(b, k, c(-f.ln2[1]), r)
     q = _polynomial(b, r, f.exp)
     p = fma(b, b.fmul(r, r), q, b.fadd(r, c(1.0)))
-    scaled = b.add(b.bitcast(p, ivty), b.shl(b.bitcast(t, ivty), constant(ivty, f.mantissa)))
-    y = b.bitcast(scaled, vty)
-    low, high = f.exp_range
-    y = b.select(b.fcmp_ordered("<", x, c(low)), c(0.0), y)
-    y = b.select(b.fcmp_ordered(">", x, c(high)), c(float("inf")), y)
-    return b.select(b.fcmp_unordered("uno", x, x), x, y)
+    return b.bitcast(b.add(b.bitcast(p, ivty), b.shl(b.bitcast(t, ivty), constant(ivty, f.mantissa))), vty)
 
 
 def _log(b, x, f):
@@ -428,6 +426,21 @@ def vsum(typing_context, value):
         return fold(b, args[0], b.fadd)
 
     return value.element(value), codegen
+
+
+@intrinsic
+def vtotal(typing_context, value):
+    """The sum of the lanes, in every lane: cheaper than a number that is spread again."""
+
+    def codegen(context, b, sig, args):
+        x, lanes = args[0], args[0].type.count
+        half = lanes // 2
+        while half:
+            x = b.fadd(x, shuffle(b, x, x, [lane ^ half for lane in range(lanes)]))
+            half //= 2
+        return x
+
+    return value(value), codegen
 
 
 @intrinsic

@@ -115,6 +115,7 @@ def loss_row(Z, start, c, label, T, t_start, log_total, sigmoid, low, high, eps)
 def delta_row(P, D, start, c, label, T, t_start, scale, sigmoid):
     """D = (P - target) scale for the sample whose probabilities are at P[start:]."""
     lanes, zero, factor = lanes_of(P), P[start] * 0, vsplat(P, scale)
+    p_label = P[start + (0 if sigmoid else label)] if label >= 0 else zero  # read first: P and D may be one array
     for k in range(0, c, lanes):
         count = min(lanes, c - k)
         p = vload_first(P, start + k, count, zero)
@@ -123,6 +124,6 @@ def delta_row(P, D, start, c, label, T, t_start, scale, sigmoid):
         vstore_first(D, start + k, p * factor, count)
     if label >= 0:
         if sigmoid:
-            D[start] = (P[start] - label) * scale
+            D[start] = (p_label - label) * scale
         else:
-            D[start + label] = (P[start + label] - 1) * scale
+            D[start + label] = (p_label - 1) * scale
