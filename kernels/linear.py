@@ -17,7 +17,7 @@ from numba import prange
 
 from .jit import FLAG, IN1, IN2, INDEX, INT, OUT1, OUT2, OUT64, TABLE, helper, kernel
 from .matmul import forward, outer_product
-from .mlp import BIAS, LEARNING_RATE, LOG_HIGH, LOG_LOW, N_IN, N_OUT, WEIGHTS, share
+from .mlp import BIAS, LEARNING_RATE, LOG_HIGH, LOG_LOW, N_IN, N_OUT, WEIGHTS, WITH_BIAS, share
 from .simd import (
     at,
     lanes_of,
@@ -86,7 +86,8 @@ def wide(
                         total += loss_row(z, row, c, label, targets, i * c, log_total, sigmoid, low, high, zero)
                         if update:
                             delta_row(p, d, row, c, label, targets, i * c, one, sigmoid)
-                            add_row(g, g0 + bias, d, row, c)
+                            if settings[WITH_BIAS] > 0:
+                                add_row(g, g0 + bias, d, row, c)
                     if update:
                         outer_product(
                             lanes, at(d, here), c, 1, at(X, 0), n, at(iota, r0), n_rows, at(g, g0 + weights), c, n,
@@ -183,7 +184,7 @@ def narrow_block(XT, x0, T, t0, Z, D, n, n_rows, width, theta, c, sigmoid, low, 
 
 
 @helper
-def narrow_gradient(XT, x0, D, t0, n, n_rows, width, c, G, g0):
+def narrow_gradient(XT, x0, D, t0, n, n_rows, width, c, G, g0, with_bias):
     """G[g0, k] += sum_i D[k, i] and G[g0 + j + 1, k] += sum_i XT[j, i] D[k, i], three features at a time."""
     lanes, none = lanes_of(XT), vsplat(XT, 0.0)
     for k in range(c):
@@ -198,7 +199,7 @@ def narrow_gradient(XT, x0, D, t0, n, n_rows, width, c, G, g0):
                 sum_b = vfma(d, vload(XT, b + i), sum_b)
                 sum_e = vfma(d, vload(XT, e + i), sum_e)
             if j == 0:
-                G[g0, k] += vsum(total)
+                G[g0, k] += with_bias * vsum(total)
             G[g0 + j + 1, k] += vsum(sum_a)
             if j + 1 < n:
                 G[g0 + j + 2, k] += vsum(sum_b)
@@ -238,7 +239,7 @@ def narrow(
                         XT, x0, T, t0, Z, D, n, n_rows, width, theta, c, sigmoid, low, high, update
                     )  # fmt: skip
                     if update:
-                        narrow_gradient(XT, x0, D, t0, n, n_rows, width, c, G, g0)
+                        narrow_gradient(XT, x0, D, t0, n, n_rows, width, c, G, g0, settings[WITH_BIAS])
                 chunk_loss[chunk] = total
         total = 0.0
         for chunk in range(n_chunks):

@@ -21,7 +21,7 @@ from .softmax import delta_row, loss_row, probability_row
 from .tile import DOT_ROWS, DOT_UNITS
 
 N_IN, N_OUT, WEIGHTS, BIAS, UNITS = range(5)  # columns of layout
-LEARNING_RATE, CLIP, LOG_LOW, LOG_HIGH, EPS = range(5)  # entries of settings
+LEARNING_RATE, CLIP, LOG_LOW, LOG_HIGH, EPS, WITH_BIAS = range(6)  # entries of settings; the last for linear models
 FORWARD, LOSS, BACKWARD = 1, 2, 4  # bits of phases
 
 BLOCK_BYTES = 256 * 1024  # of the first layer's input, kept in the second-level cache while all units pass over it

@@ -16,7 +16,7 @@ without subtracting the maximum, and again with it in the rare case that their s
 
 from .jit import FLAG, IN1, IN2, INDEX, INT, OUT1, OUT2, OUT64, TABLE, helper, kernel
 from .linear import narrow_block, transpose_block
-from .mlp import BIAS, LEARNING_RATE, LOG_HIGH, LOG_LOW, N_IN, N_OUT, WEIGHTS
+from .mlp import BIAS, LEARNING_RATE, LOG_HIGH, LOG_LOW, N_IN, N_OUT, WEIGHTS, WITH_BIAS
 from .simd import (
     lanes_of,
     vexp,
@@ -70,7 +70,7 @@ def narrow(X, order, labels, targets, hot, theta, XT, T, Z, D, losses, settings,
     """
     (m, n), width = X.shape, XT.shape[1]
     zero, lanes = theta[0, 0] * 0, lanes_of(theta)
-    one_number = zero + 1
+    with_bias = settings[WITH_BIAS]
     lr, low, high = settings[LEARNING_RATE], settings[LOG_LOW], settings[LOG_HIGH]
     rate, one, none = vsplat(theta, lr), vsplat(theta, 1.0), vsplat(theta, zero)
     if with_loss and m <= width:
@@ -89,7 +89,7 @@ def narrow(X, order, labels, targets, hot, theta, XT, T, Z, D, losses, settings,
         z = logits_under(theta, X, i, n)
         for step in range(n_steps):
             following = order[step + 1 if step + 1 < n_steps else 0]
-            u, s = logits_under(theta, X, following, n), one_number
+            u, s = logits_under(theta, X, following, n), with_bias
             for j in range(n):
                 s += X[i, j] * X[following, j]
             minus_s = vsplat(theta, -s)
@@ -107,7 +107,7 @@ def narrow(X, order, labels, targets, hot, theta, XT, T, Z, D, losses, settings,
             r = rate / sums
             z = vfma(minus_s * e_z, r, u)
             g = e_z * r - t
-            vstore(theta, 0, vload(theta, 0) - g)
+            vstore(theta, 0, vfma(vsplat(theta, -with_bias), g, vload(theta, 0)))
             for j in range(n):
                 at_j = (j + 1) * lanes
                 vstore(theta, at_j, vfma(vsplat(theta, -X[i, j]), g, vload(theta, at_j)))
@@ -189,6 +189,6 @@ def wide(X, order, labels, targets, params, layout, z, g, settings, sigmoid):
         for k in range(c - c % 4, c):
             z[k] = update_and_predict(params, w, n, k, g[k], X, x, following)
         for k in range(c):
-            params[b + k] -= g[k]
+            params[b + k] -= settings[WITH_BIAS] * g[k]
             z[k] += params[b + k]
         x = following

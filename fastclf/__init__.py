@@ -1,0 +1,83 @@
+"""fastclf: the fastest way to train small classifiers on a CPU.
+
+The lab *classifiers step by step* in compiled kernels, under the lab's own names. ``fastclf.reference`` has the same names
+in plain NumPy. Nothing heavy is imported before it is used.
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+from typing import TYPE_CHECKING, Any
+
+__version__ = "0.1.0"
+
+if importlib.util.find_spec("fastclf.kernels") is None:
+    raise ImportError(
+        "this is fastclf's source folder, which has no compiled-kernel package inside: leave this folder, "
+        "or install the project in place with: pip install -e ."
+    )
+
+if TYPE_CHECKING:
+    from .image import ImageLinearClassifier, train
+    from .linear import (
+        add_bias_term,
+        binary_cross_entropy_loss,
+        categorical_cross_entropy_loss,
+        gradient_descent_step,
+        initialize_parameters,
+        linear_prediction,
+        sigmoid,
+        softmax,
+        stochastic_gradient_descent_step,
+        train_model,
+    )
+    from .mlp import DeepMLPClassifier, MLPClassifier, subsample_dataset
+
+_HOME = {
+    "linear": (
+        "add_bias_term",
+        "initialize_parameters",
+        "linear_prediction",
+        "sigmoid",
+        "softmax",
+        "binary_cross_entropy_loss",
+        "categorical_cross_entropy_loss",
+        "gradient_descent_step",
+        "stochastic_gradient_descent_step",
+        "train_model",
+    ),
+    "image": ("ImageLinearClassifier", "train"),
+    "mlp": ("MLPClassifier", "DeepMLPClassifier", "subsample_dataset"),
+}
+_MODULE_OF = {name: module for module, names in _HOME.items() for name in names}
+
+__all__ = [
+    "DeepMLPClassifier",
+    "ImageLinearClassifier",
+    "MLPClassifier",
+    "add_bias_term",
+    "binary_cross_entropy_loss",
+    "categorical_cross_entropy_loss",
+    "gradient_descent_step",
+    "initialize_parameters",
+    "linear_prediction",
+    "sigmoid",
+    "softmax",
+    "stochastic_gradient_descent_step",
+    "subsample_dataset",
+    "train",
+    "train_model",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name in _MODULE_OF:
+        value = getattr(importlib.import_module(f".{_MODULE_OF[name]}", __name__), name)
+        globals()[name] = value
+        return value
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *__all__])

@@ -1,0 +1,39 @@
+"""How many threads a piece of work gets."""
+
+from __future__ import annotations
+
+import operator
+
+#: Floating-point operations in one step below which a second thread costs more than it brings; ``asv_benchmarks`` has
+#: the measurement.
+SERIAL_BELOW = 2_000_000
+
+
+def resolve(n_jobs: int | None) -> int:
+    """The threads that ``n_jobs`` asks for: None all that Numba may use, -1 the same, -2 one less, and so on.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If ``n_jobs`` is not a whole number, or is 0.
+    """
+    import numba
+
+    available = numba.get_num_threads()
+    if n_jobs is None:
+        return available
+    if isinstance(n_jobs, bool):
+        raise TypeError(f"n_jobs must be None or a whole number, got {n_jobs!r}")
+    try:
+        n = operator.index(n_jobs)
+    except TypeError:
+        raise TypeError(f"n_jobs must be None or a whole number, got {n_jobs!r}") from None
+    if n == 0:
+        raise ValueError("n_jobs must not be 0: 1 is one thread, -1 all of them")
+    return min(n, int(numba.config.NUMBA_NUM_THREADS)) if n > 0 else max(1, available + 1 + n)
+
+
+def for_work(operations: float, n_jobs: int | None) -> int:
+    """Threads for steps of so many floating-point operations each."""
+    threads = resolve(n_jobs)
+    return threads if operations >= SERIAL_BELOW else 1

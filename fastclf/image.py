@@ -1,0 +1,225 @@
+"""Section 2 of the lab: a softmax classifier on flattened images, by full-batch gradient descent.
+
+Where this differs from the lab, on purpose: the loss stays finite when a probability underflows (log-sum-exp), and bad
+input raises a clear error.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, DTypeLike, NDArray
+
+from ._inputs import NormalDraws, as_count, as_labels, as_matrix, as_numbers, as_scalar, real_dtype
+from .linear import WideTrainer
+from .network import EXACT, Network
+from .progress import Callback, Reporter, train_in_stretches
+
+
+class Parameter:
+    """An attribute that is a view of one layer's weights or bias; assigning to it copies into the view.
+
+    The lab's biases are columns, (n_out, 1).
+    """
+
+    def __init__(self, layer: int, bias: bool = False) -> None:
+        self._layer, self._bias = layer, bias
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        self._name = name
+
+    def __get__(self, model: Any, owner: type | None = None) -> Any:
+        if model is None:
+            return self
+        network = model._network
+        return network.biases[self._layer].reshape(-1, 1) if self._bias else network.weights[self._layer]
+
+    def __set__(self, model: Any, value: ArrayLike) -> None:
+        view = self.__get__(model)
+        if np.shape(value) != view.shape:
+            raise ValueError(f"{self._name} must have shape {view.shape}, got {np.shape(value)}")
+        view[...] = as_numbers(value, self._name, view.dtype)
+
+
+def column_softmax(z: ArrayLike) -> NDArray[Any]:
+    """e^z_k / sum_j e^z_j along axis 0, with each column's maximum subtracted first."""
+    scores = np.asarray(z)
+    e = np.exp(scores - np.max(scores, axis=0, keepdims=True))
+    return e / np.sum(e, axis=0, keepdims=True)
+
+
+class ImageLinearClassifier:
+    """Scores W x + b, softmax over them.
+
+    Parameters
+    ----------
+    input_size : int
+        Features n.
+    n_classes : int
+        Classes c.
+    dtype : float64 or float32
+        Of parameters and computation; float32 is faster.
+    random_state : None, int, RandomState or Generator, optional
+        Where the initial weights come from; None is NumPy's global generator, as in the lab.
+    n_jobs : int, optional
+        Threads; None for all. The results are the same bits for any number.
+
+    Attributes
+    ----------
+    W : ndarray of shape (c, n)
+        Initially 0.01 times standard normal draws.
+    b : ndarray of shape (c, 1)
+        Initially zeros.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If a size is not a positive whole number, or another argument is not what is described above.
+    """
+
+    W = Parameter(0)
+    b = Parameter(0, bias=True)
+
+    def __init__(
+        self,
+        input_size: int,
+        n_classes: int,
+        *,
+        dtype: DTypeLike = np.float64,
+        random_state: Any = None,
+        n_jobs: int | None = None,
+    ) -> None:
+        widths = (as_count(input_size, "input_size", 1), as_count(n_classes, "n_classes", 1))
+        self._network = Network(widths, real_dtype(dtype))
+        self.n_jobs = n_jobs
+        self.W = 0.01 * NormalDraws(random_state)(widths[1], widths[0])
+
+    def _trainer(self, X: ArrayLike, y: ArrayLike) -> WideTrainer:
+        n, c = self._network.widths
+        samples = as_matrix(X, "X", self._network.dtype, n_columns=n)
+        labels = as_labels(y, "y", len(samples), c)
+        return WideTrainer(samples, labels, None, c, False, EXACT, True, self.n_jobs, network=self._network)
+
+    def predict(self, X: ArrayLike) -> NDArray[Any]:
+        """Scores, not labels: W X^T + b.
+
+        Parameters
+        ----------
+        X : array-like of shape (m, n)
+
+        Returns
+        -------
+        ndarray of shape (c, m)
+
+        Raises
+        ------
+        TypeError, ValueError
+            If X is not a finite matrix of n columns.
+        """
+        return self.W @ as_matrix(X, "X", self._network.dtype, n_columns=self._network.widths[0]).T + self.b
+
+    def softmax(self, z: ArrayLike) -> NDArray[Any]:
+        """Probabilities from scores (c, m), along axis 0."""
+        return column_softmax(z)
+
+    def compute_loss(self, X: ArrayLike, y: ArrayLike) -> float:
+        """Mean of -log p[y], in nats.
+
+        Parameters
+        ----------
+        X : array-like of shape (m, n)
+        y : array-like of int, shape (m,)
+            Labels in 0 … c - 1.
+
+        Returns
+        -------
+        float
+
+        Raises
+        ------
+        TypeError, ValueError
+            If a shape does not fit, a label is out of range, or a number is not finite.
+        """
+        return float(self._trainer(X, y).descend(0.0, 1, update=False)[0])
+
+    def gradient_descent(self, X: ArrayLike, y: ArrayLike, learning_rate: float = 0.001) -> None:
+        """One step on all samples, in place: W -= learning_rate (1/m) (p - onehot(y)) X, and likewise b.
+
+        Parameters
+        ----------
+        X : array-like of shape (m, n)
+        y : array-like of int, shape (m,)
+            Labels in 0 … c - 1.
+        learning_rate : float
+
+        Raises
+        ------
+        TypeError, ValueError
+            If a shape does not fit, a label is out of range, or a number is not finite.
+        """
+        self._trainer(X, y).descend(as_scalar(learning_rate, "learning_rate"), 1)
+
+
+def overrides(model: Any, base: type, *methods: str) -> bool:
+    """Whether a subclass replaces one of the methods that a fused training loop would bypass."""
+    return any(getattr(type(model), name, None) is not getattr(base, name) for name in methods)
+
+
+def train(
+    classifier: Any,
+    X_train: ArrayLike,
+    y_train: ArrayLike,
+    epochs: int,
+    learning_rate: float,
+    *,
+    verbose: bool | str = True,
+    callback: Callback | None = None,
+) -> list[float]:
+    """Train an image classifier by full-batch gradient descent.
+
+    Parameters
+    ----------
+    classifier : ImageLinearClassifier
+        Trained in place. Any other object with ``compute_loss`` and ``gradient_descent`` is trained through these.
+    X_train : array-like of shape (m, n)
+        Any dtype, order and strides; a torch tensor on the CPU will do.
+    y_train : array-like of int, shape (m,)
+        Labels in 0 … c - 1.
+    epochs : int
+    learning_rate : float
+    verbose : bool or "bar"
+        True prints ``Epoch {i}, Loss: {loss}`` for each epoch, "bar" shows a progress bar.
+    callback : callable, optional
+        ``callback(epoch, loss, classifier)`` after each epoch; a true result stops the training.
+
+    Returns
+    -------
+    list of float
+        The loss before each step, in nats.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument is not what is described above; the message names it.
+    """
+    epochs, rate = as_count(epochs, "epochs"), as_scalar(learning_rate, "learning_rate")
+    fused = isinstance(classifier, ImageLinearClassifier) and not overrides(
+        classifier, ImageLinearClassifier, "predict", "softmax", "compute_loss", "gradient_descent"
+    )
+    if fused:
+        trainer = classifier._trainer(X_train, y_train)
+        operations = 6.0 * trainer.X.size * trainer.n_classes
+
+        def stretch(count: int) -> Any:
+            return trainer.descend(rate, count)
+    else:
+        operations = float("inf")
+
+        def stretch(count: int) -> Any:
+            loss = classifier.compute_loss(X_train, y_train)
+            classifier.gradient_descent(X_train, y_train, rate)
+            return [loss]
+
+    with Reporter(verbose, lambda i, loss: f"Epoch {i + 1}, Loss: {loss}", epochs, callback) as reporter:
+        return train_in_stretches(epochs, operations, stretch, reporter, lambda: classifier)

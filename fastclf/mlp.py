@@ -1,0 +1,502 @@
+"""Sections 3 to 5 of the lab: ReLU networks with one and with two hidden layers, samples as columns.
+
+Both classes are faces of one network (``network.py``); what they add is the lab's names, its lines and its loops.
+
+Where this differs from the lab, on purpose: losses stay finite when a probability underflows (log-sum-exp); ``A2`` still
+holds probabilities after ``backward``; bad input raises a clear error.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Iterator
+from typing import Any, ClassVar
+
+import numpy as np
+from numpy.typing import ArrayLike, DTypeLike, NDArray
+
+from . import _threads, network
+from ._inputs import NormalDraws, as_array, as_columns, as_count, as_labels, as_matrix, as_scalar, real_dtype
+from .image import Parameter, column_softmax, overrides
+from .network import EXACT, SHIFTED, LossRule, Network, Workspace
+from .progress import Callback, Reporter, train_in_stretches
+from .schedules import EarlyStopping, StepDecay
+
+
+class _State:
+    """An attribute that the last forward pass has set: a layer's Z or A, samples as columns."""
+
+    def __init__(self, layer: int, buffer: str) -> None:
+        self._layer, self._buffer = layer, buffer
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        self._name = name
+
+    def __get__(self, model: Any, owner: type | None = None) -> Any:
+        if model is None:
+            return self
+        if model._work is None:
+            raise AttributeError(f"{self._name} is set by forward, which has not been called yet")
+        work, m = model._work
+        return work.rows(getattr(work, self._buffer), self._layer, m).T
+
+
+class _Perceptron:
+    """What the lab's two networks share: construction, forward, loss and backward."""
+
+    _drawing_order: ClassVar[tuple[str, ...]]
+    _rule: ClassVar[LossRule]
+
+    def __init__(
+        self, widths: tuple[int, ...], dtype: DTypeLike, random_state: Any, n_jobs: int | None
+    ) -> None:
+        self._network = Network(widths, real_dtype(dtype))
+        self._work: tuple[Workspace, int] | None = None
+        self.n_jobs = n_jobs
+        draw = NormalDraws(random_state)
+        for name in self._drawing_order:
+            setattr(self, name, 0.01 * draw(*getattr(self, name).shape))
+
+    # Z's and A's of the layers are attributes of the classes below; this is the last layer's A, for all of them.
+    A2: Any
+
+    def relu(self, z: ArrayLike) -> NDArray[Any]:
+        """max(0, z), element by element."""
+        return np.maximum(0, np.asarray(z))
+
+    def relu_derivative(self, z: ArrayLike) -> NDArray[np.float64]:
+        """1 where z > 0, else 0: the derivative at 0 is 0."""
+        return (np.asarray(z) > 0).astype(np.float64)
+
+    def softmax(self, z: ArrayLike) -> NDArray[Any]:
+        """Probabilities from scores (c, m), along axis 0."""
+        return column_softmax(z)
+
+    def _threads_for(self, m: int) -> int:
+        return _threads.for_work(float(self._network.operations) * m, self.n_jobs)
+
+    def _columns(self, X: ArrayLike, name: str) -> NDArray[Any]:
+        return as_columns(X, name, self._network.dtype, self._network.widths[0])
+
+    def _run(self, work: Workspace, X: NDArray[Any], y: NDArray[np.int64] | None, phases: int, **how: Any) -> NDArray[Any]:
+        repeats = how.pop("repeats", 1)
+        numbers = network.settings(self._network.dtype, rule=self._rule, **how)
+        return network.run(self._network, work, X, y, phases, numbers, repeats, self._threads_for(len(X)))
+
+    def forward(self, X: ArrayLike) -> NDArray[Any]:
+        """Probabilities of every class; Z's and A's of all layers are kept as attributes.
+
+        Parameters
+        ----------
+        X : array-like of shape (n, m)
+            One sample per column.
+
+        Returns
+        -------
+        ndarray of shape (c, m)
+            A2.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If X is not a finite matrix of n rows.
+        """
+        from .kernels.mlp import FORWARD
+
+        samples = self._columns(X, "X")
+        work = Workspace(self._network, len(samples))  # a new one: what an earlier call returned stays as it is
+        self._run(work, samples, None, FORWARD)
+        self._work = work, len(samples)
+        return self.A2
+
+    def compute_loss(self, A2: ArrayLike, y: ArrayLike) -> float:
+        """The mean loss of the labels under given probabilities, in nats.
+
+        Parameters
+        ----------
+        A2 : array-like of shape (c, m)
+            Probabilities, as ``forward`` returns them.
+        y : array-like of int, shape (m,)
+            Labels in 0 … c - 1.
+
+        Returns
+        -------
+        float
+            Mean of -log p[y]; for the deep network of -log(p[y] + 1e-10). For the A2 of this object's last forward pass
+            it is taken from the scores, and finite even where p[y] is 0.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If a shape does not fit, or a label is out of range.
+        """
+        p = as_array(A2, "A2")
+        if p.ndim != 2 or p.shape[0] != self._network.widths[-1]:
+            raise ValueError(f"A2 must have shape ({self._network.widths[-1]}, m), got {p.shape}")
+        labels = as_labels(y, "y", p.shape[1], p.shape[0])
+        at = labels, np.arange(p.shape[1])
+        if self._rule.eps:
+            return float(np.mean(-np.log(p[at] + self._rule.eps)))
+        if self._work is not None and p.shape == self.A2.shape and np.shares_memory(p, self.A2):
+            z = self._last_scores()
+            top = z.max(axis=0)
+            return float(np.mean(top + np.log(np.exp(z - top).sum(axis=0)) - z[at]))
+        return float(np.mean(-np.log(np.maximum(p[at], np.finfo(np.float64).tiny))))
+
+    def _last_scores(self) -> NDArray[Any]:
+        assert self._work is not None
+        work, m = self._work
+        return work.rows(work.Z, len(self._network.widths) - 2, m).T
+
+    def _backward(self, X: ArrayLike, y: ArrayLike, learning_rate: float, clip_threshold: float) -> None:
+        from .kernels.mlp import BACKWARD
+
+        samples = self._columns(X, "X")
+        labels = as_labels(y, "y", len(samples), self._network.widths[-1])
+        if self._work is None or self._work[1] != len(samples):
+            last = "none" if self._work is None else f"one of {self._work[1]} samples"
+            raise ValueError(f"backward needs the forward pass of the same X, {len(samples)} samples; the last was {last}")
+        rate = as_scalar(learning_rate, "learning_rate")
+        clip = as_scalar(clip_threshold, "clip_threshold", positive=True, finite=False)
+        self._run(self._work[0], samples, labels, BACKWARD, learning_rate=rate, clip_threshold=clip)
+
+
+class MLPClassifier(_Perceptron):
+    """One hidden ReLU layer, softmax on top; full-batch gradient descent. Samples are columns.
+
+    Parameters
+    ----------
+    input_size, hidden_size, output_size : int
+        Features n, hidden units h, classes c.
+    dtype : float64 or float32
+        Of parameters and computation; float32 is faster.
+    random_state : None, int, RandomState or Generator, optional
+        Where the initial weights come from; None is NumPy's global generator, as in the lab.
+    n_jobs : int, optional
+        Threads; None for all. The results are the same bits for any number.
+
+    Attributes
+    ----------
+    W1, W2 : ndarray of shape (h, n) and (c, h)
+        Initially 0.01 times standard normal draws, in this order.
+    b1, b2 : ndarray of shape (h, 1) and (c, 1)
+        Initially zeros.
+    Z1, A1, Z2, A2 : ndarray of shape (h, m), (h, m), (c, m) and (c, m)
+        Of the last forward pass, before and after each activation.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If a size is not a positive whole number, or another argument is not what is described above.
+    """
+
+    W1, b1, W2, b2 = Parameter(0), Parameter(0, bias=True), Parameter(1), Parameter(1, bias=True)
+    Z1, A1, Z2, A2 = _State(0, "Z"), _State(0, "A"), _State(1, "Z"), _State(1, "A")
+    _drawing_order = ("W1", "W2")
+    _rule = EXACT
+
+    def __init__(
+        self,
+        input_size: int,
+        hidden_size: int,
+        output_size: int,
+        *,
+        dtype: DTypeLike = np.float64,
+        random_state: Any = None,
+        n_jobs: int | None = None,
+    ) -> None:
+        n, h = as_count(input_size, "input_size", 1), as_count(hidden_size, "hidden_size", 1)
+        super().__init__((n, h, as_count(output_size, "output_size", 1)), dtype, random_state, n_jobs)
+
+    def backward(self, X: ArrayLike, y: ArrayLike, learning_rate: float = 0.01) -> None:
+        """One gradient step in place, from the last forward pass.
+
+        dZ2 = (A2 - onehot(y)) / m;  dZ1 = (W2^T dZ2) [Z1 > 0];  W -= learning_rate dZ A^T;  b -= learning_rate sum dZ.
+
+        Parameters
+        ----------
+        X : array-like of shape (n, m)
+            The samples of the last ``forward``.
+        y : array-like of int, shape (m,)
+            Labels in 0 … c - 1.
+        learning_rate : float
+
+        Raises
+        ------
+        TypeError, ValueError
+            If a shape does not fit, a label is out of range, or ``forward`` was not called on as many samples.
+        """
+        self._backward(X, y, learning_rate, math.inf)
+
+    def train(
+        self,
+        X_train: ArrayLike,
+        y_train: ArrayLike,
+        epochs: int = 100,
+        learning_rate: float = 0.01,
+        *,
+        verbose: bool | str = True,
+        callback: Callback | None = None,
+    ) -> list[float]:
+        """Full-batch gradient descent.
+
+        Parameters
+        ----------
+        X_train : array-like of shape (n, m)
+            One sample per column. Any dtype, order and strides; a torch tensor on the CPU will do.
+        y_train : array-like of int, shape (m,)
+            Labels in 0 … c - 1.
+        epochs : int
+        learning_rate : float
+        verbose : bool or "bar"
+            True prints ``Epoch {i}, Loss: {loss}`` for each epoch, "bar" shows a progress bar.
+        callback : callable, optional
+            ``callback(epoch, loss, model)`` after each epoch; a true result stops the training.
+
+        Returns
+        -------
+        list of float
+            The loss before each step, in nats.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If an argument is not what is described above; the message names it.
+        """
+        from .kernels.mlp import BACKWARD, FORWARD, LOSS
+
+        samples = self._columns(X_train, "X_train")
+        labels = as_labels(y_train, "y_train", len(samples), self._network.widths[-1])
+        epochs, rate = as_count(epochs, "epochs"), as_scalar(learning_rate, "learning_rate")
+        if overrides(self, MLPClassifier, "forward", "compute_loss", "backward", "relu", "relu_derivative", "softmax"):
+            operations = math.inf
+
+            def stretch(count: int) -> Any:
+                loss = self.compute_loss(self.forward(samples.T), labels)
+                self.backward(samples.T, labels, rate)
+                return [loss]
+        else:
+            operations = float(self._network.operations) * len(samples)
+            work = Workspace(self._network, len(samples))
+
+            def stretch(count: int) -> Any:
+                losses = self._run(work, samples, labels, FORWARD | LOSS | BACKWARD, learning_rate=rate, repeats=count)
+                self._work = work, len(samples)
+                return losses
+
+        with Reporter(verbose, lambda i, loss: f"Epoch {i + 1}, Loss: {loss}", epochs, callback) as reporter:
+            return train_in_stretches(epochs, operations, stretch, reporter, lambda: self)
+
+
+class DeepMLPClassifier(_Perceptron):
+    """Two hidden ReLU layers, softmax on top; mini-batches, step decay, clipping and early stopping. Samples are columns.
+
+    The lab calls this class MLPClassifier too: ``from fastclf import DeepMLPClassifier as MLPClassifier``.
+
+    Parameters
+    ----------
+    input_size, hidden_size, output_size : int
+        Features n, units h of each hidden layer, classes c.
+    dtype : float64 or float32
+        Of parameters and computation; float32 is faster.
+    random_state : None, int, RandomState or Generator, optional
+        Where the initial weights come from; None is NumPy's global generator, as in the lab.
+    n_jobs : int, optional
+        Threads; None for all. The results are the same bits for any number.
+
+    Attributes
+    ----------
+    W1, W3, W2 : ndarray of shape (h, n), (h, h) and (c, h)
+        From the input to the output: W3 is the middle one. Drawn in the order W1, W2, W3.
+    b1, b3, b2 : ndarray of shape (h, 1), (h, 1) and (c, 1)
+        Initially zeros.
+    Z1, A1, Z3, A3, Z2, A2 : ndarray
+        Of the last forward pass, before and after each activation, one column per sample.
+    best_loss : float
+        The lowest loss that ``train`` has seen.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If a size is not a positive whole number, or another argument is not what is described above.
+    """
+
+    W1, b1, W3, b3 = Parameter(0), Parameter(0, bias=True), Parameter(1), Parameter(1, bias=True)
+    W2, b2 = Parameter(2), Parameter(2, bias=True)
+    Z1, A1, Z3, A3, Z2, A2 = (_State(layer, buffer) for layer in range(3) for buffer in "ZA")
+    _drawing_order = ("W1", "W2", "W3")
+    _rule = SHIFTED
+
+    def __init__(
+        self,
+        input_size: int,
+        hidden_size: int,
+        output_size: int,
+        *,
+        dtype: DTypeLike = np.float64,
+        random_state: Any = None,
+        n_jobs: int | None = None,
+    ) -> None:
+        n, h = as_count(input_size, "input_size", 1), as_count(hidden_size, "hidden_size", 1)
+        super().__init__((n, h, h, as_count(output_size, "output_size", 1)), dtype, random_state, n_jobs)
+        self.best_loss = math.inf
+
+    def backward(
+        self, X: ArrayLike, y: ArrayLike, learning_rate: float = 0.01, clip_threshold: float = 1.0
+    ) -> None:
+        """One gradient step in place, from the last forward pass, every gradient clipped element by element.
+
+        Parameters
+        ----------
+        X : array-like of shape (n, m)
+            The samples of the last ``forward``.
+        y : array-like of int, shape (m,)
+            Labels in 0 … c - 1.
+        learning_rate : float
+        clip_threshold : float
+            Gradients, those of the biases too, are brought into [-clip_threshold, clip_threshold]; infinity for none.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If a shape does not fit, a label is out of range, or ``forward`` was not called on as many samples.
+        """
+        self._backward(X, y, learning_rate, clip_threshold)
+
+    def train(
+        self,
+        train_loader: Iterable[Any],
+        epochs: int = 100,
+        learning_rate: float = 0.01,
+        step_size: int = 100,
+        gamma: float = 0.5,
+        patience: int = 5,
+        min_delta: float = 0.01,
+        *,
+        clip_threshold: float = 1.0,
+        verbose: bool | str = True,
+        callback: Callback | None = None,
+    ) -> list[float]:
+        """Gradient descent on the batches of a loader, with step decay and early stopping.
+
+        Parameters
+        ----------
+        train_loader : iterable of (X, y)
+            A torch DataLoader, or anything that can be iterated once per epoch. X (m, …) is flattened to (m, n), labels y
+            (m,) are integers in 0 … c - 1; arrays or tensors.
+        epochs : int
+        learning_rate : float
+        step_size, gamma : int, float
+            The learning rate is multiplied by gamma after every step_size epochs.
+        patience, min_delta : int, float
+            Training stops when the loss has stayed within min_delta of the best one, without being better, for patience
+            epochs.
+        clip_threshold : float
+            Gradients are clipped to [-clip_threshold, clip_threshold], element by element.
+        verbose : bool or "bar"
+            True prints the lab's lines, "bar" shows a progress bar.
+        callback : callable, optional
+            ``callback(epoch, loss, model)`` after each epoch; a true result stops the training.
+
+        Returns
+        -------
+        list of float
+            The loss of each epoch's last batch, before its step, in nats: mean of -log(p[y] + 1e-10).
+
+        Raises
+        ------
+        TypeError, ValueError
+            If an argument, or a batch, is not what is described above; the message names it.
+        """
+        epochs = as_count(epochs, "epochs")
+        decay = StepDecay(
+            as_scalar(learning_rate, "learning_rate"), as_count(step_size, "step_size", 1), as_scalar(gamma, "gamma")
+        )
+        stopping = EarlyStopping(as_count(patience, "patience"), as_scalar(min_delta, "min_delta"), self.best_loss)
+        clip = as_scalar(clip_threshold, "clip_threshold", positive=True, finite=False)
+        if epochs > 1 and isinstance(train_loader, Iterator):
+            raise TypeError("train_loader must be iterable once per epoch, got an iterator, which is empty after the first")
+        own = overrides(self, DeepMLPClassifier, "forward", "compute_loss", "backward", "relu", "relu_derivative", "softmax")
+        step = self._step_by_methods if own else self._step
+        losses: list[float] = []
+        with Reporter(verbose, lambda i, loss: f"Epoch {i + 1}, Loss: {loss}", epochs, callback) as reporter:
+            for epoch in range(epochs):
+                loss = math.nan
+                n_batches = 0
+                for batch in train_loader:
+                    loss = step(*self._batch(batch), decay.learning_rate, clip)
+                    n_batches += 1
+                if not n_batches:
+                    raise ValueError("train_loader must yield at least one batch per epoch, got none")
+                if decay.after(epoch):
+                    reporter.say(f"Current learning rate: {decay.learning_rate}")
+                losses.append(loss)
+                stop = reporter.epoch(epoch, loss, lambda: self)
+                patient = not stopping.after(loss)
+                self.best_loss = stopping.best_loss
+                if not patient:
+                    reporter.say(f"No significant loss improvement for {stopping.patience}, early stopping")
+                if stop or not patient:
+                    break
+        return losses
+
+    def _batch(self, batch: Any) -> tuple[NDArray[Any], NDArray[np.int64]]:
+        """A loader's batch, through the door: X (m, n) and labels."""
+        try:
+            X, y = batch
+        except (TypeError, ValueError):
+            raise TypeError(f"train_loader must yield pairs (X, y), got {type(batch).__name__}") from None
+        images = as_array(X, "X of a batch")
+        if images.ndim < 2:
+            raise ValueError(f"X of a batch must have shape (m, ...), one sample per row, got {images.shape}")
+        flat = images.reshape(len(images), -1)
+        samples = as_matrix(flat, "X of a batch", self._network.dtype, n_columns=self._network.widths[0])
+        return samples, as_labels(y, "y of a batch", len(samples), self._network.widths[-1])
+
+    def _step(self, X: NDArray[Any], y: NDArray[np.int64], rate: float, clip: float) -> float:
+        from .kernels.mlp import BACKWARD, FORWARD, LOSS
+
+        if self._work is None or self._work[0].capacity < len(X):
+            self._work = Workspace(self._network, len(X)), len(X)
+        work = self._work[0]
+        loss = self._run(work, X, y, FORWARD | LOSS | BACKWARD, learning_rate=rate, clip_threshold=clip)
+        self._work = work, len(X)
+        return float(loss[0])
+
+    def _step_by_methods(self, X: NDArray[Any], y: NDArray[np.int64], rate: float, clip: float) -> float:
+        loss = self.compute_loss(self.forward(X.T), y)
+        self.backward(X.T, y, rate, clip)
+        return float(loss)
+
+
+def subsample_dataset(dataset: Any, sample_size: int = 1000, *, random_state: Any = None) -> Any:
+    """A random part of a torch data set.
+
+    Parameters
+    ----------
+    dataset : torch.utils.data.Dataset
+        With a length.
+    sample_size : int
+        Samples to draw, without replacement.
+    random_state : None, int, RandomState or Generator, optional
+        None draws from NumPy's global generator, by ``np.random.choice`` as in the lab.
+
+    Returns
+    -------
+    torch.utils.data.Subset
+
+    Raises
+    ------
+    TypeError, ValueError
+        If ``sample_size`` is not a whole number between 0 and the length.
+    """
+    from torch.utils.data import Subset
+
+    size, available = as_count(sample_size, "sample_size"), len(dataset)
+    if size > available:
+        raise ValueError(f"sample_size must be at most {available}, the length of the data set, got {size}")
+    if random_state is None or isinstance(random_state, (np.random.RandomState, np.random.Generator)):
+        chooser: Any = np.random if random_state is None else random_state
+    else:
+        chooser = np.random.RandomState(as_count(random_state, "random_state"))
+    return Subset(dataset, chooser.choice(available, size, replace=False))

@@ -1,0 +1,129 @@
+"""The model that every trainer trains: a stack of dense layers in one flat buffer.
+
+A linear classifier is a network of one layer, the lab's MLPs have two and three. All parameters lie in one aligned
+vector; the weights (n_out, n_in) and the bias (n_out,) of each layer are views of it. A checkpoint, an optimiser's state
+or an all-reduce is therefore one array, and one compiled kernel serves any depth.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+_ALIGNMENT = 64  # bytes, one cache line and one AVX-512 register
+
+
+class LossRule(NamedTuple):
+    """What the loss makes of a vanishing probability: log p within [low, high], or log(p + eps) if eps > 0."""
+
+    low: float
+    high: float
+    eps: float
+
+
+CLIPPED = LossRule(math.log(1e-15), math.log1p(-1e-15), 0.0)  # the lab's linear models clip p to [1e-15, 1 - 1e-15]
+EXACT = LossRule(-math.inf, math.inf, 0.0)  # log-sum-exp: finite even where p is not
+SHIFTED = LossRule(-math.inf, math.inf, 1e-10)  # the lab's deep MLP adds 1e-10
+
+
+def aligned(n: int, dtype: np.dtype) -> np.ndarray:
+    """n zeros whose address is a multiple of a cache line."""
+    raw = np.zeros(n * dtype.itemsize + _ALIGNMENT, np.uint8)
+    start = -raw.ctypes.data % _ALIGNMENT
+    return raw[start : start + n * dtype.itemsize].view(dtype)
+
+
+def settings(
+    dtype: np.dtype,
+    learning_rate: float = 0.0,
+    rule: LossRule = EXACT,
+    clip_threshold: float = math.inf,
+    bias: bool = True,
+) -> np.ndarray:
+    """The numbers that kernels read beside the data, in the order of ``kernels.mlp``."""
+    return np.array([learning_rate, clip_threshold, *rule, bias], dtype)
+
+
+class Network:
+    """Dense layers with ReLU between them.
+
+    Parameters
+    ----------
+    widths : sequence of int
+        Inputs, hidden units …, outputs: at least two numbers.
+    dtype : dtype
+        float32 or float64.
+
+    Attributes
+    ----------
+    params : ndarray
+        Every parameter, one vector; each layer's weights and bias start on a cache line.
+    layout : ndarray of int64, (layers, 5)
+        For each layer n_in, n_out, the offsets of its weights and bias, and the units of the layers before it.
+    weights, biases : list of ndarray
+        Views of ``params``, (n_out, n_in) and (n_out,).
+    """
+
+    def __init__(self, widths: Sequence[int], dtype: np.dtype) -> None:
+        self.widths, self.dtype = tuple(widths), dtype
+        step = _ALIGNMENT // dtype.itemsize
+        rows, offset, units = [], 0, 0
+        for n_in, n_out in zip(widths, widths[1:], strict=False):
+            weights, bias = offset, offset + -(-n_in * n_out // step) * step
+            rows.append((n_in, n_out, weights, bias, units))
+            offset, units = bias + -(-n_out // step) * step, units + n_out
+        self.layout = np.array(rows, np.int64)
+        self.params = aligned(offset, dtype)
+        self.weights = [self.params[w : w + i * o].reshape(o, i) for i, o, w, _, _ in rows]
+        self.biases = [self.params[b : b + o] for _, o, _, b, _ in rows]
+        self.n_units = units
+
+    @property
+    def operations(self) -> int:
+        """Multiplications and additions of one training step, per sample."""
+        return 6 * sum(i * o for i, o in zip(self.widths, self.widths[1:], strict=False))
+
+
+class Workspace:
+    """Scratch for batches of up to ``capacity`` rows: Z before each activation, A after it, D the deltas."""
+
+    def __init__(self, network: Network, capacity: int) -> None:
+        self.network, self.capacity = network, capacity
+        self.Z, self.A, self.D = (aligned(capacity * network.n_units, network.dtype) for _ in range(3))
+        self.row_loss = np.zeros(capacity)
+        self.iota = np.arange(max(capacity, *network.widths))
+
+    def rows(self, buffer: np.ndarray, layer: int, m: int) -> np.ndarray:
+        """A layer's first m rows of ``buffer``, (m, n_out), a view."""
+        n_out, units = self.network.layout[layer, 1], self.network.layout[layer, 4]
+        start = self.capacity * units
+        return buffer[start : start + m * n_out].reshape(m, n_out)
+
+
+_NO_LABELS = np.empty(0, np.int64)
+
+
+def run(
+    network: Network,
+    work: Workspace,
+    X: np.ndarray,
+    labels: np.ndarray | None,
+    phases: int,
+    numbers: np.ndarray,
+    repeats: int = 1,
+    threads: int = 1,
+) -> np.ndarray:
+    """``repeats`` steps on the batch X (m, n) with class labels (m,): see ``kernels.mlp.run``; returns the losses."""
+    from .kernels import mlp
+
+    m = len(X)
+    losses = np.empty(repeats)
+    mlp.run(
+        X, work.iota[:m], work.iota, _NO_LABELS if labels is None else labels, np.empty(0, network.dtype),
+        network.params, network.layout, work.Z, work.A, work.D, work.row_loss, losses, numbers, m, repeats, phases, False,
+        threads=threads,
+    )  # fmt: skip
+    return losses

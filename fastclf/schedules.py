@@ -1,0 +1,49 @@
+"""What changes or ends a run while it goes on: the learning rate's steps and early stopping."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+
+@dataclass
+class StepDecay:
+    """Multiply the learning rate by ``gamma`` after every ``step_size`` epochs.
+
+    Source: the lab, section 4; the same rule as torch's StepLR.
+    """
+
+    learning_rate: float
+    step_size: int
+    gamma: float
+
+    def after(self, epoch: int) -> bool:
+        """Account for the end of epoch number ``epoch`` (from 0); True if the rate changed."""
+        if (epoch + 1) % self.step_size:
+            return False
+        self.learning_rate *= self.gamma
+        return True
+
+
+@dataclass
+class EarlyStopping:
+    """Stop when the loss stays within ``min_delta`` of the best one for ``patience`` epochs.
+
+    A loss below the best one becomes the best and starts the count again; one further away than ``min_delta`` leaves the
+    count as it is. Source: the lab, section 4.
+    """
+
+    patience: int
+    min_delta: float
+    best_loss: float = math.inf
+    counter: int = 0
+
+    def after(self, loss: float) -> bool:
+        """Account for an epoch's loss; True if the run should stop."""
+        if loss < self.best_loss:
+            self.best_loss, self.counter = loss, 0
+            return False
+        if abs(loss - self.best_loss) <= self.min_delta:
+            self.counter += 1
+            return self.counter >= self.patience
+        return False

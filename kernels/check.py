@@ -1,0 +1,35 @@
+"""Whether every number of an array is finite, at the speed of reading it."""
+
+from numba import prange
+
+from .jit import IN1, INT, OUT64, helper, kernel
+from .mlp import share
+from .simd import lanes_of, vfma, vload, vsplat, vsum
+
+
+@helper
+def zero_unless_infinite(x, first, last):
+    """0 if x[first:last] is finite, else NaN: 0 x is NaN for infinity and for NaN, and stays so in a sum."""
+    lanes = lanes_of(x)
+    none = vsplat(x, 0.0)
+    a = b = c = d = none
+    i = first
+    while i + 4 * lanes <= last:
+        a, b = vfma(none, vload(x, i), a), vfma(none, vload(x, i + lanes), b)
+        c, d = vfma(none, vload(x, i + 2 * lanes), c), vfma(none, vload(x, i + 3 * lanes), d)
+        i += 4 * lanes
+    total = vsum((a + b) + (c + d))
+    while i < last:
+        total += x[i] * 0
+        i += 1
+    return total
+
+
+@kernel(parallel=True, x=IN1, part=OUT64, chunks=INT)
+def all_finite(x, part, chunks, workers):
+    """part[i] is 0 if the i-th of ``chunks`` equal parts of x is finite, NaN otherwise."""
+    for q in prange(workers):
+        c0, c1 = share(chunks, q, workers)
+        for chunk in range(c0, c1):
+            first, last = share(x.shape[0], chunk, chunks)
+            part[chunk] = zero_unless_infinite(x, first, last)
