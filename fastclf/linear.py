@@ -194,7 +194,7 @@ def categorical_cross_entropy_loss(y_true: ArrayLike, y_pred: ArrayLike) -> floa
 def gradient_descent_step(
     X: ArrayLike, y: ArrayLike, predictions: ArrayLike, theta: ArrayLike, learning_rate: float, multiclass: bool
 ) -> NDArray[np.float64]:
-    """theta - learning_rate (1/m) X^T (predictions - y).
+    """Theta - learning_rate (1/m) X^T (predictions - y).
 
     Parameters
     ----------

@@ -47,9 +47,7 @@ class _Perceptron:
     _drawing_order: ClassVar[tuple[str, ...]]
     _rule: ClassVar[LossRule]
 
-    def __init__(
-        self, widths: tuple[int, ...], dtype: DTypeLike, random_state: Any, n_jobs: int | None
-    ) -> None:
+    def __init__(self, widths: tuple[int, ...], dtype: DTypeLike, random_state: Any, n_jobs: int | None) -> None:
         self._network = Network(widths, real_dtype(dtype))
         self._work: tuple[Workspace, int] | None = None
         self.n_jobs = n_jobs
@@ -78,7 +76,9 @@ class _Perceptron:
     def _columns(self, X: ArrayLike, name: str) -> NDArray[Any]:
         return as_columns(X, name, self._network.dtype, self._network.widths[0])
 
-    def _run(self, work: Workspace, X: NDArray[Any], y: NDArray[np.int64] | None, phases: int, **how: Any) -> NDArray[Any]:
+    def _run(
+        self, work: Workspace, X: NDArray[Any], y: NDArray[np.int64] | None, phases: int, **how: Any
+    ) -> NDArray[Any]:
         repeats = how.pop("repeats", 1)
         numbers = network.settings(self._network.dtype, rule=self._rule, **how)
         return network.run(self._network, work, X, y, phases, numbers, repeats, self._threads_for(len(X)))
@@ -155,7 +155,9 @@ class _Perceptron:
         labels = as_labels(y, "y", len(samples), self._network.widths[-1])
         if self._work is None or self._work[1] != len(samples):
             last = "none" if self._work is None else f"one of {self._work[1]} samples"
-            raise ValueError(f"backward needs the forward pass of the same X, {len(samples)} samples; the last was {last}")
+            raise ValueError(
+                f"backward needs the forward pass of the same X, {len(samples)} samples; the last was {last}"
+            )
         rate = as_scalar(learning_rate, "learning_rate")
         clip = as_scalar(clip_threshold, "clip_threshold", positive=True, finite=False)
         self._run(self._work[0], samples, labels, BACKWARD, learning_rate=rate, clip_threshold=clip)
@@ -341,9 +343,7 @@ class DeepMLPClassifier(_Perceptron):
         super().__init__((n, h, h, as_count(output_size, "output_size", 1)), dtype, random_state, n_jobs)
         self.best_loss = math.inf
 
-    def backward(
-        self, X: ArrayLike, y: ArrayLike, learning_rate: float = 0.01, clip_threshold: float = 1.0
-    ) -> None:
+    def backward(self, X: ArrayLike, y: ArrayLike, learning_rate: float = 0.01, clip_threshold: float = 1.0) -> None:
         """One gradient step in place, from the last forward pass, every gradient clipped element by element.
 
         Parameters
@@ -415,8 +415,12 @@ class DeepMLPClassifier(_Perceptron):
         stopping = EarlyStopping(as_count(patience, "patience"), as_scalar(min_delta, "min_delta"), self.best_loss)
         clip = as_scalar(clip_threshold, "clip_threshold", positive=True, finite=False)
         if epochs > 1 and isinstance(train_loader, Iterator):
-            raise TypeError("train_loader must be iterable once per epoch, got an iterator, which is empty after the first")
-        own = overrides(self, DeepMLPClassifier, "forward", "compute_loss", "backward", "relu", "relu_derivative", "softmax")
+            raise TypeError(
+                "train_loader must be iterable once per epoch, got an iterator, which is empty after the first"
+            )
+        own = overrides(
+            self, DeepMLPClassifier, "forward", "compute_loss", "backward", "relu", "relu_derivative", "softmax"
+        )
         step = self._step_by_methods if own else self._step
         losses: list[float] = []
         with Reporter(verbose, lambda i, loss: f"Epoch {i + 1}, Loss: {loss}", epochs, callback) as reporter:

@@ -30,7 +30,7 @@ SHIFTED = LossRule(-math.inf, math.inf, 1e-10)  # the lab's deep MLP adds 1e-10
 
 
 def aligned(n: int, dtype: np.dtype) -> np.ndarray:
-    """n zeros whose address is a multiple of a cache line."""
+    """N zeros whose address is a multiple of a cache line."""
     raw = np.zeros(n * dtype.itemsize + _ALIGNMENT, np.uint8)
     start = -raw.ctypes.data % _ALIGNMENT
     return raw[start : start + n * dtype.itemsize].view(dtype)

@@ -51,7 +51,7 @@ def dense(l, X, ldx, order, p0, iota, r0, r1, u0, u1, params, layout, capacity, 
 
 @helper
 def bias_update(D, start, m, n_out, params, bias, lr, clip):
-    """bias -= lr clip(column sums of D), four partial sums of rows each, added in order."""
+    """Bias -= lr clip(column sums of D), four partial sums of rows each, added in order."""
     lanes, zero = lanes_of(D), D[start] * 0
     high, low = vsplat(D, clip), vsplat(D, -clip)
     for u in range(0, n_out, lanes):
@@ -89,7 +89,13 @@ def run(
     ldx = X.shape[1]
     total_rows, capacity = order.shape[0], row_loss.shape[0]
     c = layout[n_layers - 1, N_OUT]
-    lr, clip, low, high, eps = settings[LEARNING_RATE], settings[CLIP], settings[LOG_LOW], settings[LOG_HIGH], settings[EPS]
+    lr, clip, low, high, eps = (
+        settings[LEARNING_RATE],
+        settings[CLIP],
+        settings[LOG_LOW],
+        settings[LOG_HIGH],
+        settings[EPS],
+    )
     n_batches = (total_rows + batch_size - 1) // batch_size
     block = max(DOT_ROWS, BLOCK_BYTES // (ldx * params.itemsize) // DOT_ROWS * DOT_ROWS)
     n_tiles = 0

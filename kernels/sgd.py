@@ -20,7 +20,6 @@ from .mlp import BIAS, LEARNING_RATE, LOG_HIGH, LOG_LOW, N_IN, N_OUT, WEIGHTS, W
 from .simd import (
     lanes_of,
     vexp,
-
     vfma,
     vhighest,
     vlane0,
@@ -137,7 +136,12 @@ def update_and_predict(params, w, n, k, g, X, x, following):
 def update_and_predict4(params, w, n, k, g, X, x, following, z):
     """The same for the four rows from k on, whose next logits, without the bias, go to z[k:]."""
     lanes, zero = lanes_of(params), params[0] * 0
-    m0, m1, m2, m3 = vsplat(params, -g[k]), vsplat(params, -g[k + 1]), vsplat(params, -g[k + 2]), vsplat(params, -g[k + 3])
+    m0, m1, m2, m3 = (
+        vsplat(params, -g[k]),
+        vsplat(params, -g[k + 1]),
+        vsplat(params, -g[k + 2]),
+        vsplat(params, -g[k + 3]),
+    )
     r0 = w + k * n
     r1, r2, r3 = r0 + n, r0 + 2 * n, r0 + 3 * n
     s0 = s1 = s2 = s3 = vsplat(params, zero)

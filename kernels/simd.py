@@ -112,7 +112,7 @@ def call(b, name, vty, *args):
 
 
 def fma(b, x, y, z):
-    """x * y + z; fused where the target can, as two roundings where it can not (there llvm.fma is a library call)."""
+    """X * y + z; fused where the target can, as two roundings where it can not (there llvm.fma is a library call)."""
     return call(b, "fmuladd" if TARGET.name == "SSE2" else "fma", x.type, x, y, z)
 
 

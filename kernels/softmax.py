@@ -14,7 +14,6 @@ One row of classes is a few vectors, the last one partial; lanes past the end ho
 
 from .jit import helper
 from .simd import (
-
     lanes_of,
     vabs,
     vexp,
@@ -29,8 +28,6 @@ from .simd import (
     vstore_first,
     vsum,
 )
-
-
 
 
 @helper
@@ -80,7 +77,7 @@ def probability_row(Z, P, start, c, sigmoid):
 
 @helper
 def bounded_log(like, log_p, low, high, eps):
-    """log p under a loss rule, a vector: within [low, high], or log(p + eps) where eps > 0."""
+    """Log p under a loss rule, a vector: within [low, high], or log(p + eps) where eps > 0."""
     bounded = vmin(vmax(log_p, vsplat(like, low)), vsplat(like, high))
     return vlog(vexp(bounded) + vsplat(like, eps)) if eps > 0 else bounded
 

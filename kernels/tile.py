@@ -70,7 +70,9 @@ def _make_dot(n_rows: int, n_units: int):
             zeros = dict.fromkeys(tiles, zero)
             whole = b.sub(K, b.urem(K, INTP(lanes)))
             before = b.block
-            loop, rest, tail, done = (b.append_basic_block(name) for name in ("dot.k", "dot.rest", "dot.tail", "dot.out"))
+            loop, rest, tail, done = (
+                b.append_basic_block(name) for name in ("dot.k", "dot.rest", "dot.tail", "dot.out")
+            )
             b.cbranch(b.icmp_signed(">", whole, INTP(0)), loop, rest)
 
             b.position_at_end(loop)

@@ -1,0 +1,114 @@
+"""The lab's report folder: pictures, and a page that shows them together."""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from . import plots
+
+if TYPE_CHECKING:
+    from .lab import Row, Run, Stage
+
+_PAGE = """<!doctype html>
+<html lang="en">
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width">
+<title>Classifiers step by step, on fastclf</title>
+<style>
+body {{ font: 16px/1.5 system-ui, sans-serif; max-width: 60rem; margin: 2rem auto; padding: 0 1rem; color: #222 }}
+table {{ border-collapse: collapse; width: 100% }}
+th, td {{ padding: .35rem .7rem; text-align: right; border-bottom: 1px solid #ddd; font-variant-numeric: tabular-nums }}
+th:first-child, td:first-child {{ text-align: left }}
+img {{ max-width: 100%; display: block; margin: .5rem 0 2rem }}
+.failed {{ color: #b00; font-weight: 600 }}
+</style>
+<h1>Classifiers step by step, on fastclf</h1>
+<p>Every stage of the lab, trained twice from the same seed: on plain NumPy and on compiled kernels. Times are the median
+of the runs, without compilation; the loss difference is the largest of any epoch, relative to the larger of 1 and the loss.</p>
+<table>
+<tr><th>stage</th><th>NumPy</th><th>fastclf</th><th>speed-up</th><th>loss differs by</th><th>accuracy, NumPy</th><th>fastclf</th></tr>
+{rows}
+</table>
+{pictures}
+</html>
+"""
+
+
+def _row(r: Row) -> str:
+    state = "" if r.passed else ' class="failed"'
+    cells = [
+        html.escape(r.stage),
+        f"{r.reference_seconds:.3f} s",
+        f"{r.fastclf_seconds:.4f} s",
+        f"{r.speedup:.1f}×",
+        f"{r.largest_loss_difference:.1e}",
+        f"{r.reference_accuracy:.2%}",
+        f"{r.fastclf_accuracy:.2%}",
+    ]
+    return f"<tr{state}>" + "".join(f"<td>{c}</td>" for c in cells) + "</tr>"
+
+
+def write(folder: Path, stages: Sequence[Stage], rows: Sequence[Row], runs: Sequence[Run], table: str) -> None:
+    """Write the pictures, ``table.txt`` and ``index.html`` into ``folder``."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    captions: dict[str, str] = {}
+
+    def figure(width: float, height: float) -> Any:
+        made = Figure(figsize=(width, height), layout="constrained")
+        FigureCanvasAgg(made)  # draws without a screen, and without touching the user's pyplot
+        return made
+
+    def save(made: Any, name: str, caption: str) -> None:
+        made.savefig(folder / f"{name}.png", dpi=140)
+        captions[name] = caption
+
+    fig = figure(9, 0.5 * len(rows) + 1)
+    plots.speedups(fig.subplots(), [r.stage for r in rows], [r.speedup for r in rows])
+    save(fig, "speedups", "How many times as fast")
+
+    columns = 4
+    fig = figure(3.4 * columns, 2.9 * -(-len(rows) // columns))
+    axes = np.atleast_1d(fig.subplots(-(-len(rows) // columns), columns)).ravel()
+    for ax, row in zip(axes, rows):
+        plots.loss_curves(ax, row.losses, row.stage)
+    handles, labels = axes[0].get_legend_handles_labels()
+    for ax in axes[len(rows) :]:
+        ax.set_axis_off()
+    if len(rows) < len(axes):
+        axes[-1].legend(handles, labels, loc="center", frameon=False, fontsize=12)
+    else:
+        axes[0].legend()
+    save(fig, "loss_curves", "Loss by epoch: the two runs lie on each other")
+
+    points = stages[0].problem
+    fig = figure(7, 6)
+    plots.scatter3d(fig.add_subplot(projection="3d"), points.X_train, points.y_train.argmax(axis=1), points.class_names)
+    save(fig, "scatter3d", "The lab's synthetic set: four classes in three dimensions")
+
+    for stage, run in zip(stages, runs, strict=True):
+        if run.weights is not None:
+            n = stage.problem.n_classes
+            fig = figure(1.7 * min(n, 5), 1.9 * -(-n // 5))
+            for k, ax in enumerate(np.atleast_1d(fig.subplots(-(-n // 5), min(n, 5))).ravel()[:n]):
+                plots.template(ax, run.weights[k], stage.problem.shape, stage.problem.class_names[k])
+            save(fig, "templates", "What the linear classifier has learned: the weights of each class, as an image")
+
+    last, deep = stages[-1].problem, runs[-1]
+    fig = figure(6.4, 6)
+    plots.confusion(fig.subplots(), last.y_test, deep.predictions, last.class_names)
+    save(fig, "confusion", "The deep network on the test set: rows are the truth, columns the prediction")
+
+    (folder / "table.txt").write_text(table + "\n")
+    pictures = "\n".join(
+        f'<h2>{html.escape(caption)}</h2>\n<img src="{name}.png" alt="{html.escape(caption)}">'
+        for name, caption in captions.items()
+    )
+    page = _PAGE.format(rows="\n".join(map(_row, rows)), pictures=pictures)
+    (folder / "index.html").write_text(page, encoding="utf-8")
