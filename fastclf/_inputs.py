@@ -167,6 +167,7 @@ class NormalDraws:
     """
 
     def __init__(self, random_state: Any) -> None:
+        self._draw: Any
         if random_state is None:
             self._draw = np.random.randn
         elif isinstance(random_state, np.random.RandomState):

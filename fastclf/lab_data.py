@@ -87,11 +87,12 @@ def cifar10(root: str, download: bool, small: bool) -> Problem:
     """CIFAR-10 through torchvision, pixels in [0, 1], samples flattened to 3,072; ``small`` takes 1,000 + 1,000."""
     from torchvision.datasets import CIFAR10
 
-    parts = []
+    parts: list[Any] = []
     for is_train in (True, False):
         data = CIFAR10(root, train=is_train, download=download)
         pixels = data.data.transpose(0, 3, 1, 2)  # channels first, as ToTensor gives them
         keep = slice(1000) if small else slice(None)
         parts += [pixels[keep].reshape(len(pixels[keep]), -1) / 255, np.asarray(data.targets)[keep]]
         names = tuple(data.classes)
-    return Problem("cifar10", *parts, (3, PATCH, PATCH), names)
+    X_train, y_train, X_test, y_test = parts
+    return Problem("cifar10", X_train, y_train, X_test, y_test, (3, PATCH, PATCH), names)

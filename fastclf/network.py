@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
@@ -71,7 +72,7 @@ class Network:
         self.widths, self.dtype = tuple(widths), dtype
         step = _ALIGNMENT // dtype.itemsize
         rows, offset, units = [], 0, 0
-        for n_in, n_out in zip(widths, widths[1:], strict=False):
+        for n_in, n_out in pairwise(widths):
             weights, bias = offset, offset + -(-n_in * n_out // step) * step
             rows.append((n_in, n_out, weights, bias, units))
             offset, units = bias + -(-n_out // step) * step, units + n_out
@@ -84,7 +85,7 @@ class Network:
     @property
     def operations(self) -> int:
         """Multiplications and additions of one training step, per sample."""
-        return 6 * sum(i * o for i, o in zip(self.widths, self.widths[1:], strict=False))
+        return 6 * sum(i * o for i, o in pairwise(self.widths))
 
 
 class Workspace:

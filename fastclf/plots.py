@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 COLOURS = ("#4269d0", "#efb118", "#ff725c", "#3ca951", "#a463f2", "#6cc5b0", "#97bbf5", "#9c6b4e", "#ff8ab7", "#9498a0")
 
 
-def loss_curves(ax: Any, curves: dict[str, Sequence[float]], title: str) -> None:
+def loss_curves(ax: Any, curves: Mapping[str, Sequence[float]], title: str) -> None:
     """Losses by epoch: the first curve wide and pale, those after it dashed on top, so that equal ones both show."""
     for i, (name, losses) in enumerate(curves.items()):
         style: dict[str, Any] = {"lw": 6, "alpha": 0.35} if i == 0 else {"lw": 1.6, "ls": "--", "color": "#222222"}

@@ -138,13 +138,7 @@ def train(
 # ---------------------------------------------------------------- multi-layer perceptrons, samples as columns
 
 
-class MLPClassifier:
-    def __init__(self, input_size: int, hidden_size: int, output_size: int) -> None:
-        self.W1 = 0.01 * np.random.randn(hidden_size, input_size)
-        self.b1 = np.zeros((hidden_size, 1))
-        self.W2 = 0.01 * np.random.randn(output_size, hidden_size)
-        self.b2 = np.zeros((output_size, 1))
-
+class _Activations:
     def relu(self, z: Array) -> Array:
         return np.maximum(0, z)
 
@@ -154,6 +148,14 @@ class MLPClassifier:
     def softmax(self, z: Array) -> Array:
         e = np.exp(z - np.max(z, axis=0, keepdims=True))
         return e / np.sum(e, axis=0, keepdims=True)
+
+
+class MLPClassifier(_Activations):
+    def __init__(self, input_size: int, hidden_size: int, output_size: int) -> None:
+        self.W1 = 0.01 * np.random.randn(hidden_size, input_size)
+        self.b1 = np.zeros((hidden_size, 1))
+        self.W2 = 0.01 * np.random.randn(output_size, hidden_size)
+        self.b2 = np.zeros((output_size, 1))
 
     def forward(self, X: Array) -> Array:
         self.Z1 = self.W1 @ X + self.b1
@@ -190,7 +192,7 @@ class MLPClassifier:
         return losses
 
 
-class DeepMLPClassifier:
+class DeepMLPClassifier(_Activations):
     """Layers n → h → h → c with weights W1, W3 (the middle one) and W2 (the output)."""
 
     def __init__(self, input_size: int, hidden_size: int, output_size: int) -> None:
@@ -201,10 +203,6 @@ class DeepMLPClassifier:
         self.W3 = 0.01 * np.random.randn(hidden_size, hidden_size)
         self.b3 = np.zeros((hidden_size, 1))
         self.best_loss = float("inf")
-
-    relu = MLPClassifier.relu
-    relu_derivative = MLPClassifier.relu_derivative
-    softmax = MLPClassifier.softmax
 
     def forward(self, X: Array) -> Array:
         self.Z1 = self.W1 @ X + self.b1
