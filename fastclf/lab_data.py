@@ -36,7 +36,8 @@ def synthetic(multiclass: bool) -> Problem:
 
     if multiclass:
         X, y = make_classification(
-            n_samples=200, n_features=3, n_informative=3, n_redundant=0, n_clusters_per_class=1, n_classes=4, random_state=100
+            n_samples=200, n_features=3, n_informative=3, n_redundant=0, n_clusters_per_class=1, n_classes=4,
+            random_state=100,
         )  # fmt: skip
         targets = np.eye(4)[y]
     else:

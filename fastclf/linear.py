@@ -441,14 +441,14 @@ class NarrowTrainer(_Trainer):
         from .kernels.target import TARGET
 
         (m, n), c, lanes = self.X.shape, self.n_classes, TARGET.lanes(self.X.itemsize)
+        self.few = c <= 4  # classes: a vector of four lanes is summed in fewer steps
         if m <= _NARROW_BLOCK:
             self.chunks = 1
         width = min(_NARROW_BLOCK, -(-m // lanes) * lanes)
-        self.padded = self._zeros(n + 1, lanes)
-        self.padded[0, c:] = -np.inf  # classes that do not exist: probability 0
+        self.padded = self._zeros(n + 1, 4 if self.few else lanes)
         self.XT, self.G = self._zeros(self.chunks * n, width), self._zeros(self.chunks * (n + 1), c)
         self.T, self.Z, self.D = (self._zeros(self.chunks * c, width) for _ in range(3))
-        self.hot = np.eye(max(c, 2), lanes, k=-1 if self.sigmoid else 0, dtype=self.X.dtype).reshape(-1)
+        self.hot = np.eye(max(c, 2), self.padded.shape[1], k=-1 if self.sigmoid else 0, dtype=self.X.dtype).reshape(-1)
         self.chunk_loss = np.zeros(self.chunks)
 
     def theta(self) -> NDArray[Any]:
@@ -474,7 +474,7 @@ class NarrowTrainer(_Trainer):
         from .kernels import sgd
 
         losses = np.empty(repeats)
-        sgd.narrow(
+        (sgd.narrow4 if self.few else sgd.narrow)(
             self.X, self.order, self.labels, self.targets, self.hot, self.padded, self.XT, self.T, self.Z, self.D, losses,
             self._settings(learning_rate), self.n_classes, repeats, with_loss, self.sigmoid,
         )  # fmt: skip

@@ -28,10 +28,12 @@ img {{ max-width: 100%; display: block; margin: .5rem 0 2rem }}
 .failed {{ color: #b00; font-weight: 600 }}
 </style>
 <h1>Classifiers step by step, on fastclf</h1>
-<p>Every stage of the lab, trained twice from the same seed: on plain NumPy and on compiled kernels. Times are the median
-of the runs, without compilation; the loss difference is the largest of any epoch, relative to the larger of 1 and the loss.</p>
+<p>Every stage of the lab, trained twice from the same seed: on plain NumPy and on compiled kernels. Times are the
+median of the runs, without compilation; the loss difference is the largest of any epoch, relative to the larger of 1
+and the loss.</p>
 <table>
-<tr><th>stage</th><th>NumPy</th><th>fastclf</th><th>speed-up</th><th>loss differs by</th><th>accuracy, NumPy</th><th>fastclf</th></tr>
+<tr><th>stage</th><th>NumPy</th><th>fastclf</th><th>speed-up</th><th>loss differs by</th>
+<th>accuracy, NumPy</th><th>fastclf</th></tr>
 {rows}
 </table>
 {pictures}

@@ -6,10 +6,14 @@ Nothing here can run beside anything else: every step needs the one before it. W
 as little as possible. Both kernels let the update by a sample and the prediction for the next share one pass over the
 weights.
 
-``narrow``: few features, classes as the lanes of one vector. The next sample's logits under the *old* weights, u, and
-the number s = 1 + x . x' are ready before the gradient is, and the logits under the new weights are u - s g: from one
-gradient to the next there is one multiply-add, one exponential, one sum and one division. The exponentials are taken
-without subtracting the maximum, and again with it in the rare case that their sum shows it was needed.
+``narrow`` and ``narrow4``: few features, classes as the lanes of one vector, of the full width or of four lanes. With u
+the next sample's logits under the *old* weights and s = 1 + x . x', its logits under the new ones are
+
+    z' = u - s g = (u + s lr t) - s e r        where  e = e^z,  r = lr / sum e  (softmax),  lr / (1 + e)  (sigmoid)
+
+and e^z' = e^(u + s lr t) e^(-s e r): everything but the last factor is known before r is, and as its argument is small, it
+is a short polynomial. From one step to the next there are a polynomial, two products, a sum and a division. Exponentials
+are taken without subtracting the maximum, unless a logit is so large that it is needed.
 
 ``wide``: any shape, weights (c, n), four classes at a time.
 """
@@ -20,97 +24,114 @@ from .mlp import BIAS, LEARNING_RATE, LOG_HIGH, LOG_LOW, N_IN, N_OUT, WEIGHTS, W
 from .simd import (
     lanes_of,
     vexp,
+    vexp_small,
+    vfirst,
     vfma,
     vhighest,
-    vlane0,
     vload,
+    vload4,
+    vload4_first,
     vload_first,
+    vmax,
+    vmin,
     vsplat,
+    vsplat4,
     vstore,
     vstore_first,
     vsum,
     vtotal,
+    vwithin,
 )
 from .softmax import delta_row, probability_row
 
-# Sums of exponentials in this range prove that no term overflowed and none that matters vanished.
-SAFE_LOW, SAFE_HIGH = 1e-15, 1e37
+FAR = 40.0  # logits within this need no maximum subtracted, in float32 either
+NEAR = 0.34  # exponents within this need no reduction of their range: below ln(2)/2
 
 
-@helper
-def target_lanes(labels, targets, hot, i, c):
-    """The target of sample i as lanes; ``hot`` has the row of a one in every place."""
-    if labels.shape[0]:
-        return vload(hot, labels[i] * lanes_of(hot))
-    return vload_first(targets, i * c, c, targets[0] * 0)
+def _make_narrow(name, vload, vload_first, vsplat):
+    """The narrow kernel for vectors of one width; theta (n + 1, lanes)."""
 
+    @helper
+    def target_lanes(labels, targets, hot, i, c, lanes):
+        """The target of sample i as lanes; ``hot`` has for every label a row with a one in its place."""
+        if labels.shape[0]:
+            return vload(hot, labels[i] * lanes)
+        return vload_first(targets, i * c, c, targets[0] * 0)
 
-@helper
-def logits_under(theta, X, i, n):
-    """theta[0] + sum_j X[i, j] theta[j + 1], over the classes as lanes; two sums, to halve the wait."""
-    lanes = lanes_of(theta)
-    odd, even = vload(theta, 0), vsplat(theta, 0.0)
-    for j in range(0, n - 1, 2):
-        odd = vfma(vsplat(theta, X[i, j]), vload(theta, (j + 1) * lanes), odd)
-        even = vfma(vsplat(theta, X[i, j + 1]), vload(theta, (j + 2) * lanes), even)
-    if n % 2:
-        odd = vfma(vsplat(theta, X[i, n - 1]), vload(theta, n * lanes), odd)
-    return odd + even
+    @helper
+    def logits_under(theta, X, i, n, lanes):
+        """theta[0] + sum_j X[i, j] theta[j + 1]; two sums, to halve the wait."""
+        odd, even = vload(theta, 0), vsplat(theta, 0.0)
+        for j in range(0, n - 1, 2):
+            odd = vfma(vsplat(theta, X[i, j]), vload(theta, (j + 1) * lanes), odd)
+            even = vfma(vsplat(theta, X[i, j + 1]), vload(theta, (j + 2) * lanes), even)
+        if n % 2:
+            odd = vfma(vsplat(theta, X[i, n - 1]), vload(theta, n * lanes), odd)
+        return odd + even
 
-
-@kernel(
-    X=IN2, order=INDEX, labels=INDEX, targets=IN1, hot=IN1, theta=OUT2, XT=OUT2, T=OUT2, Z=OUT2, D=OUT2,
-    losses=OUT64, settings=IN1, c=INT, repeats=INT, with_loss=FLAG, sigmoid=FLAG,
-)  # fmt: skip
-def narrow(X, order, labels, targets, hot, theta, XT, T, Z, D, losses, settings, c, repeats, with_loss, sigmoid):
-    """``repeats`` passes over the samples of ``order``; with_loss: losses[i] is the mean loss of X before pass i.
-
-    theta (n + 1, lanes), lanes past c of its row 0 at -inf; XT, T, Z and D as in ``linear.narrow``, for one block.
-    """
-    (m, n), width = X.shape, XT.shape[1]
-    zero, lanes = theta[0, 0] * 0, lanes_of(theta)
-    with_bias = settings[WITH_BIAS]
-    lr, low, high = settings[LEARNING_RATE], settings[LOG_LOW], settings[LOG_HIGH]
-    rate, one, none = vsplat(theta, lr), vsplat(theta, 1.0), vsplat(theta, zero)
-    if with_loss and m <= width:
-        transpose_block(X, labels, targets, c, 0, m, width, XT, 0, T, 0)
-    n_steps = order.shape[0]
-    for e in range(repeats):
-        if with_loss:
-            total = 0.0
-            for r0 in range(0, m, width):
-                n_rows = min(width, m - r0)
-                if m > width:
-                    transpose_block(X, labels, targets, c, r0, n_rows, width, XT, 0, T, 0)
-                total += narrow_block(XT, 0, T, 0, Z, D, n, n_rows, width, theta, c, sigmoid, low, high, False)
-            losses[e] = total / m
-        i = order[0]
-        z = logits_under(theta, X, i, n)
-        for step in range(n_steps):
-            following = order[step + 1 if step + 1 < n_steps else 0]
-            u, s = logits_under(theta, X, following, n), with_bias
-            for j in range(n):
-                s += X[i, j] * X[following, j]
-            minus_s = vsplat(theta, -s)
-            t = target_lanes(labels, targets, hot, i, c) * rate
-            u = vfma(vsplat(theta, s), t, u)
+    @helper
+    def exponentials(theta, z, c, sigmoid):
+        """e^z in the lanes of classes, 0 in the others, scaled by a common factor where a logit is far from 0."""
+        far, zero = vsplat(theta, FAR), theta[0, 0] * 0
+        if not vwithin(z, zero + FAR):
             if sigmoid:
-                e_z, sums = one, one + vexp(none - z)
+                z = vmin(vmax(z, vsplat(theta, -FAR)), far)
             else:
-                e_z = vexp(z)
-                sums = vtotal(e_z)
-                size = vlane0(sums)
-                if not SAFE_LOW < size < SAFE_HIGH:
-                    e_z = vexp(z - vsplat(theta, vhighest(z)))
-                    sums = vtotal(e_z)
-            r = rate / sums
-            z = vfma(minus_s * e_z, r, u)
-            g = e_z * r - t
-            vstore(theta, 0, vfma(vsplat(theta, -with_bias), g, vload(theta, 0)))
-            for j in range(n):
-                at_j = (j + 1) * lanes
-                vstore(theta, at_j, vfma(vsplat(theta, -X[i, j]), g, vload(theta, at_j)))
-            i = following
+                z = z - vsplat(theta, vhighest(vfirst(z, c, zero - float("inf"))))
+        return vfirst(vexp(z), c, zero)
+
+    def narrow(X, order, labels, targets, hot, theta, XT, T, Z, D, losses, settings, c, repeats, with_loss, sigmoid):
+        """``repeats`` passes over the samples of ``order``; with_loss: losses[i] is the mean loss of X before pass i.
+
+        theta (n + 1, lanes), zeros past c; XT, T, Z and D as in ``linear.narrow``, for one block.
+        """
+        (m, n), width, lanes = X.shape, XT.shape[1], theta.shape[1]
+        zero = theta[0, 0] * 0
+        lr, low, high, with_bias = settings[LEARNING_RATE], settings[LOG_LOW], settings[LOG_HIGH], settings[WITH_BIAS]
+        rate, one = vsplat(theta, lr), vsplat(theta, 1.0)
+        if with_loss and m <= width:
+            transpose_block(X, labels, targets, c, 0, m, width, XT, 0, T, 0)
+        n_steps = order.shape[0]
+        for e in range(repeats):
+            if with_loss:
+                total = 0.0
+                for r0 in range(0, m, width):
+                    n_rows = min(width, m - r0)
+                    if m > width:
+                        transpose_block(X, labels, targets, c, r0, n_rows, width, XT, 0, T, 0)
+                    total += narrow_block(XT, 0, T, 0, Z, D, n, n_rows, width, theta, c, sigmoid, low, high, False)
+                losses[e] = total / m
+            i = order[0]
+            e_z = exponentials(theta, logits_under(theta, X, i, n, lanes), c, sigmoid)
+            for step in range(n_steps):
+                following = order[step + 1 if step + 1 < n_steps else 0]
+                s = with_bias
+                for j in range(n):
+                    s += X[i, j] * X[following, j]
+                t = target_lanes(labels, targets, hot, i, c, lanes) * rate
+                ahead = vfma(vsplat(theta, s), t, logits_under(theta, X, following, n, lanes))
+                r = rate / (one + e_z if sigmoid else vtotal(e_z))
+                g = e_z * r - t
+                back = (vsplat(theta, -s) * e_z) * r
+                if abs(s) * lr <= NEAR and vwithin(ahead, zero + FAR - 1):
+                    e_z = vfirst(vexp(ahead), c, zero) * vexp_small(back)
+                else:
+                    e_z = exponentials(theta, ahead + back, c, sigmoid)
+                vstore(theta, 0, vfma(vsplat(theta, -with_bias), g, vload(theta, 0)))
+                for j in range(n):
+                    row = (j + 1) * lanes
+                    vstore(theta, row, vfma(vsplat(theta, -X[i, j]), g, vload(theta, row)))
+                i = following
+
+    narrow.__name__ = name
+    return kernel(
+        X=IN2, order=INDEX, labels=INDEX, targets=IN1, hot=IN1, theta=OUT2, XT=OUT2, T=OUT2, Z=OUT2, D=OUT2,
+        losses=OUT64, settings=IN1, c=INT, repeats=INT, with_loss=FLAG, sigmoid=FLAG,
+    )(narrow)  # fmt: skip
+
+
+narrow = _make_narrow("narrow", vload, vload_first, vsplat)
+narrow4 = _make_narrow("narrow4", vload4, vload4_first, vsplat4)
 
 
 @helper

@@ -215,9 +215,14 @@ def _exp(b, x, f):
     k = b.fsub(t, c(f.magic))
     r = fma(b, k, c(-f.ln2[0]), x)
     r = fma(b, k, c(-f.ln2[1]), r)
-    q = _polynomial(b, r, f.exp)
-    p = fma(b, b.fmul(r, r), q, b.fadd(r, c(1.0)))
+    p = _exp_small(b, r, f)
     return b.bitcast(b.add(b.bitcast(p, ivty), b.shl(b.bitcast(t, ivty), constant(ivty, f.mantissa))), vty)
+
+
+def _exp_small(b, r, f):
+    """e**r for |r| <= ln(2)/2."""
+    q = _polynomial(b, r, f.exp)
+    return fma(b, b.fmul(r, r), q, b.fadd(r, constant(r.type, 1.0)))
 
 
 def _log(b, x, f):
@@ -299,6 +304,7 @@ vmax = _elementwise(lambda b, x, y, f: larger(b, x, y), 2)
 vmin = _elementwise(lambda b, x, y, f: b.select(b.fcmp_ordered(">", x, y), y, x), 2)
 vabs = _elementwise(lambda b, x, f: call(b, "fabs", x.type, x), 1)
 vexp = _elementwise(_exp, 1)
+vexp_small = _elementwise(_exp_small, 1)
 vlog = _elementwise(_log, 1)
 
 
@@ -318,6 +324,20 @@ def positive_part_of(typing_context, gate, value):
 
 
 @intrinsic
+def vwithin(typing_context, value, limit):
+    """Whether every lane lies within [-limit, limit]; False if one is NaN."""
+
+    def codegen(context, b, sig, args):
+        x, limit = args
+        size = call(b, "fabs", x.type, x)
+        inside = b.fcmp_ordered("<=", size, splat(b, limit, x.type.count))
+        bits = ir.IntType(x.type.count)
+        return b.icmp_unsigned("==", b.bitcast(inside, bits), ir.Constant(bits, -1))
+
+    return types.boolean(value, value.element), codegen
+
+
+@intrinsic
 def lanes_of(typing_context, array):
     """Lanes of one vector of the array's elements."""
 
@@ -327,15 +347,18 @@ def lanes_of(typing_context, array):
     return types.intp(array), codegen
 
 
-@intrinsic
-def vsplat(typing_context, array, value):
-    """``value`` in every lane of a vector of the array's type."""
-    f = FLOAT[array.dtype]
+def _make_splat(lanes_of_float):
+    @intrinsic
+    def vsplat(typing_context, array, value):
+        """``value`` in every lane of a vector of the array's type."""
+        f = FLOAT[array.dtype]
 
-    def codegen(context, b, sig, args):
-        return splat(b, context.cast(b, args[1], sig.args[1], f.type), f.lanes)
+        def codegen(context, b, sig, args):
+            return splat(b, context.cast(b, args[1], sig.args[1], f.type), lanes_of_float(f))
 
-    return f.vector(array, value), codegen
+        return Vector(f.type, lanes_of_float(f))(array, value), codegen
+
+    return vsplat
 
 
 def _element_pointer(context, b, sig, args):
@@ -362,28 +385,40 @@ def ahead(typing_context, pointer, offset):
     return pointer(pointer, types.intp), codegen
 
 
-@intrinsic
-def vload(typing_context, array, offset):
-    """The vector that starts ``offset`` elements after the array's first."""
-    f = FLOAT[array.dtype]
+def _make_load(lanes_of_float):
+    @intrinsic
+    def vload(typing_context, array, offset):
+        """The vector that starts ``offset`` elements after the array's first."""
+        f = FLOAT[array.dtype]
 
-    def codegen(context, b, sig, args):
-        return load(b, _element_pointer(context, b, sig, args), ir.VectorType(f.ir, f.lanes))
+        def codegen(context, b, sig, args):
+            return load(b, _element_pointer(context, b, sig, args), ir.VectorType(f.ir, lanes_of_float(f)))
 
-    return f.vector(array, types.intp), codegen
+        return Vector(f.type, lanes_of_float(f))(array, types.intp), codegen
+
+    return vload
 
 
-@intrinsic
-def vload_first(typing_context, array, offset, count, fill):
-    """The same, the first ``count`` lanes only; ``fill`` in the others, whose memory is not touched."""
-    f = FLOAT[array.dtype]
+def _make_load_first(lanes_of_float):
+    @intrinsic
+    def vload_first(typing_context, array, offset, count, fill):
+        """The same, the first ``count`` lanes only; ``fill`` in the others, whose memory is not touched."""
+        f = FLOAT[array.dtype]
 
-    def codegen(context, b, sig, args):
-        vty = ir.VectorType(f.ir, f.lanes)
-        mask = first_lanes(b, args[2], f.lanes)
-        return load_masked(b, _element_pointer(context, b, sig, args), vty, mask, splat(b, args[3], f.lanes))
+        def codegen(context, b, sig, args):
+            vty = ir.VectorType(f.ir, lanes_of_float(f))
+            mask = first_lanes(b, args[2], vty.count)
+            return load_masked(b, _element_pointer(context, b, sig, args), vty, mask, splat(b, args[3], vty.count))
 
-    return f.vector(array, types.intp, types.intp, f.type), codegen
+        return Vector(f.type, lanes_of_float(f))(array, types.intp, types.intp, f.type), codegen
+
+    return vload_first
+
+
+# A vector is as wide as the target's registers, or, where that is known to be enough, four lanes: narrower vectors are
+# not faster at arithmetic, but their lanes are summed in fewer steps.
+vsplat, vload, vload_first = (make(lambda f: f.lanes) for make in (_make_splat, _make_load, _make_load_first))
+vsplat4, vload4, vload4_first = (make(lambda f: 4) for make in (_make_splat, _make_load, _make_load_first))
 
 
 @intrinsic
