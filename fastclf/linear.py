@@ -21,12 +21,14 @@ from .progress import Callback, Reporter, train_in_stretches
 
 _FLOAT64 = np.dtype(np.float64)
 
-# Few features and classes: samples or classes become the lanes of vectors (see kernels.linear).
+# Few features and classes: samples, or in SGD classes, become the lanes of vectors (see kernels.linear, kernels.sgd).
 _NARROW_FEATURES = 32
+_NARROW_SGD_FEATURES = 96
 _NARROW_BLOCK = 1024  # samples that the narrow kernels hold transposed at a time
 _ROWS_PER_CHUNK = 64  # at least; chunks have gradients of their own, added in order
 _MAX_CHUNKS = 64
 _BLOCK_BYTES = 256 * 1024  # of X, per block of rows: stays in the second-level cache
+_PADDING = 16  # classes: a whole vector on any target
 _SGD_OPERATIONS = 2e9  # in one call of a kernel that can not be interrupted: a fraction of a second
 
 
@@ -263,7 +265,7 @@ def stochastic_gradient_descent_step(
         raise ValueError(f"y must have shape {(len(samples), weights.shape[1])}, got {targets.shape}")
     rate = as_scalar(learning_rate, "learning_rate")
     # The kernels have a bias of their own, which a matrix with a column of ones does not want: give it no say.
-    trainer = trainer_for(samples, targets.shape[1], sigmoid=not multiclass, targets=targets, bias=False)
+    trainer = trainer_for(samples, targets.shape[1], sigmoid=not multiclass, batch=False, targets=targets, bias=False)
     trainer.set_theta(np.vstack([np.zeros((1, weights.shape[1])), weights]))
     trainer.sgd(rate, 1, with_loss=False)
     return trainer.theta()[1:]
@@ -333,7 +335,7 @@ def train_model(
     targets = as_targets(y, "y", len(samples), real, multiclass)
     rate, iterations = as_scalar(learning_rate, "learning_rate"), as_count(iterations, "iterations")
     n_features, n_classes = samples.shape[1], targets.shape[1]
-    trainer = trainer_for(samples, n_classes, sigmoid=not multiclass, targets=targets, n_jobs=n_jobs)
+    trainer = trainer_for(samples, n_classes, sigmoid=not multiclass, batch=batch, targets=targets, n_jobs=n_jobs)
     trainer.set_theta(0.01 * NormalDraws(random_state)(n_features + 1, n_classes))
     step = trainer.descend if batch else trainer.sgd
 
@@ -420,7 +422,8 @@ class WideTrainer(_Trainer):
         from .kernels import sgd
 
         losses = np.empty(repeats)
-        z, g, numbers = self._zeros(self.n_classes), self._zeros(self.n_classes), self._settings(learning_rate)
+        z, u, g = self._zeros(3, -(-self.n_classes // _PADDING) * _PADDING)
+        numbers = self._settings(learning_rate)
         rows = max(1, int(_SGD_OPERATIONS / (4 * self.X.shape[1] * self.n_classes)))
         for i in range(repeats):
             if with_loss:
@@ -428,7 +431,7 @@ class WideTrainer(_Trainer):
             for start in range(0, len(self.order), rows):
                 sgd.wide(
                     self.X, self.order[start : start + rows], self.labels, self.targets, self.network.params,
-                    self.network.layout, z, g, numbers, self.sigmoid,
+                    self.network.layout, z, u, g, numbers, self.sigmoid,
                 )  # fmt: skip
         return losses
 
@@ -440,6 +443,8 @@ class NarrowTrainer(_Trainer):
         super().__init__(*args)
         from .kernels.target import TARGET
 
+        self._arguments = args
+        self._wide: WideTrainer | None = None
         (m, n), c, lanes = self.X.shape, self.n_classes, TARGET.lanes(self.X.itemsize)
         self.few = c <= 4  # classes: a vector of four lanes is summed in fewer steps
         if m <= _NARROW_BLOCK:
@@ -473,12 +478,25 @@ class NarrowTrainer(_Trainer):
         """Passes of per-sample SGD; the loss before each."""
         from .kernels import sgd
 
+        run = sgd.narrow4 if self.few else sgd.narrow
+        fits = len(self.X) <= self.XT.shape[1]
         losses = np.empty(repeats)
-        (sgd.narrow4 if self.few else sgd.narrow)(
-            self.X, self.order, self.labels, self.targets, self.hot, self.padded, self.XT, self.T, self.Z, self.D, losses,
-            self._settings(learning_rate), self.n_classes, repeats, with_loss, self.sigmoid,
-        )  # fmt: skip
+        for i in range(1 if fits or not with_loss else repeats):
+            if with_loss and not fits:
+                losses[i] = self._wide_loss()
+            run(
+                self.X, self.order, self.labels, self.targets, self.hot, self.padded, self.XT, self.T, self.Z, self.D,
+                losses, self._settings(learning_rate), self.n_classes, repeats if fits or not with_loss else 1,
+                with_loss and fits, self.sigmoid,
+            )  # fmt: skip
         return losses
+
+    def _wide_loss(self) -> float:
+        """The loss of more samples than a block holds, whose transpose would have to be made anew for every pass."""
+        if self._wide is None:
+            self._wide = WideTrainer(*self._arguments)
+        self._wide.set_theta(self.theta())
+        return float(self._wide.descend(0.0, 1, update=False)[0])
 
 
 def trainer_for(
@@ -486,15 +504,20 @@ def trainer_for(
     n_classes: int,
     *,
     sigmoid: bool,
+    batch: bool,
     labels: NDArray[np.int64] | None = None,
     targets: NDArray[Any] | None = None,
     rule: LossRule = CLIPPED,
     bias: bool = True,
     n_jobs: int | None = None,
 ) -> WideTrainer | NarrowTrainer:
-    """The trainer whose kernels suit the shape; without ``bias``, row 0 of theta stays as it is set."""
+    """The trainer whose kernels suit the shape, for ``batch`` descent or for SGD.
+
+    Without ``bias``, row 0 of theta stays as it is set.
+    """
     from .kernels.target import TARGET
 
-    narrow = X.shape[1] <= _NARROW_FEATURES and n_classes <= TARGET.lanes(X.itemsize)
+    most = _NARROW_FEATURES if batch else _NARROW_SGD_FEATURES
+    narrow = X.shape[1] <= most and n_classes <= TARGET.lanes(X.itemsize)
     kind = NarrowTrainer if narrow else WideTrainer
     return kind(X, labels, targets, n_classes, sigmoid, rule, bias, n_jobs)

@@ -28,6 +28,8 @@ from .simd import (
     vfirst,
     vfma,
     vhighest,
+    vhot,
+    vlane0,
     vload,
     vload4,
     vload4_first,
@@ -39,13 +41,28 @@ from .simd import (
     vstore,
     vstore_first,
     vsum,
+    vsum4,
     vtotal,
     vwithin,
 )
-from .softmax import delta_row, probability_row
 
 FAR = 40.0  # logits within this need no maximum subtracted, in float32 either
 NEAR = 0.34  # exponents within this need no reduction of their range: below ln(2)/2
+
+
+@helper
+def sample_product(X, a, b, n):
+    """The product of the samples at X[a:] and X[b:], offsets of the flattened matrix."""
+    lanes, zero = lanes_of(X), X[0, 0] * 0
+    whole, total = n - n % lanes, zero
+    if whole:
+        sums = vsplat(X, 0.0)
+        for j in range(0, whole, lanes):
+            sums = vfma(vload(X, a + j), vload(X, b + j), sums)
+        total = vsum(sums)
+    for j in range(whole, n):
+        total += vlane0(vload_first(X, a + j, 1, zero)) * vlane0(vload_first(X, b + j, 1, zero))
+    return total
 
 
 def _make_narrow(name, vload, vload_first, vsplat):
@@ -60,14 +77,20 @@ def _make_narrow(name, vload, vload_first, vsplat):
 
     @helper
     def logits_under(theta, X, i, n, lanes):
-        """theta[0] + sum_j X[i, j] theta[j + 1]; two sums, to halve the wait."""
-        odd, even = vload(theta, 0), vsplat(theta, 0.0)
-        for j in range(0, n - 1, 2):
-            odd = vfma(vsplat(theta, X[i, j]), vload(theta, (j + 1) * lanes), odd)
-            even = vfma(vsplat(theta, X[i, j + 1]), vload(theta, (j + 2) * lanes), even)
-        if n % 2:
-            odd = vfma(vsplat(theta, X[i, n - 1]), vload(theta, n * lanes), odd)
-        return odd + even
+        """theta[0] + sum_j X[i, j] theta[j + 1]; four sums, to shorten the wait."""
+        s0 = vload(theta, 0)
+        s1 = s2 = s3 = vsplat(theta, 0.0)
+        row = lanes
+        for j in range(0, n - n % 4, 4):
+            s0 = vfma(vsplat(theta, X[i, j]), vload(theta, row), s0)
+            s1 = vfma(vsplat(theta, X[i, j + 1]), vload(theta, row + lanes), s1)
+            s2 = vfma(vsplat(theta, X[i, j + 2]), vload(theta, row + 2 * lanes), s2)
+            s3 = vfma(vsplat(theta, X[i, j + 3]), vload(theta, row + 3 * lanes), s3)
+            row += 4 * lanes
+        for j in range(n - n % 4, n):
+            s1 = vfma(vsplat(theta, X[i, j]), vload(theta, row), s1)
+            row += lanes
+        return (s0 + s2) + (s1 + s3)
 
     @helper
     def exponentials(theta, z, c, sigmoid):
@@ -83,31 +106,25 @@ def _make_narrow(name, vload, vload_first, vsplat):
     def narrow(X, order, labels, targets, hot, theta, XT, T, Z, D, losses, settings, c, repeats, with_loss, sigmoid):
         """``repeats`` passes over the samples of ``order``; with_loss: losses[i] is the mean loss of X before pass i.
 
-        theta (n + 1, lanes), zeros past c; XT, T, Z and D as in ``linear.narrow``, for one block.
+        theta (n + 1, lanes), zeros past c. With losses, XT, T, Z and D are as in ``linear.narrow``, for one block of
+        all samples.
         """
         (m, n), width, lanes = X.shape, XT.shape[1], theta.shape[1]
         zero = theta[0, 0] * 0
         lr, low, high, with_bias = settings[LEARNING_RATE], settings[LOG_LOW], settings[LOG_HIGH], settings[WITH_BIAS]
         rate, one = vsplat(theta, lr), vsplat(theta, 1.0)
-        if with_loss and m <= width:
+        if with_loss:
             transpose_block(X, labels, targets, c, 0, m, width, XT, 0, T, 0)
         n_steps = order.shape[0]
         for e in range(repeats):
             if with_loss:
-                total = 0.0
-                for r0 in range(0, m, width):
-                    n_rows = min(width, m - r0)
-                    if m > width:
-                        transpose_block(X, labels, targets, c, r0, n_rows, width, XT, 0, T, 0)
-                    total += narrow_block(XT, 0, T, 0, Z, D, n, n_rows, width, theta, c, sigmoid, low, high, False)
+                total = narrow_block(XT, 0, T, 0, Z, D, n, m, width, theta, c, sigmoid, low, high, False)
                 losses[e] = total / m
             i = order[0]
             e_z = exponentials(theta, logits_under(theta, X, i, n, lanes), c, sigmoid)
             for step in range(n_steps):
                 following = order[step + 1 if step + 1 < n_steps else 0]
-                s = with_bias
-                for j in range(n):
-                    s += X[i, j] * X[following, j]
+                s = with_bias + sample_product(X, i * n, following * n, n)
                 t = target_lanes(labels, targets, hot, i, c, lanes) * rate
                 ahead = vfma(vsplat(theta, s), t, logits_under(theta, X, following, n, lanes))
                 r = rate / (one + e_z if sigmoid else vtotal(e_z))
@@ -135,27 +152,26 @@ narrow4 = _make_narrow("narrow4", vload4, vload4_first, vsplat4)
 
 
 @helper
-def update_and_predict(params, w, n, k, g, X, x, following):
-    """Row k of the weights -= g x; returns its product with the next sample. x and following are offsets in X."""
+def update_and_predict(params, row, n, g, X, old, new):
+    """The weights at ``row`` -= g times the sample at X[old:]; returns their product with the sample at X[new:]."""
     lanes, zero = lanes_of(params), params[0] * 0
     minus, sums = vsplat(params, -g), vsplat(params, zero)
-    row = w + k * n
     whole = n - n % lanes
     for j in range(0, whole, lanes):
-        new = vfma(minus, vload(X, x + j), vload(params, row + j))
-        vstore(params, row + j, new)
-        sums = vfma(new, vload(X, following + j), sums)
+        w = vfma(minus, vload(X, old + j), vload(params, row + j))
+        vstore(params, row + j, w)
+        sums = vfma(w, vload(X, new + j), sums)
     if whole < n:
         count = n - whole
-        new = vfma(minus, vload_first(X, x + whole, count, zero), vload_first(params, row + whole, count, zero))
-        vstore_first(params, row + whole, new, count)
-        sums = vfma(new, vload_first(X, following + whole, count, zero), sums)
+        w = vfma(minus, vload_first(X, old + whole, count, zero), vload_first(params, row + whole, count, zero))
+        vstore_first(params, row + whole, w, count)
+        sums = vfma(w, vload_first(X, new + whole, count, zero), sums)
     return vsum(sums)
 
 
 @helper
-def update_and_predict4(params, w, n, k, g, X, x, following, z):
-    """The same for the four rows from k on, whose next logits, without the bias, go to z[k:]."""
+def update_and_predict4(params, row, n, g, k, X, old, new):
+    """The same for four rows of weights and g[k : k + 4]; returns the four products, as a vector."""
     lanes, zero = lanes_of(params), params[0] * 0
     m0, m1, m2, m3 = (
         vsplat(params, -g[k]),
@@ -163,12 +179,11 @@ def update_and_predict4(params, w, n, k, g, X, x, following, z):
         vsplat(params, -g[k + 2]),
         vsplat(params, -g[k + 3]),
     )
-    r0 = w + k * n
-    r1, r2, r3 = r0 + n, r0 + 2 * n, r0 + 3 * n
+    r0, r1, r2, r3 = row, row + n, row + 2 * n, row + 3 * n
     s0 = s1 = s2 = s3 = vsplat(params, zero)
     whole = n - n % lanes
     for j in range(0, whole, lanes):
-        a, b = vload(X, x + j), vload(X, following + j)
+        a, b = vload(X, old + j), vload(X, new + j)
         w0 = vfma(m0, a, vload(params, r0 + j))
         w1 = vfma(m1, a, vload(params, r1 + j))
         w2 = vfma(m2, a, vload(params, r2 + j))
@@ -180,7 +195,7 @@ def update_and_predict4(params, w, n, k, g, X, x, following, z):
         s0, s1, s2, s3 = vfma(w0, b, s0), vfma(w1, b, s1), vfma(w2, b, s2), vfma(w3, b, s3)
     if whole < n:
         count = n - whole
-        a, b = vload_first(X, x + whole, count, zero), vload_first(X, following + whole, count, zero)
+        a, b = vload_first(X, old + whole, count, zero), vload_first(X, new + whole, count, zero)
         w0 = vfma(m0, a, vload_first(params, r0 + whole, count, zero))
         w1 = vfma(m1, a, vload_first(params, r1 + whole, count, zero))
         w2 = vfma(m2, a, vload_first(params, r2 + whole, count, zero))
@@ -190,30 +205,74 @@ def update_and_predict4(params, w, n, k, g, X, x, following, z):
         vstore_first(params, r2 + whole, w2, count)
         vstore_first(params, r3 + whole, w3, count)
         s0, s1, s2, s3 = vfma(w0, b, s0), vfma(w1, b, s1), vfma(w2, b, s2), vfma(w3, b, s3)
-    z[k], z[k + 1], z[k + 2], z[k + 3] = vsum(s0), vsum(s1), vsum(s2), vsum(s3)
+    return vsum4(s0, s1, s2, s3)
+
+
+@helper
+def pass_over(params, w, n, c, g, X, old, new, u):
+    """W -= g x^T for the sample at X[old:], and u = W x' for the one at X[new:]."""
+    for k in range(0, c - c % 4, 4):
+        vstore(u, k, update_and_predict4(params, w + k * n, n, g, k, X, old, new))
+    for k in range(c - c % 4, c):
+        u[k] = update_and_predict(params, w + k * n, n, g[k], X, old, new)
+
+
+@helper
+def scaled_delta(z, g, c, label, targets, t0, lr, sigmoid):
+    """Fill g with lr (activation(z) - target). z and g are padded to whole vectors; g's padding becomes 0."""
+    lanes, zero = lanes_of(z), z[0] * 0
+    one, none, rate, total = vsplat(z, 1.0), vsplat(z, 0.0), vsplat(z, lr), vsplat(z, 0.0)
+    if sigmoid:
+        for k in range(0, c, lanes):
+            vstore(g, k, one / (one + vexp(none - vload(z, k))))
+        scale = rate
+    else:
+        lowest = zero - float("inf")
+        top = vfirst(vload(z, 0), min(lanes, c), lowest)
+        for k in range(lanes, c, lanes):
+            top = vmax(top, vfirst(vload(z, k), min(lanes, c - k), lowest))
+        highest = vsplat(z, vhighest(top))
+        for k in range(0, c, lanes):
+            e = vfirst(vexp(vload(z, k) - highest), min(lanes, c - k), zero)
+            total = total + e
+            vstore(g, k, e)
+        scale = rate / vtotal(total)
+    for k in range(0, c, lanes):
+        count = min(lanes, c - k)
+        t = vhot(z, label - k) if label >= 0 and not (sigmoid and label == 0) else none
+        if sigmoid and label > 0:
+            t = one
+        if label < 0:
+            t = vload_first(targets, t0 + k, count, zero)
+        vstore(g, k, vfirst(vload(g, k) * scale - t * rate, count, zero))
 
 
 @kernel(
-    X=IN2, order=INDEX, labels=INDEX, targets=IN1, params=OUT1, layout=TABLE, z=OUT1, g=OUT1, settings=IN1, sigmoid=FLAG,
+    X=IN2, order=INDEX, labels=INDEX, targets=IN1, params=OUT1, layout=TABLE, z=OUT1, u=OUT1, g=OUT1, settings=IN1,
+    sigmoid=FLAG,
 )  # fmt: skip
-def wide(X, order, labels, targets, params, layout, z, g, settings, sigmoid):
-    """One pass over the samples of ``order``; z and g are scratch for c numbers."""
-    n, c, w, b = layout[0, N_IN], layout[0, N_OUT], layout[0, WEIGHTS], layout[0, BIAS]
-    lr, zero = settings[LEARNING_RATE], params[0] * 0
+def wide(X, order, labels, targets, params, layout, z, u, g, settings, sigmoid):
+    """One pass over the samples of ``order``; z, u and g are zeros, c of them up to whole vectors.
+
+    The pass over the weights that applies the update by one sample and multiplies by the next but one does not need the
+    gradient in between, so the processor runs it while that gradient's exponentials and division are under way.
+    """
+    n, c, w, bias = layout[0, N_IN], layout[0, N_OUT], layout[0, WEIGHTS], layout[0, BIAS]
+    lr, lanes, with_bias = settings[LEARNING_RATE], lanes_of(params), settings[WITH_BIAS]
     n_steps = order.shape[0]
-    x = order[0] * n
-    for k in range(c):
-        z[k] = params[b + k] + update_and_predict(params, w, n, k, zero, X, x, x)
+    old = new = order[0] * n
+    pass_over(params, w, n, c, g, X, old, new, u)
+    for k in range(0, c, lanes):
+        vstore(z, k, vload(u, k) + vload(params, bias + k))
     for step in range(n_steps):
         i = order[step]
-        following = order[step + 1 if step + 1 < n_steps else 0] * n
-        probability_row(z, g, 0, c, sigmoid)
-        delta_row(g, g, 0, c, labels[i] if labels.shape[0] else -1, targets, i * c, lr, sigmoid)
-        for k in range(0, c - c % 4, 4):
-            update_and_predict4(params, w, n, k, g, X, x, following, z)
-        for k in range(c - c % 4, c):
-            z[k] = update_and_predict(params, w, n, k, g[k], X, x, following)
-        for k in range(c):
-            params[b + k] -= settings[WITH_BIAS] * g[k]
-            z[k] += params[b + k]
-        x = following
+        new = order[step + 1 if step + 1 < n_steps else 0] * n
+        pass_over(params, w, n, c, g, X, old, new, u)
+        scaled_delta(z, g, c, labels[i] if labels.shape[0] else -1, targets, i * c, lr, sigmoid)
+        old = i * n
+        s = vsplat(params, -(with_bias + sample_product(X, old, new, n)))
+        for k in range(0, c, lanes):
+            b, delta = vload(params, bias + k), vload(g, k)
+            vstore(z, k, vfma(s, delta, vload(u, k) + b))
+            vstore(params, bias + k, vfma(vsplat(params, -with_bias), delta, b))
+    pass_over(params, w, n, c, g, X, old, old, u)

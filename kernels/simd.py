@@ -454,6 +454,30 @@ def vfirst(typing_context, value, count, fill):
 
 
 @intrinsic
+def vhot(typing_context, array, lane):
+    """One in the lane of that number, zero in the others: everywhere, where there is no such lane."""
+    f = FLOAT[array.dtype]
+
+    def codegen(context, b, sig, args):
+        index = constant(ir.VectorType(I32, f.lanes), list(range(f.lanes)))
+        vty = ir.VectorType(f.ir, f.lanes)
+        on = b.icmp_signed("==", index, splat(b, b.trunc(args[1], I32), f.lanes))
+        return b.select(on, constant(vty, 1.0), constant(vty, 0.0))
+
+    return f.vector(array, types.intp), codegen
+
+
+@intrinsic
+def vsum4(typing_context, s, t, u, v):
+    """The sums of the lanes of four vectors, as a vector of four."""
+
+    def codegen(context, b, sig, args):
+        return sum4(b, args)
+
+    return Vector(s.element, 4)(s, t, u, v), codegen
+
+
+@intrinsic
 def vsum(typing_context, value):
     """The sum of the lanes."""
 
