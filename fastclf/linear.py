@@ -16,7 +16,7 @@ from numpy.typing import ArrayLike, DTypeLike, NDArray
 
 from . import _threads, reference
 from ._inputs import NormalDraws, as_array, as_count, as_matrix, as_numbers, as_scalar, as_targets, real_dtype
-from .network import CLIPPED, LossRule, Network, settings
+from .network import CLIPPED, LossRule, Network, round_up, settings
 from .progress import Callback, Reporter, train_in_stretches
 
 _FLOAT64 = np.dtype(np.float64)
@@ -28,7 +28,6 @@ _NARROW_BLOCK = 1024  # samples that the narrow kernels hold transposed at a tim
 _ROWS_PER_CHUNK = 64  # at least; chunks have gradients of their own, added in order
 _MAX_CHUNKS = 64
 _BLOCK_BYTES = 256 * 1024  # of X, per block of rows: stays in the second-level cache
-_PADDING = 16  # classes: a whole vector on any target
 _SGD_OPERATIONS = 2e9  # in one call of a kernel that can not be interrupted: a fraction of a second
 
 
@@ -385,18 +384,26 @@ class _Trainer:
     def _zeros(self, *shape: int) -> NDArray[Any]:
         return np.zeros(shape, self.X.dtype)
 
+    def _scratch(self, block: int) -> None:
+        """What the last layer needs for blocks of so many samples, one for each chunk (see kernels.softmax)."""
+        columns = self.chunks * block
+        self.Z, self.P, self.D = (self._zeros(columns * self.n_classes) for _ in range(3))
+        self.T = self._zeros(0 if len(self.labels) else columns * self.n_classes)
+        self.classes, self.sample_loss = self._zeros(columns), self._zeros(columns)
+        self.chunk_loss = np.zeros(self.chunks)
+
 
 class WideTrainer(_Trainer):
     """Any shape: parameters as a network of one layer."""
 
     def __init__(self, *args: Any, network: Network | None = None) -> None:
         super().__init__(*args)
-        n, c = self.X.shape[1], self.n_classes
+        (m, n), c = self.X.shape, self.n_classes
         self.network = network or Network((n, c), self.X.dtype)
-        block = max(6, min(len(self.X), _BLOCK_BYTES // (n * self.X.itemsize)))
+        block = min(round_up(-(-m // self.chunks)), max(16, _BLOCK_BYTES // (n * self.X.itemsize) // 16 * 16))
         self.G = self._zeros(self.chunks, len(self.network.params))
-        self.Z, self.P, self.D = (self._zeros(self.chunks, block * c) for _ in range(3))
-        self.chunk_loss = np.zeros(self.chunks)
+        self.bias4 = self._zeros(4 * c)
+        self._scratch(block)
 
     def theta(self) -> NDArray[Any]:
         """Parameters as the lab has them, (n + 1, c), a copy."""
@@ -412,8 +419,8 @@ class WideTrainer(_Trainer):
         losses = np.empty(repeats)
         linear.wide(
             self.X, self.order, self.labels, self.targets, self.network.params, self.network.layout, self.G, self.Z,
-            self.P, self.D, self.chunk_loss, losses, self._settings(learning_rate), repeats, update, self.sigmoid,
-            threads=self.threads,
+            self.P, self.D, self.T, self.classes, self.sample_loss, self.bias4, self.chunk_loss, losses,
+            self._settings(learning_rate), repeats, update, self.sigmoid, threads=self.threads,
         )  # fmt: skip
         return losses
 
@@ -422,7 +429,7 @@ class WideTrainer(_Trainer):
         from .kernels import sgd
 
         losses = np.empty(repeats)
-        z, u, g = self._zeros(3, -(-self.n_classes // _PADDING) * _PADDING)
+        z, u, g = self._zeros(3, round_up(self.n_classes))
         numbers = self._settings(learning_rate)
         rows = max(1, int(_SGD_OPERATIONS / (4 * self.X.shape[1] * self.n_classes)))
         for i in range(repeats):
@@ -449,12 +456,11 @@ class NarrowTrainer(_Trainer):
         self.few = c <= 4  # classes: a vector of four lanes is summed in fewer steps
         if m <= _NARROW_BLOCK:
             self.chunks = 1
-        width = min(_NARROW_BLOCK, -(-m // lanes) * lanes)
+        width = min(_NARROW_BLOCK, round_up(-(-m // self.chunks)))
         self.padded = self._zeros(n + 1, 4 if self.few else lanes)
         self.XT, self.G = self._zeros(self.chunks * n, width), self._zeros(self.chunks * (n + 1), c)
-        self.T, self.Z, self.D = (self._zeros(self.chunks * c, width) for _ in range(3))
         self.hot = np.eye(max(c, 2), self.padded.shape[1], k=-1 if self.sigmoid else 0, dtype=self.X.dtype).reshape(-1)
-        self.chunk_loss = np.zeros(self.chunks)
+        self._scratch(width)
 
     def theta(self) -> NDArray[Any]:
         """Parameters as the lab has them, (n + 1, c), a copy."""
@@ -469,8 +475,9 @@ class NarrowTrainer(_Trainer):
 
         losses = np.empty(repeats)
         linear.narrow(
-            self.X, self.labels, self.targets, self.padded, self.G, self.XT, self.T, self.Z, self.D, self.chunk_loss,
-            losses, self._settings(learning_rate), self.n_classes, repeats, update, self.sigmoid, threads=self.threads,
+            self.X, self.order, self.labels, self.targets, self.padded, self.G, self.XT, self.Z, self.P, self.D, self.T,
+            self.classes, self.sample_loss, self.chunk_loss, losses, self._settings(learning_rate), self.n_classes,
+            repeats, update, self.sigmoid, threads=self.threads,
         )  # fmt: skip
         return losses
 
@@ -485,9 +492,9 @@ class NarrowTrainer(_Trainer):
             if with_loss and not fits:
                 losses[i] = self._wide_loss()
             run(
-                self.X, self.order, self.labels, self.targets, self.hot, self.padded, self.XT, self.T, self.Z, self.D,
-                losses, self._settings(learning_rate), self.n_classes, repeats if fits or not with_loss else 1,
-                with_loss and fits, self.sigmoid,
+                self.X, self.order, self.labels, self.targets, self.hot, self.padded, self.XT, self.Z, self.P, self.T,
+                self.classes, self.sample_loss, losses, self._settings(learning_rate), self.n_classes,
+                repeats if fits or not with_loss else 1, with_loss and fits, self.sigmoid,
             )  # fmt: skip
         return losses
 

@@ -30,6 +30,11 @@ EXACT = LossRule(-math.inf, math.inf, 0.0)  # log-sum-exp: finite even where p i
 SHIFTED = LossRule(-math.inf, math.inf, 1e-10)  # the lab's deep MLP adds 1e-10
 
 
+def round_up(n: int) -> int:
+    """The next multiple of 16: whole vectors on any target."""
+    return -(-n // 16) * 16
+
+
 def aligned(n: int, dtype: np.dtype) -> np.ndarray:
     """N zeros whose address is a multiple of a cache line."""
     raw = np.zeros(n * dtype.itemsize + _ALIGNMENT, np.uint8)
@@ -70,12 +75,11 @@ class Network:
 
     def __init__(self, widths: Sequence[int], dtype: np.dtype) -> None:
         self.widths, self.dtype = tuple(widths), dtype
-        step = _ALIGNMENT // dtype.itemsize
         rows, offset, units = [], 0, 0
         for n_in, n_out in pairwise(widths):
-            weights, bias = offset, offset + -(-n_in * n_out // step) * step
+            weights, bias = offset, offset + round_up(n_in * n_out)
             rows.append((n_in, n_out, weights, bias, units))
-            offset, units = bias + -(-n_out // step) * step, units + n_out
+            offset, units = bias + round_up(n_out), units + n_out
         self.layout = np.array(rows, np.int64)
         self.params = aligned(offset, dtype)
         self.weights = [self.params[w : w + i * o].reshape(o, i) for i, o, w, _, _ in rows]
@@ -89,19 +93,25 @@ class Network:
 
 
 class Workspace:
-    """Scratch for batches of up to ``capacity`` rows: Z before each activation, A after it, D the deltas."""
+    """Scratch for batches of up to ``capacity`` samples: Z before each activation, A after it, D the deltas.
+
+    The layout is that of ``kernels.mlp``.
+    """
 
     def __init__(self, network: Network, capacity: int) -> None:
-        self.network, self.capacity = network, capacity
-        self.Z, self.A, self.D = (aligned(capacity * network.n_units, network.dtype) for _ in range(3))
-        self.row_loss = np.zeros(capacity)
-        self.iota = np.arange(max(capacity, *network.widths))
+        self.network, self.capacity = network, round_up(capacity)
+        self.Z, self.A, self.D = (aligned(self.capacity * network.n_units, network.dtype) for _ in range(3))
+        self.classes, self.sample_loss = (aligned(self.capacity, network.dtype) for _ in range(2))
+        self.bias4 = aligned(4 * network.widths[-1], network.dtype)
+        self.iota = np.arange(max(self.capacity, *network.widths))
 
-    def rows(self, buffer: np.ndarray, layer: int, m: int) -> np.ndarray:
-        """A layer's first m rows of ``buffer``, (m, n_out), a view."""
+    def samples(self, buffer: np.ndarray, layer: int, m: int) -> np.ndarray:
+        """A layer's values for the first m samples, one per column: a view of ``buffer``, (n_out, m)."""
         n_out, units = self.network.layout[layer, 1], self.network.layout[layer, 4]
-        start = self.capacity * units
-        return buffer[start : start + m * n_out].reshape(m, n_out)
+        values = buffer[self.capacity * units : self.capacity * (units + n_out)]
+        if layer == len(self.network.layout) - 1:
+            return values.reshape(n_out, self.capacity)[:, :m]
+        return values.reshape(self.capacity, n_out)[:m].T
 
 
 _NO_LABELS = np.empty(0, np.int64)
@@ -124,7 +134,7 @@ def run(
     losses = np.empty(repeats)
     mlp.run(
         X, work.iota[:m], work.iota, _NO_LABELS if labels is None else labels, np.empty(0, network.dtype),
-        network.params, network.layout, work.Z, work.A, work.D, work.row_loss, losses, numbers, m, repeats, phases, False,
-        threads=threads,
+        network.params, network.layout, work.Z, work.A, work.D, np.empty(0, network.dtype), work.classes, work.sample_loss,
+        work.bias4, losses, numbers, m, repeats, phases, False, threads=threads,
     )  # fmt: skip
     return losses

@@ -2,12 +2,12 @@
 
 from numba import prange
 
-from .jit import IN1, INT, OUT64, helper, kernel
+from .jit import IN1, INT, OUT64, inlined, kernel
 from .mlp import share
 from .simd import lanes_of, vfma, vload, vsplat, vsum
 
 
-@helper
+@inlined
 def zero_unless_infinite(x, first, last):
     """0 if x[first:last] is finite, else NaN: 0 x is NaN for infinity and for NaN, and stays so in a sum."""
     lanes = lanes_of(x)

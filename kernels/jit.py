@@ -39,8 +39,11 @@ from numba.core import caching, config
 FASTMATH = frozenset({"nsz"})
 FLAGS: dict[str, Any] = {"fastmath": set(FASTMATH), "error_model": "numpy", "nogil": True, "_nrt": False}
 
-#: A function that kernels call; compiled with each kernel that uses it.
+#: A function that kernels call, compiled with each kernel that uses it. The products and the output layer: large, called
+#: from several places, and worth one copy in the machine code.
 helper = numba.njit(**FLAGS)
+#: The same, for what is small and stands in inner loops: always inlined.
+inlined = numba.njit(**FLAGS, forceinline=True)
 
 
 # ---------------------------------------------------------------- argument types, as functions of the element type

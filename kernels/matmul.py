@@ -1,6 +1,6 @@
 """The matrix products of training, cut into register tiles.
 
-    forward         Z = A W^T + b and ReLU            rows of A against the units of a layer
+    forward         Z = A W^T + b and ReLU            samples against the units of a layer
     outer_product   C = scale C + step clip(A^T B)    the weight update; the gradient of a linear model
                     C = (A^T B) masked by ReLU        a layer's deltas from those of the next layer
 
@@ -9,7 +9,7 @@ because every sum is added in one order (see ``tile.py``): the cut follows from 
 their first elements here, so that one compiled product serves the user's data, the parameters and the scratch.
 """
 
-from .jit import helper
+from .jit import helper, inlined
 from .simd import ahead
 from .tile import (
     DOT_ROWS,
@@ -28,35 +28,40 @@ from .tile import (
 
 
 @helper
-def forward(A, lda, rows, n_rows, W, bias, n_units, n_in, Z, act, ldo, floor):
-    """Z = A[rows] W^T + bias and act = max(Z, floor), for n_rows rows and n_units units of n_in inputs."""
+def forward(A, lda, a_rows, n_rows, W, ldw, w_rows, n_units, K, bias, bias_r, bias_u, Z, act, ldo, floor):
+    """Z[r, u] = A[a_rows[r]] . W[w_rows[u]] + bias[r bias_r + u bias_u] and act = max(Z, floor).
+
+    bias_u is 1, or it is 0 and the bias of r stands four times in a row. So a layer's samples can be the rows of the
+    result and its units the columns, or the other way round.
+    """
     u = 0
     while u < n_units:
         wide = u + DOT_UNITS <= n_units
-        w, b = ahead(W, u * n_in), ahead(bias, u)
+        w_index, bias_at = ahead(w_rows, u), ahead(bias, u * bias_u)
         r = 0
         while r < n_rows:
             tall = r + DOT_ROWS <= n_rows
-            index, z, y = ahead(rows, r), ahead(Z, r * ldo + u), ahead(act, r * ldo + u)
+            index, b = ahead(a_rows, r), ahead(bias_at, r * bias_r)
+            z, y = ahead(Z, r * ldo + u), ahead(act, r * ldo + u)
             if wide and tall:
-                dot_full(A, lda, index, w, n_in, b, z, y, ldo, n_in, floor)
+                dot_full(A, lda, index, W, ldw, w_index, K, b, bias_r, z, y, ldo, floor)
             elif wide:
-                dot_row(A, lda, index, w, n_in, b, z, y, ldo, n_in, floor)
+                dot_row(A, lda, index, W, ldw, w_index, K, b, bias_r, z, y, ldo, floor)
             elif tall:
-                dot_unit(A, lda, index, w, n_in, b, z, y, ldo, n_in, floor)
+                dot_unit(A, lda, index, W, ldw, w_index, K, b, bias_r, z, y, ldo, floor)
             else:
-                dot_one(A, lda, index, w, n_in, b, z, y, ldo, n_in, floor)
+                dot_one(A, lda, index, W, ldw, w_index, K, b, bias_r, z, y, ldo, floor)
             r += DOT_ROWS if tall else 1
         u += DOT_UNITS if wide else 1
 
 
-@helper
+@inlined
 def n_groups(n_rows):
     """Rows of tiles in an outer product of n_rows rows."""
     return n_rows // OUTER_ROWS + n_rows % OUTER_ROWS
 
 
-@helper
+@inlined
 def n_panels(n_columns, lanes):
     """Columns of tiles in an outer product of n_columns columns."""
     rest = n_columns % (OUTER_VECTORS * lanes)

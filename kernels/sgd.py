@@ -18,8 +18,8 @@ are taken without subtracting the maximum, unless a logit is so large that it is
 ``wide``: any shape, weights (c, n), four classes at a time.
 """
 
-from .jit import FLAG, IN1, IN2, INDEX, INT, OUT1, OUT2, OUT64, TABLE, helper, kernel
-from .linear import narrow_block, transpose_block
+from .jit import FLAG, IN1, IN2, INDEX, INT, OUT1, OUT2, OUT64, TABLE, inlined, kernel
+from .linear import narrow_logits, transpose_block
 from .mlp import BIAS, LEARNING_RATE, LOG_HIGH, LOG_LOW, N_IN, N_OUT, WEIGHTS, WITH_BIAS
 from .simd import (
     lanes_of,
@@ -45,12 +45,13 @@ from .simd import (
     vtotal,
     vwithin,
 )
+from .softmax import output_layer, total_loss
 
 FAR = 40.0  # logits within this need no maximum subtracted, in float32 either
 NEAR = 0.34  # exponents within this need no reduction of their range: below ln(2)/2
 
 
-@helper
+@inlined
 def sample_product(X, a, b, n):
     """The product of the samples at X[a:] and X[b:], offsets of the flattened matrix."""
     lanes, zero = lanes_of(X), X[0, 0] * 0
@@ -68,14 +69,14 @@ def sample_product(X, a, b, n):
 def _make_narrow(name, vload, vload_first, vsplat):
     """The narrow kernel for vectors of one width; theta (n + 1, lanes)."""
 
-    @helper
+    @inlined
     def target_lanes(labels, targets, hot, i, c, lanes):
         """The target of sample i as lanes; ``hot`` has for every label a row with a one in its place."""
         if labels.shape[0]:
             return vload(hot, labels[i] * lanes)
         return vload_first(targets, i * c, c, targets[0] * 0)
 
-    @helper
+    @inlined
     def logits_under(theta, X, i, n, lanes):
         """theta[0] + sum_j X[i, j] theta[j + 1]; four sums, to shorten the wait."""
         s0 = vload(theta, 0)
@@ -92,7 +93,7 @@ def _make_narrow(name, vload, vload_first, vsplat):
             row += lanes
         return (s0 + s2) + (s1 + s3)
 
-    @helper
+    @inlined
     def exponentials(theta, z, c, sigmoid):
         """e^z in the lanes of classes, 0 in the others, scaled by a common factor where a logit is far from 0."""
         far, zero = vsplat(theta, FAR), theta[0, 0] * 0
@@ -103,10 +104,13 @@ def _make_narrow(name, vload, vload_first, vsplat):
                 z = z - vsplat(theta, vhighest(vfirst(z, c, zero - float("inf"))))
         return vfirst(vexp(z), c, zero)
 
-    def narrow(X, order, labels, targets, hot, theta, XT, T, Z, D, losses, settings, c, repeats, with_loss, sigmoid):
+    def narrow(
+        X, order, labels, targets, hot, theta, XT, Z, P, T, classes, sample_loss, losses, settings, c, repeats, with_loss,
+        sigmoid,
+    ):  # fmt: skip
         """``repeats`` passes over the samples of ``order``; with_loss: losses[i] is the mean loss of X before pass i.
 
-        theta (n + 1, lanes), zeros past c. With losses, XT, T, Z and D are as in ``linear.narrow``, for one block of
+        theta (n + 1, lanes), zeros past c. With losses, the scratch is that of ``linear.narrow``, for one block of
         all samples.
         """
         (m, n), width, lanes = X.shape, XT.shape[1], theta.shape[1]
@@ -114,12 +118,16 @@ def _make_narrow(name, vload, vload_first, vsplat):
         lr, low, high, with_bias = settings[LEARNING_RATE], settings[LOG_LOW], settings[LOG_HIGH], settings[WITH_BIAS]
         rate, one = vsplat(theta, lr), vsplat(theta, 1.0)
         if with_loss:
-            transpose_block(X, labels, targets, c, 0, m, width, XT, 0, T, 0)
+            transpose_block(X, labels, targets, order, c, 0, m, width, XT, 0, T, 0, classes, 0)
         n_steps = order.shape[0]
         for e in range(repeats):
             if with_loss:
-                total = narrow_block(XT, 0, T, 0, Z, D, n, m, width, theta, c, sigmoid, low, high, False)
-                losses[e] = total / m
+                narrow_logits(XT, 0, n, m, width, theta, c, Z, 0)
+                output_layer(
+                    Z, P, P, 0, T, 0, classes, sample_loss, 0, c, width, m, labels.shape[0] > 0, sigmoid,
+                    True, True, False, low, high, 0.0, zero,
+                )  # fmt: skip
+                losses[e] = total_loss(sample_loss, 0, m) / m
             i = order[0]
             e_z = exponentials(theta, logits_under(theta, X, i, n, lanes), c, sigmoid)
             for step in range(n_steps):
@@ -142,8 +150,8 @@ def _make_narrow(name, vload, vload_first, vsplat):
 
     narrow.__name__ = name
     return kernel(
-        X=IN2, order=INDEX, labels=INDEX, targets=IN1, hot=IN1, theta=OUT2, XT=OUT2, T=OUT2, Z=OUT2, D=OUT2,
-        losses=OUT64, settings=IN1, c=INT, repeats=INT, with_loss=FLAG, sigmoid=FLAG,
+        X=IN2, order=INDEX, labels=INDEX, targets=IN1, hot=IN1, theta=OUT2, XT=OUT2, Z=OUT1, P=OUT1, T=OUT1,
+        classes=OUT1, sample_loss=OUT1, losses=OUT64, settings=IN1, c=INT, repeats=INT, with_loss=FLAG, sigmoid=FLAG,
     )(narrow)  # fmt: skip
 
 
@@ -151,7 +159,7 @@ narrow = _make_narrow("narrow", vload, vload_first, vsplat)
 narrow4 = _make_narrow("narrow4", vload4, vload4_first, vsplat4)
 
 
-@helper
+@inlined
 def update_and_predict(params, row, n, g, X, old, new):
     """The weights at ``row`` -= g times the sample at X[old:]; returns their product with the sample at X[new:]."""
     lanes, zero = lanes_of(params), params[0] * 0
@@ -169,7 +177,7 @@ def update_and_predict(params, row, n, g, X, old, new):
     return vsum(sums)
 
 
-@helper
+@inlined
 def update_and_predict4(params, row, n, g, k, X, old, new):
     """The same for four rows of weights and g[k : k + 4]; returns the four products, as a vector."""
     lanes, zero = lanes_of(params), params[0] * 0
@@ -208,7 +216,7 @@ def update_and_predict4(params, row, n, g, k, X, old, new):
     return vsum4(s0, s1, s2, s3)
 
 
-@helper
+@inlined
 def pass_over(params, w, n, c, g, X, old, new, u):
     """W -= g x^T for the sample at X[old:], and u = W x' for the one at X[new:]."""
     for k in range(0, c - c % 4, 4):
@@ -217,7 +225,7 @@ def pass_over(params, w, n, c, g, X, old, new, u):
         u[k] = update_and_predict(params, w + k * n, n, g[k], X, old, new)
 
 
-@helper
+@inlined
 def scaled_delta(z, g, c, label, targets, t0, lr, sigmoid):
     """Fill g with lr (activation(z) - target). z and g are padded to whole vectors; g's padding becomes 0."""
     lanes, zero = lanes_of(z), z[0] * 0

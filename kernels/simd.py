@@ -309,15 +309,14 @@ vlog = _elementwise(_log, 1)
 
 
 @intrinsic
-def positive_part_of(typing_context, gate, value):
-    """``value`` in the lanes where ``gate`` > 0, zero elsewhere: the derivative of ReLU, 0 at 0."""
+def vwhere_equal(typing_context, x, y, value):
+    """``value`` in the lanes where x equals y, zero in the others."""
 
     def codegen(context, b, sig, args):
-        gate, value = args
-        zero = constant(value.type, 0.0)
-        return b.select(b.fcmp_ordered(">", gate, zero), value, zero)
+        x, y, value = args
+        return b.select(b.fcmp_ordered("==", x, y), value, constant(value.type, 0.0))
 
-    return value(gate, value), codegen
+    return value(x, y, value), codegen
 
 
 # ---------------------------------------------------------------- memory, lanes

@@ -1,126 +1,138 @@
-"""From logits to probabilities, loss and delta: the last layer of every model, one sample at a time.
+"""From logits to probabilities, loss and deltas: the last layer of every model, with samples as the lanes of vectors.
 
-    softmax     p_k = e^(z_k - top) / s,  top = max z,  s = sum e^(z_k - top)      log p_k = z_k - (top + log s)
-    sigmoid     p_k = 1 / (1 + e^-z_k),   each column by itself                    log p_k = min(z_k, 0) - log(1 + e^-|z_k|)
-    loss        - sum_k t_k log p_k    (softmax)     - sum_k t_k log p_k + (1 - t_k) log(1 - p_k)    (sigmoid)
-    delta       (p - t) scale, the gradient of both losses with respect to z
+    softmax     p_k = e^(z_k - top) / s,  top = max z,  s = sum e^(z_k - top)    log p_k = z_k - (top + log s)
+    sigmoid     p_k = 1 / (1 + e^-z_k),   each class by itself                   log p_k = min(z_k, 0) - log(1 + e^-|z_k|)
+    loss        - sum_k t_k log p_k  (softmax)      - sum_k t_k log p_k + (1 - t_k) log(1 - p_k)  (sigmoid)
+    delta       (p - t) scale: the gradient of both losses with respect to z
 
-The target t of a sample is a class index (``label``) or a row of a matrix; both go through the same code. Three
-conventions for a vanishing probability are told apart by ``LossRule``: its logarithm can be bounded on both sides
-(the lab's linear models clip p), p can have a small number added (the lab's deep MLP), or neither.
+Z, P and D hold one row per class and one column per sample, rows ``ld`` apart. Targets t are class numbers, written as
+floating-point numbers into ``classes``, or distributions laid out like Z in ``T``. Three conventions for a vanishing
+probability are told apart by numbers: its logarithm is brought into [low, high] (the lab's linear models clip p), or p has
+``eps`` added (the lab's deep MLP), or neither.
 
-One row of classes is a few vectors, the last one partial; lanes past the end hold -inf, whose exponential is 0.
+Whole vectors are stored: columns after the last sample, up to a whole vector, must belong to nobody else.
 """
 
-from .jit import helper
+from .jit import helper, inlined
 from .simd import (
     lanes_of,
     vabs,
     vexp,
     vfirst,
-    vhighest,
-    vlane0,
-    vload_first,
+    vload,
     vlog,
     vmax,
     vmin,
     vsplat,
-    vstore_first,
+    vstore,
     vsum,
+    vwhere_equal,
 )
 
 
-@helper
-def scalar_log(like, x):
-    """log(x) in the element type of the array ``like``."""
-    return vlane0(vlog(vsplat(like, x)))
+@inlined
+def gather_targets(labels, targets, order, p0, n_rows, c, T, t0, classes, c0, ld):
+    """The targets of the samples order[p0 : p0 + n_rows], as ``output_layer`` reads them."""
+    if labels.shape[0]:
+        for r in range(n_rows):
+            classes[c0 + r] = labels[order[p0 + r]]
+    else:
+        for r in range(n_rows):
+            i = order[p0 + r]
+            for k in range(c):
+                T[t0 + k * ld + r] = targets[i * c + k]
 
 
-@helper
-def scalar_exp(like, x):
-    """e^x in the element type of the array ``like``."""
-    return vlane0(vexp(vsplat(like, x)))
+@inlined
+def target(k, T, t, classes, s, ld, labelled, column):
+    """The targets of class k for a vector of samples; ``column`` where they are one column of two classes."""
+    if not labelled:
+        return vload(T, t + k * ld)
+    if column:
+        return vload(classes, s)
+    return vwhere_equal(vload(classes, s), vsplat(T, k), vsplat(T, 1.0))
 
 
-@helper
-def probability_row(Z, P, start, c, sigmoid):
-    """P = softmax or sigmoid of the c logits at Z[start:]; returns the log of the softmax's denominator.
-
-    Z and P may be one array.
-    """
-    lanes, zero = lanes_of(Z), P[start] * 0
-    lowest = zero - float("inf")
-    one = vsplat(Z, 1.0)
-    if sigmoid:
-        for k in range(0, c, lanes):
-            count = min(lanes, c - k)
-            z = vload_first(Z, start + k, count, zero)
-            vstore_first(P, start + k, one / (one + vexp(vsplat(Z, 0.0) - z)), count)
-        return zero
-    top = vload_first(Z, start, min(lanes, c), lowest)
-    for k in range(lanes, c, lanes):
-        top = vmax(top, vload_first(Z, start + k, min(lanes, c - k), lowest))
-    highest = vhighest(top)
-    total = vsplat(Z, 0.0)
-    for k in range(0, c, lanes):
-        count = min(lanes, c - k)
-        e = vexp(vload_first(Z, start + k, count, lowest) - vsplat(Z, highest))
-        total = total + e
-        vstore_first(P, start + k, e, count)
-    s = vsum(total)
-    inverse = vsplat(Z, 1.0 / s)
-    for k in range(0, c, lanes):
-        count = min(lanes, c - k)
-        vstore_first(P, start + k, vload_first(P, start + k, count, zero) * inverse, count)
-    return highest + scalar_log(Z, s)
-
-
-@helper
+@inlined
 def bounded_log(like, log_p, low, high, eps):
-    """Log p under a loss rule, a vector: within [low, high], or log(p + eps) where eps > 0."""
+    """Log p within [low, high], or log(p + eps) where eps > 0."""
     bounded = vmin(vmax(log_p, vsplat(like, low)), vsplat(like, high))
     return vlog(vexp(bounded) + vsplat(like, eps)) if eps > 0 else bounded
 
 
-@helper
-def loss_row(Z, start, c, label, T, t_start, log_total, sigmoid, low, high, eps):
-    """The loss of one sample. Its target is the class ``label``, or where that is negative, the row at T[t_start:]."""
-    if label >= 0 and not sigmoid:
-        return -vlane0(bounded_log(Z, vsplat(Z, Z[start + label] - log_total), low, high, eps))
-    lanes, zero = lanes_of(Z), Z[start] * 0
+@inlined
+def probabilities(Z, P, z, c, ld, sigmoid):
+    """P from Z for a vector of samples; returns the logarithm of the softmax's denominator."""
     one, none = vsplat(Z, 1.0), vsplat(Z, 0.0)
+    if sigmoid:
+        for k in range(z, z + c * ld, ld):
+            vstore(P, k, one / (one + vexp(none - vload(Z, k))))
+        return none
+    top = vload(Z, z)
+    for k in range(z + ld, z + c * ld, ld):
+        top = vmax(top, vload(Z, k))
     total = none
-    for k in range(0, c, lanes):
-        count = min(lanes, c - k)
-        z = vload_first(Z, start + k, count, zero)
-        if label >= 0:  # one column of two classes
-            t = vsplat(Z, float(label))
-        else:
-            t = vload_first(T, t_start + k, count, zero)
+    for k in range(z, z + c * ld, ld):
+        e = vexp(vload(Z, k) - top)
+        total = total + e
+        vstore(P, k, e)
+    inverse = one / total
+    for k in range(z, z + c * ld, ld):
+        vstore(P, k, vload(P, k) * inverse)
+    return top + vlog(total)
+
+
+@inlined
+def sample_losses(Z, z, log_total, T, t, classes, s, c, ld, labelled, sigmoid, low, high, eps):
+    """The losses of a vector of samples."""
+    none, one = vsplat(Z, 0.0), vsplat(Z, 1.0)
+    loss = none
+    if labelled and not sigmoid:
+        chosen = none
+        for k in range(c):
+            chosen = chosen + vwhere_equal(vload(classes, s), vsplat(Z, k), vload(Z, z + k * ld))
+        return none - bounded_log(Z, chosen - log_total, low, high, eps)
+    for k in range(c):
+        logit, goal = vload(Z, z + k * ld), target(k, T, t, classes, s, ld, labelled, True)
         if sigmoid:
-            rest = vlog(one + vexp(none - vabs(z)))
-            log_p = bounded_log(Z, vmin(z, none) - rest, low, high, eps)
-            log_q = bounded_log(Z, vmin(none - z, none) - rest, low, high, eps)
-            term = t * log_p + (one - t) * log_q
+            rest = vlog(one + vexp(none - vabs(logit)))
+            log_p = bounded_log(Z, vmin(logit, none) - rest, low, high, eps)
+            log_q = bounded_log(Z, vmin(none - logit, none) - rest, low, high, eps)
+            loss = loss - (goal * log_p + (one - goal) * log_q)
         else:
-            term = t * bounded_log(Z, z - vsplat(Z, log_total), low, high, eps)
-        total = total + vfirst(term, count, zero)
-    return -vsum(total)
+            loss = loss - goal * bounded_log(Z, logit - log_total, low, high, eps)
+    return loss
 
 
 @helper
-def delta_row(P, D, start, c, label, T, t_start, scale, sigmoid):
-    """D = (P - target) scale for the sample whose probabilities are at P[start:]."""
-    lanes, zero, factor = lanes_of(P), P[start] * 0, vsplat(P, scale)
-    p_label = P[start + (0 if sigmoid else label)] if label >= 0 else zero  # read first: P and D may be one array
-    for k in range(0, c, lanes):
-        count = min(lanes, c - k)
-        p = vload_first(P, start + k, count, zero)
-        if label < 0:
-            p = p - vload_first(T, t_start + k, count, zero)
-        vstore_first(D, start + k, p * factor, count)
-    if label >= 0:
-        if sigmoid:
-            D[start] = (p_label - label) * scale
-        else:
-            D[start + label] = (p_label - 1) * scale
+def output_layer(
+    Z, P, D, z0, T, t0, classes, losses, s0, c, ld, n_rows, labelled, sigmoid, forward, with_loss, backward,
+    low, high, eps, scale,
+):  # fmt: skip
+    """Probabilities, losses and deltas of n_rows samples, as ``forward``, ``with_loss`` and ``backward`` ask.
+
+    Their first column is at z0 of Z, P and D, at t0 of T, at s0 of ``classes`` and ``losses``. Deltas and losses past
+    the last sample, up to a whole vector, are 0.
+    """
+    lanes, factor, zero = lanes_of(Z), vsplat(Z, scale), scale * 0
+    for r in range(0, n_rows, lanes):
+        z, t, s, count = z0 + r, t0 + r, s0 + r, min(lanes, n_rows - r)
+        if forward:
+            log_total = probabilities(Z, P, z, c, ld, sigmoid)
+            if with_loss:
+                loss = sample_losses(Z, z, log_total, T, t, classes, s, c, ld, labelled, sigmoid, low, high, eps)
+                vstore(losses, s, vfirst(loss, count, zero))
+        if backward:
+            for k in range(c):
+                goal = target(k, T, t, classes, s, ld, labelled, sigmoid)
+                delta = (vload(P, z + k * ld) - goal) * factor
+                vstore(D, z + k * ld, vfirst(delta, count, zero))
+
+
+@inlined
+def total_loss(losses, s0, n_rows):
+    """The sum of the losses that ``output_layer`` stored at s0."""
+    total = vsplat(losses, 0.0)
+    for s in range(s0, s0 + n_rows, lanes_of(losses)):
+        total = total + vload(losses, s)
+    return vsum(total)

@@ -1,14 +1,14 @@
 """Register tiles: the two small matrix products that every larger one is made of.
 
-    dot    Z[r, u] = sum_k A[r, k] B[u, k] + bias[u]        rows of A against rows of B, both contiguous along k
-    outer  C[r, v] (+)= sum_p A[p, r] B[p, v]               columns of A against columns of B, v in whole vectors
+    dot    Z[r, u] = sum_k A[r, k] W[u, k] + bias      rows of A against rows of W, both contiguous along k
+    outer  C[r, v] (+)= sum_p A[p, r] B[p, v]          columns of A against columns of B, v in whole vectors
 
 Each sum stays in one register from its first term to its last, added in the order of k or p whatever the tile's size
 and whichever thread runs it: so a result's bits depend on the operands alone. What follows a product happens while
 its sums are still in registers: bias and ReLU after ``dot``; clipping with the weight update, or the ReLU mask, after
 ``outer``. No gradient is written to memory to be read again.
 
-The rows of one operand of each product are found through an index (``rows``): a shuffled mini-batch is the data set
+Rows are found through an index: a shuffled mini-batch is the data set
 itself and a slice of a permutation, and is never copied.
 """
 
@@ -41,20 +41,20 @@ def _make_dot(n_rows: int, n_units: int):
     """The tile of ``n_rows`` x ``n_units`` sums along k."""
 
     @intrinsic
-    def dot(typing_context, A, lda, rows, W, ldw, bias, Z, act, ldo, K, floor):
-        """Z[r, u] = A[rows[r]] . W[u] + bias[u] and act = max(Z, floor); floor is 0 for ReLU and -inf for none.
+    def dot(typing_context, A, lda, a_rows, W, ldw, w_rows, K, bias, bias_r, Z, act, ldo, floor):
+        """Z[r, u] = A[a_rows[r]] . W[w_rows[u]] + bias[r bias_r + u] and act = max(Z, floor); floor is 0 or -inf.
 
-        Every array is the address of its first element here; rows of A, W and of the results are lda, ldw and ldo apart.
+        Every array is the address of its first element here; rows of A, of W and of the results are lda, ldw and ldo apart.
         """
         f = FLOAT[W.dtype]
         i = types.intp
-        sig = types.void(A, i, rows, W, i, bias, Z, act, i, i, f.type)
+        sig = types.void(A, i, a_rows, W, i, w_rows, i, bias, i, Z, act, i, f.type)
 
         def codegen(context, b, sig, args):
-            a, lda, rows, w, ldw, bias, z, act, ldo, K, floor = args
+            a, lda, a_rows, w, ldw, w_rows, K, bias, bias_r, z, act, ldo, floor = args
             lanes, vty = f.lanes, ir.VectorType(f.ir, f.lanes)
-            arow = [_row(b, a, rows, INTP(r), lda) for r in range(n_rows)]
-            wrow = [b.gep(w, [b.mul(ldw, INTP(u))]) for u in range(n_units)]
+            arow = [_row(b, a, a_rows, INTP(r), lda) for r in range(n_rows)]
+            wrow = [_row(b, w, w_rows, INTP(u), ldw) for u in range(n_units)]
             tiles = [(r, u) for u in range(n_units) for r in range(n_rows)]
 
             def products(sums, fetch):
@@ -100,13 +100,14 @@ def _make_dot(n_rows: int, n_units: int):
             sums = _sums(b, tiles, [(sums, rest), (new, tail_end)])
             for r in range(n_rows):
                 z_at, act_at = (b.gep(p, [b.mul(ldo, INTP(r))]) for p in (z, act))
+                at_bias = b.gep(bias, [b.mul(bias_r, INTP(r))])
                 four = simd.sum4(b, [sums[r, u] for u in range(n_units)] * (4 // n_units))
                 if n_units == 4:
-                    four = b.fadd(four, simd.load(b, bias, four.type))
+                    four = b.fadd(four, simd.load(b, at_bias, four.type))
                     simd.store(b, four, z_at)
                     simd.store(b, simd.larger(b, four, simd.splat(b, floor, 4)), act_at)
                 else:
-                    one = b.fadd(b.extract_element(four, simd.I32(0)), b.load(bias))
+                    one = b.fadd(b.extract_element(four, simd.I32(0)), b.load(at_bias))
                     b.store(one, z_at)
                     b.store(simd.larger(b, one, floor), act_at)
             return context.get_dummy_value()
