@@ -16,7 +16,7 @@ from numpy.typing import ArrayLike, DTypeLike, NDArray
 
 from . import _threads, reference
 from ._inputs import NormalDraws, as_array, as_count, as_matrix, as_numbers, as_scalar, as_targets, real_dtype
-from .network import CLIPPED, LossRule, Network, round_up, settings
+from .network import CLIPPED, LossRule, Network, output_block, round_up, settings
 from .progress import Callback, Reporter, train_in_stretches
 
 _FLOAT64 = np.dtype(np.float64)
@@ -384,12 +384,10 @@ class _Trainer:
     def _zeros(self, *shape: int) -> NDArray[Any]:
         return np.zeros(shape, self.X.dtype)
 
-    def _scratch(self, block: int) -> None:
-        """What the last layer needs for blocks of so many samples, one for each chunk (see kernels.softmax)."""
-        columns = self.chunks * block
-        self.Z, self.P, self.D = (self._zeros(columns * self.n_classes) for _ in range(3))
-        self.T = self._zeros(0 if len(self.labels) else columns * self.n_classes)
-        self.classes, self.sample_loss = self._zeros(columns), self._zeros(columns)
+    def _scratch(self, width: int) -> None:
+        """A block of the last layer's scratch, for so many samples, for each chunk."""
+        self.width = width
+        self.S = self._zeros(self.chunks * output_block(self.n_classes, width))
         self.chunk_loss = np.zeros(self.chunks)
 
 
@@ -402,7 +400,6 @@ class WideTrainer(_Trainer):
         self.network = network or Network((n, c), self.X.dtype)
         block = min(round_up(-(-m // self.chunks)), max(16, _BLOCK_BYTES // (n * self.X.itemsize) // 16 * 16))
         self.G = self._zeros(self.chunks, len(self.network.params))
-        self.bias4 = self._zeros(4 * c)
         self._scratch(block)
 
     def theta(self) -> NDArray[Any]:
@@ -418,9 +415,9 @@ class WideTrainer(_Trainer):
 
         losses = np.empty(repeats)
         linear.wide(
-            self.X, self.order, self.labels, self.targets, self.network.params, self.network.layout, self.G, self.Z,
-            self.P, self.D, self.T, self.classes, self.sample_loss, self.bias4, self.chunk_loss, losses,
-            self._settings(learning_rate), repeats, update, self.sigmoid, threads=self.threads,
+            self.X, self.order, self.labels, self.targets, self.network.params, self.network.layout, self.G, self.S,
+            self.chunk_loss, losses, self._settings(learning_rate), self.width, repeats, update, self.sigmoid,
+            threads=self.threads,
         )  # fmt: skip
         return losses
 
@@ -475,9 +472,9 @@ class NarrowTrainer(_Trainer):
 
         losses = np.empty(repeats)
         linear.narrow(
-            self.X, self.order, self.labels, self.targets, self.padded, self.G, self.XT, self.Z, self.P, self.D, self.T,
-            self.classes, self.sample_loss, self.chunk_loss, losses, self._settings(learning_rate), self.n_classes,
-            repeats, update, self.sigmoid, threads=self.threads,
+            self.X, self.order, self.labels, self.targets, self.padded, self.G, self.XT, self.S,
+            self.chunk_loss, losses, self._settings(learning_rate), self.n_classes, repeats, update, self.sigmoid,
+            threads=self.threads,
         )  # fmt: skip
         return losses
 
@@ -492,9 +489,9 @@ class NarrowTrainer(_Trainer):
             if with_loss and not fits:
                 losses[i] = self._wide_loss()
             run(
-                self.X, self.order, self.labels, self.targets, self.hot, self.padded, self.XT, self.Z, self.P, self.T,
-                self.classes, self.sample_loss, losses, self._settings(learning_rate), self.n_classes,
-                repeats if fits or not with_loss else 1, with_loss and fits, self.sigmoid,
+                self.X, self.order, self.labels, self.targets, self.hot, self.padded, self.XT, self.S,
+                losses, self._settings(learning_rate), self.n_classes, repeats if fits or not with_loss else 1,
+                with_loss and fits, self.sigmoid,
             )  # fmt: skip
         return losses
 

@@ -38,7 +38,7 @@ class _State:
         if model._work is None:
             raise AttributeError(f"{self._name} is set by forward, which has not been called yet")
         work, m = model._work
-        return work.samples(getattr(work, self._buffer), self._layer, m)
+        return work.samples(self._buffer, self._layer, m)
 
 
 class _Perceptron:
@@ -146,7 +146,7 @@ class _Perceptron:
     def _last_scores(self) -> NDArray[Any]:
         assert self._work is not None
         work, m = self._work
-        return work.samples(work.Z, len(self._network.widths) - 2, m)
+        return work.samples("Z", len(self._network.widths) - 2, m)
 
     def _backward(self, X: ArrayLike, y: ArrayLike, learning_rate: float, clip_threshold: float) -> None:
         from .kernels.mlp import BACKWARD

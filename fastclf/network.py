@@ -35,6 +35,11 @@ def round_up(n: int) -> int:
     return -(-n // 16) * 16
 
 
+def output_block(n_classes: int, capacity: int) -> int:
+    """Numbers in the last layer's block of scratch, for so many samples: see kernels.softmax."""
+    return (4 * n_classes + 2) * capacity + 4 * n_classes
+
+
 def aligned(n: int, dtype: np.dtype) -> np.ndarray:
     """N zeros whose address is a multiple of a cache line."""
     raw = np.zeros(n * dtype.itemsize + _ALIGNMENT, np.uint8)
@@ -93,25 +98,24 @@ class Network:
 
 
 class Workspace:
-    """Scratch for batches of up to ``capacity`` samples: Z before each activation, A after it, D the deltas.
-
-    The layout is that of ``kernels.mlp``.
-    """
+    """Scratch for batches of up to ``capacity`` samples, one buffer, laid out as ``kernels.mlp`` wants it."""
 
     def __init__(self, network: Network, capacity: int) -> None:
         self.network, self.capacity = network, round_up(capacity)
-        self.Z, self.A, self.D = (aligned(self.capacity * network.n_units, network.dtype) for _ in range(3))
-        self.classes, self.sample_loss = (aligned(self.capacity, network.dtype) for _ in range(2))
-        self.bias4 = aligned(4 * network.widths[-1], network.dtype)
+        c, hidden = network.widths[-1], network.n_units - network.widths[-1]
+        self.hidden_size = self.capacity * hidden
+        self.buffer = aligned(3 * self.hidden_size + output_block(c, self.capacity), network.dtype)
         self.iota = np.arange(max(self.capacity, *network.widths))
 
-    def samples(self, buffer: np.ndarray, layer: int, m: int) -> np.ndarray:
-        """A layer's values for the first m samples, one per column: a view of ``buffer``, (n_out, m)."""
-        n_out, units = self.network.layout[layer, 1], self.network.layout[layer, 4]
-        values = buffer[self.capacity * units : self.capacity * (units + n_out)]
+    def samples(self, which: str, layer: int, m: int) -> np.ndarray:
+        """A layer's Z, A or D for the first m samples, one per column: a view of the scratch, (n_out, m)."""
+        n_out, units = int(self.network.layout[layer, 1]), int(self.network.layout[layer, 4])
+        i, size = "ZAD".index(which), self.capacity * n_out
         if layer == len(self.network.layout) - 1:
-            return values.reshape(n_out, self.capacity)[:, :m]
-        return values.reshape(self.capacity, n_out)[:m].T
+            start = 3 * self.hidden_size + i * size
+            return self.buffer[start : start + size].reshape(n_out, self.capacity)[:, :m]
+        start = i * self.hidden_size + self.capacity * units
+        return self.buffer[start : start + size].reshape(self.capacity, n_out)[:m].T
 
 
 _NO_LABELS = np.empty(0, np.int64)
@@ -134,7 +138,7 @@ def run(
     losses = np.empty(repeats)
     mlp.run(
         X, work.iota[:m], work.iota, _NO_LABELS if labels is None else labels, np.empty(0, network.dtype),
-        network.params, network.layout, work.Z, work.A, work.D, np.empty(0, network.dtype), work.classes, work.sample_loss,
-        work.bias4, losses, numbers, m, repeats, phases, False, threads=threads,
+        network.params, network.layout, work.buffer, losses, numbers, work.capacity, m, repeats, phases, False,
+        threads=threads,
     )  # fmt: skip
     return losses

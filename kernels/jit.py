@@ -41,9 +41,9 @@ FLAGS: dict[str, Any] = {"fastmath": set(FASTMATH), "error_model": "numpy", "nog
 
 #: A function that kernels call, compiled with each kernel that uses it. The products and the output layer: large, called
 #: from several places, and worth one copy in the machine code.
-helper = numba.njit(**FLAGS)
+helper = numba.njit(**FLAGS, no_cpython_wrapper=True, no_cfunc_wrapper=True)
 #: The same, for what is small and stands in inner loops: always inlined.
-inlined = numba.njit(**FLAGS, forceinline=True)
+inlined = numba.njit(**FLAGS, no_cpython_wrapper=True, no_cfunc_wrapper=True, forceinline=True)
 
 
 # ---------------------------------------------------------------- argument types, as functions of the element type
@@ -244,7 +244,7 @@ class Kernel:
             twin = python_types.FunctionType(f.__code__, f.__globals__, f.__name__, f.__defaults__, f.__closure__)
             twin.__qualname__ = f"{f.__name__}__{'parallel' if parallel else 'serial'}"
             twin.__module__ = f.__module__
-            dispatcher = numba.njit(**FLAGS, parallel=parallel)(twin)
+            dispatcher = numba.njit(**FLAGS, no_cfunc_wrapper=True, parallel=parallel)(twin)
             if cache_folder() is not None:
                 dispatcher._cache = _Cache(twin)
             self._twins[parallel] = dispatcher

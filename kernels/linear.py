@@ -17,63 +17,66 @@ from numba import prange
 
 from .jit import FLAG, IN1, IN2, INDEX, INT, OUT1, OUT2, OUT64, TABLE, inlined, kernel
 from .matmul import forward, outer_product
-from .mlp import BIAS, LEARNING_RATE, LOG_HIGH, LOG_LOW, N_IN, N_OUT, WEIGHTS, WITH_BIAS, share, spread_bias
+from .mlp import BIAS, LEARNING_RATE, LOG_HIGH, LOG_LOW, N_IN, N_OUT, WEIGHTS, WITH_BIAS, share
 from .simd import at, lanes_of, vfma, vload, vsplat, vstore, vsum
-from .softmax import gather_targets, output_layer, total_loss
+from .softmax import (
+    bias_gradient,
+    biases_at,
+    block_size,
+    deltas_at,
+    gather_targets,
+    logits_at,
+    output_layer,
+    spread_bias,
+    total_loss,
+)
 
 
 @kernel(
     parallel=True,
-    X=IN2, iota=INDEX, labels=INDEX, targets=IN1, params=OUT1, layout=TABLE, G=OUT2, Z=OUT1, P=OUT1, D=OUT1, T=OUT1,
-    classes=OUT1, sample_loss=OUT1, bias4=OUT1, chunk_loss=OUT64, losses=OUT64, settings=IN1, repeats=INT, update=FLAG,
-    sigmoid=FLAG,
+    X=IN2, iota=INDEX, labels=INDEX, targets=IN1, params=OUT1, layout=TABLE, G=OUT2, S=OUT1, chunk_loss=OUT64,
+    losses=OUT64, settings=IN1, width=INT, repeats=INT, update=FLAG, sigmoid=FLAG,
 )  # fmt: skip
 def wide(
-    X, iota, labels, targets, params, layout, G, Z, P, D, T, classes, sample_loss, bias4, chunk_loss, losses, settings,
-    repeats, update, sigmoid, workers,
+    X, iota, labels, targets, params, layout, G, S, chunk_loss, losses, settings, width, repeats, update, sigmoid, workers
 ):  # fmt: skip
     """``repeats`` steps over all rows; losses[i] is the mean loss before step i. Without ``update``, losses only.
 
-    G has one vector like ``params`` for each chunk; Z, P, D and T a block of c rows, ``classes`` and ``sample_loss`` one
-    row. ``iota`` counts to m.
+    Every chunk has a row of G, like ``params``, and a block of S for ``width`` samples. ``iota`` counts to m.
     """
     m, n, c = X.shape[0], layout[0, N_IN], layout[0, N_OUT]
-    n_chunks, lanes, zero = G.shape[0], lanes_of(params), params[0] * 0
-    block, labelled = classes.shape[0] // n_chunks, labels.shape[0] > 0
+    n_chunks, lanes, zero, labelled = G.shape[0], lanes_of(params), params[0] * 0, labels.shape[0] > 0
     step, with_bias = -settings[LEARNING_RATE] / m, settings[WITH_BIAS] > 0
     low, high, one = settings[LOG_LOW], settings[LOG_HIGH], zero + 1
     weights, bias, size = layout[0, WEIGHTS], layout[0, BIAS], params.shape[0]
     for e in range(repeats):
-        spread_bias(params, bias, c, bias4)
         for q in prange(workers):
             chunk0, chunk1 = share(n_chunks, q, workers)
             for chunk in range(chunk0, chunk1):
                 first, end = share(m, chunk, n_chunks)
-                z0, s0, g, total = chunk * c * block, chunk * block, chunk * size, 0.0
-                for r0 in range(first, end, block):
-                    n_rows = min(block, end - r0)
-                    z, d = at(Z, z0), at(D, z0)
+                block, g, total = chunk * block_size(c, width), chunk * size, 0.0
+                spread_bias(params, bias, S, block, c, width)
+                for r0 in range(first, end, width):
+                    n_rows = min(width, end - r0)
+                    z = at(S, logits_at(block, c, width))
                     forward(
                         at(params, weights), n, at(iota, 0), c, at(X, 0), n, at(iota, r0), n_rows, n,
-                        at(bias4, 0), 4, 0, z, z, block, zero - float("inf"),
+                        at(S, biases_at(block, c, width)), 4, 0, z, z, width, zero - float("inf"),
                     )  # fmt: skip
-                    gather_targets(labels, targets, iota, r0, n_rows, c, T, z0, classes, s0, block)
+                    gather_targets(labels, targets, iota, r0, n_rows, S, block, 0, c, width)
                     output_layer(
-                        Z, P, D, z0, T, z0, classes, sample_loss, s0, c, block, n_rows, labelled, sigmoid,
-                        True, True, update, low, high, 0.0, one,
-                    )  # fmt: skip
-                    total += total_loss(sample_loss, s0, n_rows)
+                        S, block, 0, n_rows, c, width, labelled, sigmoid, True, True, update, low, high, 0.0, one
+                    )
+                    total += total_loss(S, block, n_rows, c, width)
                     if update:
                         keep = zero if r0 == first else one
                         outer_product(
-                            lanes, d, 1, block, at(X, 0), n, at(iota, r0), n_rows, at(G, g + weights), c, n,
-                            at(G, g + weights), False, keep, one, zero + float("inf"),
+                            lanes, at(S, deltas_at(block, c, width)), 1, width, at(X, 0), n, at(iota, r0), n_rows,
+                            at(G, g + weights), c, n, at(G, g + weights), False, keep, one, zero + float("inf"),
                         )  # fmt: skip
                         for k in range(c):
-                            sums = vsplat(D, 0.0)
-                            for r in range(0, n_rows, lanes):
-                                sums = sums + vload(D, z0 + k * block + r)
-                            G[chunk, bias + k] = keep * G[chunk, bias + k] + (vsum(sums) if with_bias else zero)
+                            sums = bias_gradient(S, block, k, n_rows, c, width) if with_bias else zero
+                            G[chunk, bias + k] = keep * G[chunk, bias + k] + sums
                 chunk_loss[chunk] = total
         total = 0.0
         for chunk in range(n_chunks):
@@ -96,61 +99,58 @@ def wide(
 
 
 @inlined
-def transpose_block(X, labels, targets, order, c, r0, n_rows, width, XT, x0, T, t0, classes, s0):
-    """XT[x0:] = the samples order[r0 : r0 + n_rows], transposed, and their targets as the softmax wants them."""
+def transpose_block(X, labels, targets, order, r0, n_rows, XT, x0, S, block, c, width):
+    """XT[x0:] = the samples order[r0 : r0 + n_rows], transposed; and their targets, into the block."""
     n, xt = X.shape[1], XT.reshape(-1)
     for i in range(n_rows):
         row = order[r0 + i]
         for j in range(n):
             xt[x0 + j * width + i] = X[row, j]
-    gather_targets(labels, targets, order, r0, n_rows, c, T, t0, classes, s0, width)
+    gather_targets(labels, targets, order, r0, n_rows, S, block, 0, c, width)
 
 
 @inlined
-def narrow_logits(XT, x0, n, n_rows, width, theta, c, Z, z0):
-    """Z = theta[0] + theta[1:]^T XT, a row per class."""
-    lanes = lanes_of(theta)
+def narrow_logits(XT, x0, n, n_rows, theta, S, block, c, width):
+    """The block's Z = theta[0] + theta[1:]^T XT."""
+    lanes, z0 = lanes_of(theta), logits_at(block, c, width)
     for i in range(0, n_rows, lanes):
         for k in range(c):
             z = vsplat(theta, theta[0, k])
             for j in range(n):
                 z = vfma(vsplat(theta, theta[j + 1, k]), vload(XT, x0 + j * width + i), z)
-            vstore(Z, z0 + k * width + i, z)
+            vstore(S, z0 + k * width + i, z)
 
 
 @inlined
-def narrow_gradient(XT, x0, D, t0, n, n_rows, width, c, G, g0, with_bias):
+def narrow_gradient(XT, x0, n, n_rows, S, block, c, width, G, g0, with_bias):
     """G[g0, k] += sum_i D[k, i] and G[g0 + j + 1, k] += sum_i XT[j, i] D[k, i], three features at a time."""
     lanes, none = lanes_of(XT), vsplat(XT, 0.0)
     for k in range(c):
+        d0 = deltas_at(block, c, width) + k * width
         for j in range(0, n, 3):
             a = x0 + j * width
             b, e = x0 + min(j + 1, n - 1) * width, x0 + min(j + 2, n - 1) * width
-            total = sum_a = sum_b = sum_e = none
+            sum_a = sum_b = sum_e = none
             for i in range(0, n_rows, lanes):
-                d = vload(D, t0 + k * width + i)
-                total = total + d
+                d = vload(S, d0 + i)
                 sum_a = vfma(d, vload(XT, a + i), sum_a)
                 sum_b = vfma(d, vload(XT, b + i), sum_b)
                 sum_e = vfma(d, vload(XT, e + i), sum_e)
-            if j == 0:
-                G[g0, k] += with_bias * vsum(total)
             G[g0 + j + 1, k] += vsum(sum_a)
             if j + 1 < n:
                 G[g0 + j + 2, k] += vsum(sum_b)
             if j + 2 < n:
                 G[g0 + j + 3, k] += vsum(sum_e)
+        G[g0, k] += with_bias * bias_gradient(S, block, k, n_rows, c, width)
 
 
 @kernel(
     parallel=True,
-    X=IN2, iota=INDEX, labels=INDEX, targets=IN1, theta=OUT2, G=OUT2, XT=OUT2, Z=OUT1, P=OUT1, D=OUT1, T=OUT1,
-    classes=OUT1, sample_loss=OUT1, chunk_loss=OUT64, losses=OUT64, settings=IN1, c=INT, repeats=INT, update=FLAG,
-    sigmoid=FLAG,
+    X=IN2, iota=INDEX, labels=INDEX, targets=IN1, theta=OUT2, G=OUT2, XT=OUT2, S=OUT1, chunk_loss=OUT64, losses=OUT64,
+    settings=IN1, c=INT, repeats=INT, update=FLAG, sigmoid=FLAG,
 )  # fmt: skip
 def narrow(
-    X, iota, labels, targets, theta, G, XT, Z, P, D, T, classes, sample_loss, chunk_loss, losses, settings, c, repeats,
-    update, sigmoid, workers,
+    X, iota, labels, targets, theta, G, XT, S, chunk_loss, losses, settings, c, repeats, update, sigmoid, workers
 ):  # fmt: skip
     """The same steps with samples as lanes everywhere. Every chunk has its rows of G (n + 1) and XT (n)."""
     (m, n), width = X.shape, XT.shape[1]
@@ -158,29 +158,27 @@ def narrow(
     step, low, high = -settings[LEARNING_RATE] / m, settings[LOG_LOW], settings[LOG_HIGH]
     resident = n_chunks == 1 and m <= width  # one block holds everything: transpose it once
     if resident:
-        transpose_block(X, labels, targets, iota, c, 0, m, width, XT, 0, T, 0, classes, 0)
+        transpose_block(X, labels, targets, iota, 0, m, XT, 0, S, 0, c, width)
     for e in range(repeats):
         for q in prange(workers):
             chunk0, chunk1 = share(n_chunks, q, workers)
             for chunk in range(chunk0, chunk1):
                 first, end = share(m, chunk, n_chunks)
-                g0, x0, z0, s0 = chunk * (n + 1), chunk * n * width, chunk * c * width, chunk * width
-                total = 0.0
+                g0, x0, block, total = chunk * (n + 1), chunk * n * width, chunk * block_size(c, width), 0.0
                 for j in range(n + 1):
                     for k in range(c):
                         G[g0 + j, k] = zero
                 for r0 in range(first, end, width):
                     n_rows = min(width, end - r0)
                     if not resident:
-                        transpose_block(X, labels, targets, iota, c, r0, n_rows, width, XT, x0, T, z0, classes, s0)
-                    narrow_logits(XT, x0, n, n_rows, width, theta, c, Z, z0)
+                        transpose_block(X, labels, targets, iota, r0, n_rows, XT, x0, S, block, c, width)
+                    narrow_logits(XT, x0, n, n_rows, theta, S, block, c, width)
                     output_layer(
-                        Z, P, D, z0, T, z0, classes, sample_loss, s0, c, width, n_rows, labelled, sigmoid,
-                        True, True, update, low, high, 0.0, zero + 1,
-                    )  # fmt: skip
-                    total += total_loss(sample_loss, s0, n_rows)
+                        S, block, 0, n_rows, c, width, labelled, sigmoid, True, True, update, low, high, 0.0, zero + 1
+                    )
+                    total += total_loss(S, block, n_rows, c, width)
                     if update:
-                        narrow_gradient(XT, x0, D, z0, n, n_rows, width, c, G, g0, settings[WITH_BIAS])
+                        narrow_gradient(XT, x0, n, n_rows, S, block, c, width, G, g0, settings[WITH_BIAS])
                 chunk_loss[chunk] = total
         total = 0.0
         for chunk in range(n_chunks):

@@ -105,8 +105,7 @@ def _make_narrow(name, vload, vload_first, vsplat):
         return vfirst(vexp(z), c, zero)
 
     def narrow(
-        X, order, labels, targets, hot, theta, XT, Z, P, T, classes, sample_loss, losses, settings, c, repeats, with_loss,
-        sigmoid,
+        X, order, labels, targets, hot, theta, XT, S, losses, settings, c, repeats, with_loss, sigmoid,
     ):  # fmt: skip
         """``repeats`` passes over the samples of ``order``; with_loss: losses[i] is the mean loss of X before pass i.
 
@@ -118,16 +117,15 @@ def _make_narrow(name, vload, vload_first, vsplat):
         lr, low, high, with_bias = settings[LEARNING_RATE], settings[LOG_LOW], settings[LOG_HIGH], settings[WITH_BIAS]
         rate, one = vsplat(theta, lr), vsplat(theta, 1.0)
         if with_loss:
-            transpose_block(X, labels, targets, order, c, 0, m, width, XT, 0, T, 0, classes, 0)
+            transpose_block(X, labels, targets, order, 0, m, XT, 0, S, 0, c, width)
         n_steps = order.shape[0]
         for e in range(repeats):
             if with_loss:
-                narrow_logits(XT, 0, n, m, width, theta, c, Z, 0)
+                narrow_logits(XT, 0, n, m, theta, S, 0, c, width)
                 output_layer(
-                    Z, P, P, 0, T, 0, classes, sample_loss, 0, c, width, m, labels.shape[0] > 0, sigmoid,
-                    True, True, False, low, high, 0.0, zero,
-                )  # fmt: skip
-                losses[e] = total_loss(sample_loss, 0, m) / m
+                    S, 0, 0, m, c, width, labels.shape[0] > 0, sigmoid, True, True, False, low, high, 0.0, zero
+                )
+                losses[e] = total_loss(S, 0, m, c, width) / m
             i = order[0]
             e_z = exponentials(theta, logits_under(theta, X, i, n, lanes), c, sigmoid)
             for step in range(n_steps):
@@ -150,8 +148,8 @@ def _make_narrow(name, vload, vload_first, vsplat):
 
     narrow.__name__ = name
     return kernel(
-        X=IN2, order=INDEX, labels=INDEX, targets=IN1, hot=IN1, theta=OUT2, XT=OUT2, Z=OUT1, P=OUT1, T=OUT1,
-        classes=OUT1, sample_loss=OUT1, losses=OUT64, settings=IN1, c=INT, repeats=INT, with_loss=FLAG, sigmoid=FLAG,
+        X=IN2, order=INDEX, labels=INDEX, targets=IN1, hot=IN1, theta=OUT2, XT=OUT2, S=OUT1,
+        losses=OUT64, settings=IN1, c=INT, repeats=INT, with_loss=FLAG, sigmoid=FLAG,
     )(narrow)  # fmt: skip
 
 

@@ -5,12 +5,13 @@
     loss        - sum_k t_k log p_k  (softmax)      - sum_k t_k log p_k + (1 - t_k) log(1 - p_k)  (sigmoid)
     delta       (p - t) scale: the gradient of both losses with respect to z
 
-Z, P and D hold one row per class and one column per sample, rows ``ld`` apart. Targets t are class numbers, written as
-floating-point numbers into ``classes``, or distributions laid out like Z in ``T``. Three conventions for a vanishing
-probability are told apart by numbers: its logarithm is brought into [low, high] (the lab's linear models clip p), or p has
-``eps`` added (the lab's deep MLP), or neither.
+All of it happens in a block of scratch, for up to ``ld`` samples: a row per class and a column per sample, of the logits
+Z, the probabilities P, the deltas D and the target distributions T; then a row of target classes, written as
+floating-point numbers, which takes T's place where there are labels; a row of losses; and room for the biases. Three
+conventions for a vanishing probability are told apart by numbers: its logarithm is brought into [low, high] (the lab's
+linear models clip p), or p has ``eps`` added (the lab's deep MLP), or neither.
 
-Whole vectors are stored: columns after the last sample, up to a whole vector, must belong to nobody else.
+Whole vectors are stored: ``ld`` is a multiple of 16, and columns after the last sample up to a whole vector are nobody's.
 """
 
 from .jit import helper, inlined
@@ -31,26 +32,78 @@ from .simd import (
 
 
 @inlined
-def gather_targets(labels, targets, order, p0, n_rows, c, T, t0, classes, c0, ld):
-    """The targets of the samples order[p0 : p0 + n_rows], as ``output_layer`` reads them."""
-    if labels.shape[0]:
-        for r in range(n_rows):
-            classes[c0 + r] = labels[order[p0 + r]]
-    else:
-        for r in range(n_rows):
-            i = order[p0 + r]
-            for k in range(c):
-                T[t0 + k * ld + r] = targets[i * c + k]
+def block_size(c, ld):
+    """Numbers in a block: Z, P, D and T, classes and losses, biases."""
+    return (4 * c + 2) * ld + 4 * c
 
 
 @inlined
-def target(k, T, t, classes, s, ld, labelled, column):
+def logits_at(block, c, ld):
+    return block
+
+
+@inlined
+def probabilities_at(block, c, ld):
+    return block + c * ld
+
+
+@inlined
+def deltas_at(block, c, ld):
+    return block + 2 * c * ld
+
+
+@inlined
+def targets_at(block, c, ld):
+    return block + 3 * c * ld
+
+
+@inlined
+def classes_at(block, c, ld):
+    return block + 4 * c * ld
+
+
+@inlined
+def losses_at(block, c, ld):
+    return block + (4 * c + 1) * ld
+
+
+@inlined
+def biases_at(block, c, ld):
+    return block + (4 * c + 2) * ld
+
+
+@inlined
+def spread_bias(params, bias, S, block, c, ld):
+    """Write each of c biases four times in a row into the block, as ``matmul.forward`` wants them for rows of classes."""
+    biases = biases_at(block, c, ld)
+    for k in range(c):
+        for i in range(4 * k, 4 * k + 4):
+            S[biases + i] = params[bias + k]
+
+
+@inlined
+def gather_targets(labels, targets, order, p0, n_rows, S, block, r0, c, ld):
+    """Write the targets of the samples order[p0 : p0 + n_rows] into the block, from column r0 on."""
+    if labels.shape[0]:
+        classes = classes_at(block, c, ld) + r0
+        for r in range(n_rows):
+            S[classes + r] = labels[order[p0 + r]]
+    else:
+        goals = targets_at(block, c, ld) + r0
+        for r in range(n_rows):
+            i = order[p0 + r]
+            for k in range(c):
+                S[goals + k * ld + r] = targets[i * c + k]
+
+
+@inlined
+def target(S, goals, classes, k, ld, labelled, column):
     """The targets of class k for a vector of samples; ``column`` where they are one column of two classes."""
     if not labelled:
-        return vload(T, t + k * ld)
+        return vload(S, goals + k * ld)
     if column:
-        return vload(classes, s)
-    return vwhere_equal(vload(classes, s), vsplat(T, k), vsplat(T, 1.0))
+        return vload(S, classes)
+    return vwhere_equal(vload(S, classes), vsplat(S, k), vsplat(S, 1.0))
 
 
 @inlined
@@ -61,78 +114,87 @@ def bounded_log(like, log_p, low, high, eps):
 
 
 @inlined
-def probabilities(Z, P, z, c, ld, sigmoid):
+def probabilities(S, z, p, c, ld, sigmoid):
     """P from Z for a vector of samples; returns the logarithm of the softmax's denominator."""
-    one, none = vsplat(Z, 1.0), vsplat(Z, 0.0)
+    one, none = vsplat(S, 1.0), vsplat(S, 0.0)
     if sigmoid:
-        for k in range(z, z + c * ld, ld):
-            vstore(P, k, one / (one + vexp(none - vload(Z, k))))
+        for k in range(0, c * ld, ld):
+            vstore(S, p + k, one / (one + vexp(none - vload(S, z + k))))
         return none
-    top = vload(Z, z)
-    for k in range(z + ld, z + c * ld, ld):
-        top = vmax(top, vload(Z, k))
+    top = vload(S, z)
+    for k in range(ld, c * ld, ld):
+        top = vmax(top, vload(S, z + k))
     total = none
-    for k in range(z, z + c * ld, ld):
-        e = vexp(vload(Z, k) - top)
+    for k in range(0, c * ld, ld):
+        e = vexp(vload(S, z + k) - top)
         total = total + e
-        vstore(P, k, e)
+        vstore(S, p + k, e)
     inverse = one / total
-    for k in range(z, z + c * ld, ld):
-        vstore(P, k, vload(P, k) * inverse)
+    for k in range(0, c * ld, ld):
+        vstore(S, p + k, vload(S, p + k) * inverse)
     return top + vlog(total)
 
 
 @inlined
-def sample_losses(Z, z, log_total, T, t, classes, s, c, ld, labelled, sigmoid, low, high, eps):
+def sample_losses(S, z, log_total, goals, classes, c, ld, labelled, sigmoid, low, high, eps):
     """The losses of a vector of samples."""
-    none, one = vsplat(Z, 0.0), vsplat(Z, 1.0)
+    none, one = vsplat(S, 0.0), vsplat(S, 1.0)
     loss = none
     if labelled and not sigmoid:
         chosen = none
         for k in range(c):
-            chosen = chosen + vwhere_equal(vload(classes, s), vsplat(Z, k), vload(Z, z + k * ld))
-        return none - bounded_log(Z, chosen - log_total, low, high, eps)
+            chosen = chosen + vwhere_equal(vload(S, classes), vsplat(S, k), vload(S, z + k * ld))
+        return none - bounded_log(S, chosen - log_total, low, high, eps)
     for k in range(c):
-        logit, goal = vload(Z, z + k * ld), target(k, T, t, classes, s, ld, labelled, True)
+        logit, goal = vload(S, z + k * ld), target(S, goals, classes, k, ld, labelled, True)
         if sigmoid:
             rest = vlog(one + vexp(none - vabs(logit)))
-            log_p = bounded_log(Z, vmin(logit, none) - rest, low, high, eps)
-            log_q = bounded_log(Z, vmin(none - logit, none) - rest, low, high, eps)
+            log_p = bounded_log(S, vmin(logit, none) - rest, low, high, eps)
+            log_q = bounded_log(S, vmin(none - logit, none) - rest, low, high, eps)
             loss = loss - (goal * log_p + (one - goal) * log_q)
         else:
-            loss = loss - goal * bounded_log(Z, logit - log_total, low, high, eps)
+            loss = loss - goal * bounded_log(S, logit - log_total, low, high, eps)
     return loss
 
 
 @helper
 def output_layer(
-    Z, P, D, z0, T, t0, classes, losses, s0, c, ld, n_rows, labelled, sigmoid, forward, with_loss, backward,
-    low, high, eps, scale,
+    S, block, r0, n_rows, c, ld, labelled, sigmoid, forward, with_loss, backward, low, high, eps, scale
 ):  # fmt: skip
-    """Probabilities, losses and deltas of n_rows samples, as ``forward``, ``with_loss`` and ``backward`` ask.
+    """Probabilities, losses and deltas of the samples in columns r0 … r0 + n_rows of the block.
 
-    Their first column is at z0 of Z, P and D, at t0 of T, at s0 of ``classes`` and ``losses``. Deltas and losses past
+    ``forward`` computes P from Z, ``with_loss`` (only with it) the losses, ``backward`` D from P. Deltas and losses past
     the last sample, up to a whole vector, are 0.
     """
-    lanes, factor, zero = lanes_of(Z), vsplat(Z, scale), scale * 0
-    for r in range(0, n_rows, lanes):
-        z, t, s, count = z0 + r, t0 + r, s0 + r, min(lanes, n_rows - r)
+    lanes, factor, zero = lanes_of(S), vsplat(S, scale), scale * 0
+    for r in range(r0, r0 + n_rows, lanes):
+        count = min(lanes, r0 + n_rows - r)
+        z, p, d = logits_at(block, c, ld) + r, probabilities_at(block, c, ld) + r, deltas_at(block, c, ld) + r
+        goals, classes = targets_at(block, c, ld) + r, classes_at(block, c, ld) + r
         if forward:
-            log_total = probabilities(Z, P, z, c, ld, sigmoid)
+            log_total = probabilities(S, z, p, c, ld, sigmoid)
             if with_loss:
-                loss = sample_losses(Z, z, log_total, T, t, classes, s, c, ld, labelled, sigmoid, low, high, eps)
-                vstore(losses, s, vfirst(loss, count, zero))
+                loss = sample_losses(S, z, log_total, goals, classes, c, ld, labelled, sigmoid, low, high, eps)
+                vstore(S, losses_at(block, c, ld) + r, vfirst(loss, count, zero))
         if backward:
             for k in range(c):
-                goal = target(k, T, t, classes, s, ld, labelled, sigmoid)
-                delta = (vload(P, z + k * ld) - goal) * factor
-                vstore(D, z + k * ld, vfirst(delta, count, zero))
+                goal = target(S, goals, classes, k, ld, labelled, sigmoid)
+                vstore(S, d + k * ld, vfirst((vload(S, p + k * ld) - goal) * factor, count, zero))
 
 
 @inlined
-def total_loss(losses, s0, n_rows):
-    """The sum of the losses that ``output_layer`` stored at s0."""
-    total = vsplat(losses, 0.0)
-    for s in range(s0, s0 + n_rows, lanes_of(losses)):
-        total = total + vload(losses, s)
+def total_loss(S, block, n_rows, c, ld):
+    """The sum of the first n_rows losses in the block."""
+    total, losses = vsplat(S, 0.0), losses_at(block, c, ld)
+    for r in range(losses, losses + n_rows, lanes_of(S)):
+        total = total + vload(S, r)
+    return vsum(total)
+
+
+@inlined
+def bias_gradient(S, block, k, n_rows, c, ld):
+    """The sum over the first n_rows samples of the deltas of class k."""
+    total, start = vsplat(S, 0.0), deltas_at(block, c, ld) + k * ld
+    for r in range(start, start + n_rows, lanes_of(S)):
+        total = total + vload(S, r)
     return vsum(total)
