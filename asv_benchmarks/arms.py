@@ -1,0 +1,346 @@
+"""Who runs a workload: fastclf, the lab in plain NumPy, and what a user would pick instead.
+
+All arms of a problem train one model on the same data, from the same start, by the same rule; ``Arm.loss`` shows it.
+A peer that is not installed raises ImportError when its arm is built.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Callable, Sequence
+from functools import cached_property
+
+import numpy as np
+
+from fastclf import reference
+
+Layers = Sequence[tuple[np.ndarray, np.ndarray]]  # weights (n_out, n_in) and bias (n_out,) of each layer
+
+LEARNING_RATE = 0.01
+
+
+@dataclasses.dataclass
+class Problem:
+    """Data, model and rule: softmax regression, or a ReLU network where ``hidden``, by batch or ``per_sample`` steps."""
+
+    X: np.ndarray  # (m, n)
+    y: np.ndarray  # (m,)
+    n_classes: int
+    hidden: tuple[int, ...] = ()
+    per_sample: bool = False
+    learning_rate: float = LEARNING_RATE
+
+    @property
+    def widths(self) -> tuple[int, ...]:
+        return (self.X.shape[1], *self.hidden, self.n_classes)
+
+    @property
+    def steps(self) -> int:
+        """Updates of the parameters in one pass over the data."""
+        return len(self.X) if self.per_sample else 1
+
+    @property
+    def flops(self) -> int:
+        """Multiplications and additions that a batch step can not do without: no deltas of the input are needed."""
+        products = [a * b for a, b in zip(self.widths, self.widths[1:])]
+        return len(self.X) * (6 * sum(products) - 2 * products[0])
+
+    @cached_property
+    def targets(self) -> np.ndarray:
+        return np.eye(self.n_classes)[self.y]
+
+    @cached_property
+    def start(self) -> Layers:
+        """What every arm starts from: for a linear model the lab's draws after ``np.random.seed(0)``."""
+        draw = np.random.RandomState(0).randn
+        if not self.hidden:
+            theta = 0.01 * draw(self.widths[0] + 1, self.widths[1])
+            return [(theta[1:].T, theta[0])]
+        return [(draw(b, a) / math.sqrt(a), np.zeros(b)) for a, b in zip(self.widths, self.widths[1:])]
+
+    def loss(self, layers: Layers) -> float:
+        """Mean cross-entropy on all the data, in float64."""
+        A = self.X.astype(np.float64)
+        for W, b in layers[:-1]:
+            A = np.maximum(A @ np.asarray(W, np.float64).T + b, 0)
+        W, b = layers[-1]
+        return float(reference.categorical_cross_entropy_loss(self.targets, reference.softmax(A @ W.T + b)))
+
+
+@dataclasses.dataclass
+class Arm:
+    """``train(passes)`` goes on from where it was, or starts again; one pass counts as ``units`` of the workload's unit.
+
+    The train of a ``gauge`` returns its own reading, and is not timed.
+    """
+
+    train: Callable[[int], float | None]
+    units: float = 1
+    loss: Callable[[], float] | None = None
+    slow: bool = False
+    gauge: bool = False
+
+
+def _theta(layers: Layers) -> np.ndarray:
+    return np.vstack([layers[0][1], layers[0][0].T])
+
+
+def _layers(theta: np.ndarray) -> Layers:
+    return [(theta[1:].T, theta[0])]
+
+
+# ---------------------------------------------------------------- fastclf and the reference, by their common names
+
+
+def train_model(p: Problem, lab) -> Arm:
+    quiet = {} if lab is reference else {"verbose": False, "dtype": p.X.dtype}
+    theta = _theta(p.start)
+
+    def train(passes):
+        np.random.seed(0)
+        theta[:], _ = lab.train_model(p.X, p.targets, p.learning_rate, passes, not p.per_sample, True, **quiet)
+
+    return Arm(train, loss=lambda: p.loss(_layers(theta)))
+
+
+def image_classifier(p: Problem, lab) -> Arm:
+    (W, b), ours = p.start[0], lab is not reference
+    model = lab.ImageLinearClassifier(*p.widths, **({"dtype": p.X.dtype} if ours else {}))
+    model.W, model.b = W.copy(), b.reshape(-1, 1).copy()
+    quiet = {"verbose": False} if ours else {}
+
+    def train(passes):
+        lab.train(model, p.X, p.y, passes, p.learning_rate, **quiet)
+
+    return Arm(train, loss=lambda: p.loss([(model.W, model.b[:, 0])]), slow=not ours)
+
+
+# ---------------------------------------------------------------- fastclf, the kernels on prepared arrays
+
+
+def fastclf_linear(p: Problem) -> Arm:
+    from fastclf.linear import trainer_for
+
+    trainer = trainer_for(p.X, p.n_classes, sigmoid=False, batch=not p.per_sample, labels=p.y)
+    trainer.set_theta(_theta(p.start))
+
+    def train(passes):
+        if p.per_sample:
+            trainer.sgd(p.learning_rate, passes, with_loss=False)
+        else:
+            trainer.descend(p.learning_rate, passes)
+
+    return Arm(train, p.steps, lambda: p.loss(_layers(trainer.theta())))
+
+
+def fastclf_network(p: Problem, threads: int | None = None) -> Arm:
+    """Batch steps; ``threads`` is n_jobs, whatever the size of a step; None leaves the number to fastclf."""
+    from fastclf.kernels.mlp import BACKWARD, FORWARD, LOSS
+
+    from fastclf import _threads, network
+
+    model = network.Network(p.widths, p.X.dtype)
+    for W, b, start in zip(model.weights, model.biases, p.start):
+        W[:], b[:] = start
+    work = network.Workspace(model, len(p.X))
+    deep = {"rule": network.SHIFTED, "clip_threshold": 1.0} if len(p.hidden) == 2 else {}
+    numbers = network.settings(p.X.dtype, p.learning_rate, **deep)
+    operations = float(model.operations) * len(p.X)
+    threads = _threads.resolve(threads) if threads else _threads.for_work(operations, None)
+
+    def train(passes):
+        network.run(model, work, p.X, p.y, FORWARD | LOSS | BACKWARD, numbers, passes, threads)
+
+    return Arm(train, loss=lambda: p.loss(list(zip(model.weights, model.biases))))
+
+
+# ---------------------------------------------------------------- the reference
+
+
+def reference_sgd(p: Problem) -> Arm:
+    X, theta = reference.add_bias_term(p.X), _theta(p.start)
+
+    def train(passes):
+        for _ in range(passes):
+            theta[:] = reference.stochastic_gradient_descent_step(X, p.targets, theta, p.learning_rate, True)
+
+    return Arm(train, p.steps, lambda: p.loss(_layers(theta)), slow=True)
+
+
+def reference_network(p: Problem) -> Arm:
+    deep = len(p.hidden) == 2
+    kind = reference.DeepMLPClassifier if deep else reference.MLPClassifier
+    model = kind(p.widths[0], p.hidden[0], p.n_classes)
+    names = "132" if deep else "12"  # from the input to the output
+    for name, (W, b) in zip(names, p.start):
+        setattr(model, f"W{name}", W.copy())
+        setattr(model, f"b{name}", b.reshape(-1, 1).copy())
+
+    def train(passes):
+        if deep:
+            never = passes + 1
+            model.train([(p.X, p.y)], passes, p.learning_rate, step_size=never, patience=never)
+        else:
+            model.train(p.X.T, p.y, passes, p.learning_rate)
+
+    layers = lambda: [(getattr(model, f"W{name}"), getattr(model, f"b{name}")[:, 0]) for name in names]  # noqa: E731
+    return Arm(train, loss=lambda: p.loss(layers()), slow=True)
+
+
+# ---------------------------------------------------------------- peers
+
+
+def torch_eager(p: Problem) -> Arm:
+    """torch.nn with torch.optim.SGD; torch.compile was no faster on these."""
+    import torch
+    from torch import nn
+
+    X, y = torch.from_numpy(p.X), torch.from_numpy(p.y)
+    layers = [nn.Linear(a, b, dtype=X.dtype) for a, b in zip(p.widths, p.widths[1:])]
+    with torch.no_grad():
+        for layer, (W, b) in zip(layers, p.start):
+            layer.weight.copy_(torch.from_numpy(W))
+            layer.bias.copy_(torch.from_numpy(b))
+    model = nn.Sequential(*[part for layer in layers for part in (layer, nn.ReLU())][:-1])
+    cross_entropy, optimizer = nn.CrossEntropyLoss(), torch.optim.SGD(model.parameters(), p.learning_rate)
+    batches = list(zip(X.split(len(X) // p.steps), y.split(len(X) // p.steps)))
+
+    def train(passes):
+        for _ in range(passes):
+            for x_batch, y_batch in batches:
+                optimizer.zero_grad(set_to_none=True)
+                cross_entropy(model(x_batch), y_batch).backward()
+                optimizer.step()
+
+    def loss():
+        return p.loss([(layer.weight.detach().numpy(), layer.bias.detach().numpy()) for layer in layers])
+
+    return Arm(train, p.steps, loss, slow=True)
+
+
+def sklearn_sgd(p: Problem) -> Arm:
+    """SGDClassifier: one binary model per class, not a softmax over them."""
+    from sklearn.linear_model import SGDClassifier
+    from sklearn.metrics import log_loss
+
+    model = SGDClassifier(
+        loss="log_loss", penalty=None, alpha=0, learning_rate="constant", eta0=p.learning_rate, tol=None, shuffle=False
+    )
+    W, b = (np.ascontiguousarray(a, p.X.dtype) for a in p.start[0])
+
+    def train(passes):
+        model.max_iter = passes
+        model.fit(p.X, p.y, coef_init=W.copy(), intercept_init=b.copy())
+
+    return Arm(train, p.steps, lambda: log_loss(p.y, model.predict_proba(p.X)))
+
+
+def sklearn_network(p: Problem) -> Arm:
+    """MLPClassifier; several copies of the batch are one call of partial_fit, which makes a pass over what it gets."""
+    from sklearn import config_context
+    from sklearn.neural_network import MLPClassifier
+
+    copies = max(1, 2000 // len(p.X))
+    X, y = np.tile(p.X, (copies, 1)), np.tile(p.y, copies)
+    classes = np.arange(p.n_classes)
+    model = MLPClassifier(
+        p.hidden,
+        solver="sgd",
+        alpha=0,
+        batch_size=len(p.X),
+        learning_rate_init=p.learning_rate,
+        momentum=0,
+        shuffle=False,
+    )
+
+    def train(passes):
+        with config_context(assume_finite=True):  # finite data are not looked for again in each call
+            for done in range(0, passes, copies):
+                rows = min(copies, passes - done) * len(p.X)
+                model.partial_fit(X[:rows], y[:rows], classes=classes)
+
+    train(1)
+    for W, b, (W_start, b_start) in zip(model.coefs_, model.intercepts_, p.start):
+        W[:], b[:] = W_start.T, b_start
+    return Arm(train, loss=lambda: p.loss([(W.T, b) for W, b in zip(model.coefs_, model.intercepts_)]))
+
+
+def _jax(p: Problem, step: Callable, transposed: bool) -> Arm:
+    """``step(params, X, Y)`` returns new parameters and the loss; it is repeated inside one compiled function.
+
+    In float32, as JAX computes unless it is told otherwise: also where the other arms use float64.
+    """
+    import jax
+    import jax.numpy as jnp
+
+    X, Y = jnp.asarray(p.X, jnp.float32), jnp.asarray(p.targets, jnp.float32)
+    params = [(jnp.asarray(W if transposed else W.T, jnp.float32), jnp.asarray(b, jnp.float32)) for W, b in p.start]
+
+    @jax.jit
+    def repeat(params, X, Y, passes):
+        return jax.lax.fori_loop(0, passes, lambda _, state: step(state[0], X, Y), (params, jnp.float32(0)))
+
+    def train(passes):
+        nonlocal params
+        params = jax.block_until_ready(repeat(params, X, Y, passes))[0]
+
+    def loss():
+        arrays = [(np.asarray(W), np.asarray(b)) for W, b in params]
+        return p.loss([(W if transposed else W.T, b) for W, b in arrays])
+
+    return Arm(train, p.steps, loss)
+
+
+def jax_scan(p: Problem) -> Arm:
+    """As its users write it: jit and scan; the gradient of a linear model by its formula, of a network by autodiff."""
+    import jax
+    import jax.numpy as jnp
+
+    lr, m = p.learning_rate, len(p.X)
+
+    def sample(params, row):
+        [(W, b)], (x, t) = params, row
+        g = lr * (jax.nn.softmax(x @ W + b) - t)
+        return [(W - x[:, None] * g, b - g)], None
+
+    def sgd_pass(params, X, Y):
+        return jax.lax.scan(sample, params, (X, Y))[0], jnp.float32(0)
+
+    def linear_step(params, X, Y):
+        [(W, b)] = params
+        log_p = jax.nn.log_softmax(X @ W + b)
+        g = (jnp.exp(log_p) - Y) / m
+        return [(W - lr * X.T @ g, b - lr * g.sum(0))], -(log_p * Y).sum(1).mean()
+
+    def cross_entropy(params, X, Y):
+        for W, b in params[:-1]:
+            X = jax.nn.relu(X @ W + b)
+        W, b = params[-1]
+        return -(jax.nn.log_softmax(X @ W + b) * Y).sum(1).mean()
+
+    def network_step(params, X, Y):
+        value, gradient = jax.value_and_grad(cross_entropy)(params, X, Y)
+        return jax.tree.map(lambda w, g: w - lr * g, params, gradient), value
+
+    return _jax(p, network_step if p.hidden else sgd_pass if p.per_sample else linear_step, transposed=False)
+
+
+def jax_by_hand(p: Problem) -> Arm:
+    """The fastest JAX that we found for wide inputs: backprop written out, weights stored as (n_out, n_in)."""
+    import jax
+    import jax.numpy as jnp
+
+    def step(params, X, Y):
+        inputs = [X]
+        for W, b in params[:-1]:
+            inputs.append(jax.nn.relu(inputs[-1] @ W.T + b))
+        W, b = params[-1]
+        log_p = jax.nn.log_softmax(inputs[-1] @ W.T + b)
+        g, new = (jnp.exp(log_p) - Y) / len(p.X), []
+        for (W, b), A in zip(params[::-1], inputs[::-1]):
+            new.append((W - p.learning_rate * g.T @ A, b - p.learning_rate * g.sum(0)))
+            g = (g @ W) * (A > 0)
+        return new[::-1], -(log_p * Y).sum(1).mean()
+
+    return _jax(p, step, transposed=True)

@@ -1,0 +1,46 @@
+"""What asv runs. Everything is in the table of ``workloads``; here it is given the names that asv looks for.
+
+Every file has a ``setup_cache`` of its own: asv tells them apart by where they are written, and shares one that is imported.
+"""
+
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+
+def speedup_over(arm, workloads):
+    """A benchmark with a parameter, the workload's id, that gives the speed-up of fastclf over one arm.
+
+    It is skipped where the arm's library is not installed. ``measured`` is what ``setup_cache`` returns.
+    """
+
+    def setup(measured, workload):
+        if arm not in measured[workload].samples:
+            raise NotImplementedError
+
+    def track(measured, workload):
+        return measured[workload].speedup(arm)
+
+    track.setup, track.unit = setup, "x"
+    track.params, track.param_names = [id for id, w in workloads.items() if w.has(arm)], ["workload"]
+    return track
+
+
+def value_of(workload):
+    """A benchmark that gives what the target of a workload bounds."""
+    [target] = workload.targets
+
+    def track(measured):
+        return measured[workload.id].value(target)
+
+    track.unit = "x" if target.against else {"process": "s"}.get(workload.unit, workload.unit)
+    return track
+
+
+def publish(namespace, benchmarks):
+    """Give a module its benchmarks, under names that asv finds."""
+    for name, benchmark in benchmarks.items():
+        benchmark.__name__ = benchmark.__qualname__ = name
+        benchmark.__module__ = namespace["__name__"]
+        namespace[name] = benchmark

@@ -1,0 +1,15 @@
+"""From which size of a step all threads are faster than one: the measurement behind ``fastclf._threads``."""
+
+from workloads import VERSION, group, measure
+
+from . import publish, speedup_over
+
+version = VERSION
+WORKLOADS = group("threads")
+
+
+def setup_cache():
+    return measure(WORKLOADS)
+
+
+publish(globals(), {"track_speedup_of_all_threads": speedup_over("one", WORKLOADS)})

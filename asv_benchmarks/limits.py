@@ -1,0 +1,145 @@
+"""Figures that are not a race between trainers: the machine's rate, processes that start, growth with the data, memory."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import subprocess
+import sys
+import tempfile
+from functools import cache, partial
+from pathlib import Path
+
+import numpy as np
+from arms import Arm, Problem, fastclf_linear, fastclf_network
+
+# ---------------------------------------------------------------- the machine's rate of multiply-adds; unit: GFLOP
+
+
+def network_gflop(p: Problem) -> Arm:
+    return dataclasses.replace(fastclf_network(p), units=p.flops / 1e9)
+
+
+def tile_gflop(gflop: float) -> Arm:
+    """A product whose operands stay in the first-level cache of each thread."""
+    import numba
+    from fastclf.kernels import matmul, tile
+    from fastclf.kernels.jit import FLAGS
+    from fastclf.kernels.simd import at
+
+    rows, units, depth = tile.DOT_ROWS, tile.DOT_UNITS, 512
+    threads = numba.get_num_threads()
+    calls = max(1, round(gflop * 1e9 / (2 * rows * units * depth * threads)))
+    A, W, bias = (np.ones(shape, np.float32) for shape in (rows * depth, units * depth, units))
+    Z, iota = np.zeros((threads, 2, 256), np.float32), np.arange(rows)
+
+    @numba.njit(parallel=True, **FLAGS)
+    def loop(A, W, bias, iota, Z, repeats, n_calls):
+        z, floor = Z.reshape(-1), A[0] * 0
+        for q in numba.prange(Z.shape[0]):
+            for _ in range(repeats * n_calls):
+                matmul.forward(
+                    at(A, 0), depth, at(iota, 0), rows, at(W, 0), at(bias, 0), units, depth,
+                    at(z, 512 * q), at(z, 512 * q + 256), units, floor,
+                )  # fmt: skip
+
+    return Arm(
+        lambda passes: loop(A, W, bias, iota, Z, passes, calls), calls * threads * 2 * rows * units * depth / 1e9
+    )
+
+
+def blas_gflop(size: int) -> Arm:
+    """A product of square float32 matrices by NumPy's BLAS."""
+    A, B, C = (np.ones((size, size), np.float32) for _ in range(3))
+
+    def train(passes):
+        for _ in range(passes):
+            np.matmul(A, B, out=C)
+
+    return Arm(train, 2e-9 * size**3)
+
+
+# ---------------------------------------------------------------- processes; unit: process
+
+LAZY = "torch", "sklearn", "matplotlib"
+IMPORT_FASTCLF = f"import fastclf, sys; assert not {{*{LAZY}}} & {{*sys.modules}}, 'imports too much'"
+IMPORT_NUMBA = "import numba"
+TRAIN_MODEL = (
+    "import fastclf, numpy as np; r = np.random.RandomState(0); X = r.randn(160, 3); Y = np.eye(4)[r.randint(0, 4, 160)]; "
+    "fastclf.train_model(X, Y, 0.01, 1000, True, True, verbose=False)"
+)
+TRAIN_MLP = (
+    "import fastclf, numpy as np; r = np.random.RandomState(0); X = r.rand(3072, 1000); y = r.randint(0, 10, 1000); "
+    "fastclf.MLPClassifier(3072, 100, 10).train(X, y, 1, 0.1, verbose=False)"
+)
+
+
+def python(*arguments: str, empty_cache: bool = False) -> str:
+    """What ``python`` with arguments prints, in an empty folder; with ``empty_cache`` no kernel has been compiled before."""
+    with tempfile.TemporaryDirectory() as folder:
+        environment = {**os.environ, **({"FASTCLF_CACHE_DIR": folder} if empty_cache else {})}
+        command = [sys.executable, *arguments]
+        done = subprocess.run(command, env=environment, cwd=folder, capture_output=True, text=True)
+    if done.returncode:
+        raise RuntimeError(f"{' '.join(command)}: exit status {done.returncode}\n{done.stderr[-2000:]}")
+    return done.stdout
+
+
+def process(*arguments: str, empty_cache: bool = False) -> Arm:
+    """A process from its start to its exit."""
+
+    def train(passes):
+        for _ in range(passes):
+            python(*arguments, empty_cache=empty_cache)
+
+    return Arm(train)
+
+
+# ---------------------------------------------------------------- growth with the number of samples; unit: sample
+
+
+@cache
+def _many_samples(m: int) -> Problem:
+    """m samples of 64 features in float32; made in place, so that making them takes no more memory than they do."""
+    rng = np.random.default_rng(0)
+    return Problem(rng.random((m, 64), np.float32), rng.integers(0, 10, m), 10, learning_rate=1e-3)
+
+
+def samples_of(m: int, total: int, per_sample: bool) -> Arm:
+    """Passes over m samples that make up ``total`` samples."""
+    arm, passes = fastclf_linear(dataclasses.replace(_many_samples(m), per_sample=per_sample)), max(1, total // m)
+    return Arm(lambda n: arm.train(n * passes), units=m * passes)
+
+
+# ---------------------------------------------------------------- memory; unit: MB
+
+
+def _peak_mb() -> float:
+    """The most memory that this process has held. Linux counts a parent's into ru_maxrss, so its own count goes first."""
+    status = Path("/proc/self/status")
+    if status.exists():
+        line = next(line for line in status.read_text().splitlines() if line.startswith("VmHWM"))
+        return int(line.split()[1]) / 1e3
+    import resource
+
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (1e6 if sys.platform == "darwin" else 1e3)
+
+
+def memory_beyond_data(m: int, dtype: str, batch: bool) -> float:
+    """MB that ``train_model`` takes on top of a process that holds the data, the model and the compiled kernels."""
+    import fastclf
+
+    n, c, train = 64, 10, partial(fastclf.train_model, iterations=1, batch=batch, multiclass=True, verbose=False)
+    rng = np.random.default_rng(0)
+    X, Y = rng.random((m, n), dtype), np.zeros((m, c), dtype)
+    Y[:, 0] = 1
+    train(X[:2000], Y[:2000], dtype=dtype)
+    before = _peak_mb()
+    theta, _ = train(X, Y, dtype=dtype)
+    return _peak_mb() - before - theta.nbytes / 1e6
+
+
+def memory(m: int, dtype: str, batch: bool) -> Arm:
+    code = f"import sys; sys.path.insert(0, {str(Path(__file__).parent)!r}); import limits; "
+    code += f"print(limits.memory_beyond_data({m}, {dtype!r}, {batch}))"
+    return Arm(lambda passes: float(python("-c", code)), gauge=True)

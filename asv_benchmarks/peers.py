@@ -1,0 +1,228 @@
+"""fastclf beside the lab in plain NumPy, scikit-learn, torch and JAX, in one run: every row of the table of workloads.
+
+    python asv_benchmarks/peers.py [--quick] [--only S1,S8]
+    python asv_benchmarks/peers.py --write-readme
+    python asv_benchmarks/peers.py --check
+
+A peer that is not installed leaves its column empty. ``--write-readme`` keeps the raw figures in results/peers.json and
+writes the README's table from them; ``--check`` fails where the two do not agree.
+"""
+
+from __future__ import annotations
+
+import argparse
+import datetime
+import difflib
+import importlib.metadata
+import json
+import os
+import platform
+import sys
+from pathlib import Path
+
+from workloads import PEERS, TABLE, Measurement, Target, Workload
+
+HERE = Path(__file__).parent
+README, RESULTS = HERE.parent / "README.md", HERE / "results" / "peers.json"
+BEGIN, END = "<!-- peers:begin -->", "<!-- peers:end -->"
+COMMAND = "python asv_benchmarks/peers.py --write-readme"
+RIVALS = {"reference": "reference", **PEERS}
+SAME_LOSS = 1e-4  # relative: float32 against float64 after the few steps of the check
+ROWS = [w for w in TABLE if w.group != "threads"]
+
+Measured = dict[str, Measurement]
+
+
+# ---------------------------------------------------------------- one run
+
+
+def machine() -> dict[str, str]:
+    import numba
+    from fastclf.kernels.target import TARGET
+
+    names = [line for line in _lines("/proc/cpuinfo") if line.startswith("model name")]
+    model = names[0].partition(":")[2].strip() if names else platform.processor() or platform.machine()
+    cores = f"{os.cpu_count()} cores, {numba.get_num_threads()} threads"
+    return {
+        "processor": model,
+        "cores": cores,
+        "vectors": TARGET.name,
+        "system": f"{platform.system()} {platform.machine()}",
+    }
+
+
+def _lines(path: str) -> list[str]:
+    return Path(path).read_text().splitlines() if Path(path).exists() else []
+
+
+def versions() -> dict[str, str]:
+    found = {"Python": platform.python_version()}
+    for name in ("fastclf", "numpy", "numba", "scikit-learn", "torch", "jax"):
+        try:
+            found[name] = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return found
+
+
+def run(rows: list[Workload]) -> dict:
+    """Measure rows; everything that the tables are made from, ready for JSON."""
+    report = {"date": datetime.date.today().isoformat(), "machine": machine(), "versions": versions(), "rows": {}}
+    for row in rows:
+        print(f"{row.id:24s} {row.name}", file=sys.stderr, flush=True)
+        measured = row.measure()
+        samples = {arm: [float(f"{x:.4g}") for x in values] for arm, values in measured.samples.items()}
+        losses = {arm: float(f"{x:.8g}") for arm, x in measured.losses.items()}
+        report["rows"][row.id] = {"name": row.name, "unit": row.unit, "samples": samples, "losses": losses}
+    return report
+
+
+# ---------------------------------------------------------------- tables
+
+
+def number(x: float) -> str:
+    return f"{x:.0f}" if x >= 100 else f"{x:.1f}" if x >= 10 else f"{x:.2f}"
+
+
+def duration(seconds: float) -> str:
+    for unit, scale in (("s", 1), ("ms", 1e3), ("µs", 1e6)):
+        if seconds * scale >= 1:
+            return f"{number(seconds * scale)} {unit}"
+    return f"{number(seconds * 1e9)} ns"
+
+
+def speedup_cell(row: Workload, m: Measurement, arm: str) -> str:
+    """A ratio, and the target that it decides."""
+    if arm not in m.samples:
+        return ""
+    cell = f"{number(m.speedup(arm))}x"
+    for target in row.targets:
+        if m.rival(target) == arm:
+            cell += f" (target {target.bound:g}x{'' if target.met(m.speedup(arm)) else ', missed'})"
+    return cell
+
+
+def loss_cell(m: Measurement) -> str:
+    """fastclf's loss, and those that differ from it."""
+    own = next(iter(m.losses.values()))
+    others = [f"{RIVALS[a]} {x:.4f}" for a, x in m.losses.items() if abs(x - own) > SAME_LOSS * abs(own)]
+    return "; ".join([f"{own:.4f}", *others])
+
+
+def bound_cells(m: Measurement, target: Target, unit: str) -> list[str]:
+    """A limit's figure and its target."""
+    value, unit = m.value(target), "" if target.against else f" {'s' if unit == 'process' else unit}"
+    wanted = f"at {'most' if target.at_most else 'least'} {target.bound:g}{unit}"
+    return [f"{number(value)}{unit}", wanted + ("" if target.met(value) else ", missed")]
+
+
+def table(header: list[str], rows: list[list[str]]) -> str:
+    return "\n".join("| " + " | ".join(cells) + " |" for cells in [header, ["---"] * len(header), *rows])
+
+
+def render(report: dict) -> str:
+    """The tables, in Markdown; a row that has not been measured is left out."""
+    measured = {id: Measurement(raw["samples"], raw["losses"]) for id, raw in report["rows"].items()}
+    rows = [row for row in ROWS if row.id in measured]
+    trainers = [
+        [row.id, row.name, f"{duration(measured[row.id].figure)} per {row.unit}"]
+        + [speedup_cell(row, measured[row.id], arm) for arm in RIVALS]
+        + [loss_cell(measured[row.id])]
+        for row in rows
+        if row.group == "trainers"
+    ]
+    limits = [
+        [row.id, row.name, *bound_cells(measured[row.id], target, row.unit)]
+        for row in rows
+        if row.group != "trainers"
+        for target in row.targets
+    ]
+    missed = [
+        row.id
+        for row in rows
+        if any((value := measured[row.id].value(t)) is not None and not t.met(value) for t in row.targets)
+    ]
+    parts = [
+        f"{', '.join(report['machine'].values())}; {', '.join(map(' '.join, report['versions'].items()))}; "
+        f"{report['date']}; `{COMMAND}`.",
+        "A ratio is how many times faster fastclf is: below 1, it is slower. The arms of a row run in turn in one process, "
+        "without compiling; a ratio is the median over the rounds. All arms of a row start alike and do the same steps: "
+        "the loss after the first few is fastclf's, and that of an arm where it differs (SGDClassifier trains one-vs-rest). "
+        "JAX computes in float32 everywhere; in the last of its columns, the gradient is written out, not derived.",
+    ]
+    if trainers:
+        parts.append(table(["", "workload", "fastclf", *RIVALS.values(), "loss"], trainers))
+    if limits:
+        parts.append(table(["", "limit", "measured", "target"], limits))
+    parts.append(f"Targets missed: {', '.join(missed)}." if missed else "Every target is met.")
+    return "\n\n".join(parts)
+
+
+# ---------------------------------------------------------------- the README
+
+
+def split_readme() -> tuple[str, str, str]:
+    """What is before the block, in it, and after it."""
+    text = README.read_text(encoding="utf-8")
+    if text.count(BEGIN) != 1 or text.count(END) != 1 or text.index(BEGIN) > text.index(END):
+        sys.exit(f"{README} must have {BEGIN} and, after it, {END}, once each")
+    before, rest = text.split(BEGIN)
+    block, after = rest.split(END)
+    return before, block.strip(), after
+
+
+def write_readme(report: dict) -> None:
+    before, _, after = split_readme()
+    RESULTS.parent.mkdir(exist_ok=True)
+    RESULTS.write_text(json.dumps(report, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    README.write_text(f"{before}{BEGIN}\n{render(report)}\n{END}{after}", encoding="utf-8")
+
+
+def check() -> None:
+    """Exit with status 1 unless the README's block is what the kept figures of every row make."""
+    if not RESULTS.exists():
+        sys.exit(f"{RESULTS} does not exist: run {COMMAND}")
+    _, block, _ = split_readme()
+    report = json.loads(RESULTS.read_text(encoding="utf-8"))
+    if difference := {row.id for row in ROWS} ^ set(report["rows"]):
+        sys.exit(f"{RESULTS} and the table of workloads differ in {', '.join(sorted(difference))}: run {COMMAND}")
+    wanted = render(report)
+    if block != wanted:
+        lines = difflib.unified_diff(
+            block.splitlines(), wanted.splitlines(), README.name, RESULTS.name, n=0, lineterm=""
+        )
+        sys.exit("\n".join([*lines, f"the README is not what {RESULTS.name} says: run {COMMAND}"]))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument(
+        "--quick", action="store_true", help="make everything small: a smoke test, the figures mean nothing"
+    )
+    parser.add_argument("--only", metavar="IDS", help="these rows alone: S1,S8.32, or S8 for all that begin with S8.")
+    parser.add_argument("--write-readme", action="store_true", help="write the README's table and results/peers.json")
+    parser.add_argument(
+        "--check", action="store_true", help="measure nothing: is the README's table that of the results?"
+    )
+    options = parser.parse_args()
+    if options.write_readme and (options.quick or options.only):
+        parser.error("--write-readme needs the figures of one whole run")
+    if options.check:
+        return check()
+    if options.quick:
+        os.environ["FASTCLF_BENCH_QUICK"] = "1"
+    only = options.only.split(",") if options.only else []
+    rows = [row for row in ROWS if not only or row.id in only or row.id.partition(".")[0] in only]
+    if not rows:
+        parser.error(f"--only {options.only}: there are {', '.join(row.id for row in ROWS)}")
+    if options.write_readme:
+        split_readme()  # before half an hour of measuring, not after
+    report = run(rows)
+    if options.write_readme:
+        write_readme(report)
+    print(render(report))
+    return None
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,351 @@
+"""The one table of what is measured, and how: it feeds the asv benchmarks, ``peers.py`` and the README.
+
+The arms of a workload run in turn, A B C A B C …, in one process; a ratio is the median of the ratios of each round.
+The first arm is fastclf's. With FASTCLF_BENCH_QUICK set everything is small: the figures mean nothing, but all of it ran.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import statistics
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cache, partial
+from typing import NamedTuple
+
+import arms
+import limits
+import numpy as np
+from arms import Arm, Problem
+
+import fastclf
+from fastclf import reference
+
+VERSION = "1"  # raise it when a workload changes: asv keeps the figures of different versions apart
+PEERS = {"sklearn": "scikit-learn", "torch": "torch", "jax": "JAX", "jax_by_hand": "JAX, backprop by hand"}
+RIVALS = "sklearn", "torch", "jax"  # the best of them is what a network is held against
+SETTLE = 0.1  # seconds between two arms, in which the threads of the first stop spinning: those of OpenBLAS need most of it
+
+
+def quick() -> bool:
+    return bool(os.environ.get("FASTCLF_BENCH_QUICK"))
+
+
+class Target(NamedTuple):
+    """A bound on the speed-up over the best of ``against``; without ``against``, on fastclf's own figure.
+
+    ``at_most`` turns it round: a bound on fastclf's figure divided by the other's.
+    """
+
+    bound: float
+    against: tuple[str, ...] = ()
+    at_most: bool = False
+
+    def met(self, value: float) -> bool:
+        return value <= self.bound if self.at_most else value >= self.bound
+
+
+@dataclass
+class Measurement:
+    """Figures of each arm, one per round: seconds per unit, or a gauge's readings; and the losses of the check."""
+
+    samples: dict[str, list[float]]
+    losses: dict[str, float]
+
+    @property
+    def own(self) -> list[float]:
+        return next(iter(self.samples.values()))
+
+    @property
+    def figure(self) -> float:
+        return statistics.median(self.own)
+
+    def speedup(self, arm: str) -> float:
+        return statistics.median(other / own for own, other in zip(self.own, self.samples[arm]))
+
+    def rival(self, target: Target) -> str | None:
+        """The arm that decides a target: the best one that has been measured."""
+        return min((a for a in target.against if a in self.samples), key=self.speedup, default=None)
+
+    def value(self, target: Target) -> float | None:
+        """What a target bounds; None if nothing that it is held against has been measured."""
+        if not target.against:
+            return self.figure
+        rival = self.rival(target)
+        if rival is None:
+            return None
+        return 1 / self.speedup(rival) if target.at_most else self.speedup(rival)
+
+
+@dataclass(frozen=True)
+class Workload:
+    """Arms that do the same work, and what is demanded of the first one.
+
+    In each of ``rounds`` an arm makes ``passes`` passes, a slow arm ``slow`` of them. Before that all have made ``check``
+    passes from the same start, which compiles what has to be compiled and gives the losses; none if ``check`` is 0.
+    """
+
+    id: str
+    name: str
+    build: Callable[[], dict[str, Callable[[], Arm]]]
+    unit: str = "step"
+    targets: tuple[Target, ...] = ()
+    passes: int = 1
+    slow: int = 1
+    check: int = 1
+    rounds: int = 7
+    group: str = "trainers"  # the file of asv benchmarks that it belongs to
+    slug: str = ""  # its name there, unless it is a parameter
+
+    def has(self, arm: str) -> bool:
+        return arm in self.build()
+
+    def passes_of(self, arm: Arm) -> int:
+        passes = self.slow if arm.slow else self.passes
+        return -(-passes // 100) if quick() else passes
+
+    def ready(self, name: str) -> Callable[[], None]:
+        """One arm, warm: a call makes the passes of one round."""
+        arm = self.build()[name]()
+        arm.train(self.check)
+        return lambda: arm.train(self.passes_of(arm))
+
+    def measure(self) -> Measurement:
+        ready: dict[str, Arm] = {}
+        for name, make in self.build().items():
+            with contextlib.suppress(*[ImportError] if name in PEERS else []):
+                ready[name] = make()
+        losses = {}
+        with silence():
+            for name, arm in ready.items():
+                if self.check:
+                    arm.train(self.check)
+                    if arm.loss:
+                        losses[name] = arm.loss()
+            samples: dict[str, list[float]] = {name: [] for name in ready}
+            for _ in range(1 if quick() else self.rounds):
+                for name, arm in ready.items():
+                    samples[name].append(self._sample(arm))
+        return Measurement(samples, losses)
+
+    def _sample(self, arm: Arm) -> float:
+        passes = self.passes_of(arm)
+        time.sleep(0 if quick() else SETTLE)
+        start = time.perf_counter()
+        reading = arm.train(passes)
+        elapsed = time.perf_counter() - start
+        return reading if arm.gauge else elapsed / (passes * arm.units)
+
+
+@contextlib.contextmanager
+def silence():
+    """The reference prints a line per epoch: not to the screen."""
+    with open(os.devnull, "w") as nowhere, contextlib.redirect_stdout(nowhere):
+        yield
+
+
+# ---------------------------------------------------------------- data
+
+
+@cache
+def lab_data() -> tuple[np.ndarray, np.ndarray]:
+    """The lab's four classes, the 160 samples to train on."""
+    from sklearn.datasets import make_classification
+    from sklearn.model_selection import train_test_split
+
+    X, y = make_classification(
+        200, 3, n_informative=3, n_redundant=0, n_clusters_per_class=1, n_classes=4, random_state=100
+    )
+    X_train, _, y_train, _ = train_test_split(X, y, test_size=0.2, random_state=100)
+    return X_train, y_train
+
+
+@cache
+def digits() -> tuple[np.ndarray, np.ndarray]:
+    from sklearn.datasets import load_digits
+
+    X, y = load_digits(return_X_y=True)
+    m = 100 if quick() else len(X)
+    return X[:m] / 16, y[:m]
+
+
+@cache
+def images(m: int) -> tuple[np.ndarray, np.ndarray]:
+    """As large as the lab's CIFAR-10 images. Small enough numbers for no gradient to be clipped: peers do not clip."""
+    rng, m = np.random.default_rng(0), min(m, 100) if quick() else m
+    return rng.random((m, 3072)) / 2, rng.integers(0, 10, m)
+
+
+def problem(data, dtype, n_classes=10, **how) -> Problem:
+    X, y = data
+    return Problem(np.ascontiguousarray(X, dtype), y, n_classes, **how)
+
+
+# ---------------------------------------------------------------- how rows are put together
+
+
+def _arms(kinds: dict[str, Callable[[Problem], Arm]], data, dtype, n_classes: int = 10, **how):
+    """Arms of several kinds on one problem, which is made with the first of them."""
+
+    def build():
+        shared = cache(lambda: problem(data(), dtype, n_classes, **how))
+        return {name: lambda kind=kind: kind(shared()) for name, kind in kinds.items()}
+
+    return build
+
+
+def _both(kind: Callable, **peers) -> dict[str, Callable]:
+    return {"fastclf": partial(kind, lab=fastclf), "reference": partial(kind, lab=reference), **peers}
+
+
+BATCH_PEERS = {"sklearn": arms.sklearn_network, "torch": arms.torch_eager}
+NETWORK = {"fastclf": arms.fastclf_network, "reference": arms.reference_network, **BATCH_PEERS}
+JAX = {"jax": arms.jax_scan, "jax_by_hand": arms.jax_by_hand}
+SGD = {
+    "fastclf": arms.fastclf_linear, "reference": arms.reference_sgd, "sklearn": arms.sklearn_sgd,
+    "torch": arms.torch_eager, "jax": arms.jax_scan,
+}  # fmt: skip
+
+
+def _network(id: str, hidden: tuple[int, ...], m: int, passes: int, slow: int, bound: float) -> Workload:
+    widths = "–".join(map(str, (3072, *hidden, 10)))
+    return Workload(
+        f"{id}.{m}", f"MLP {widths}, batch {m}, float32",
+        _arms(NETWORK | JAX, partial(images, m), np.float32, hidden=hidden),
+        targets=(Target(bound, RIVALS),), passes=passes, slow=slow, check=5,
+    )  # fmt: skip
+
+
+BATCHES = ((1000, 20, 10, 1.4), (128, 100, 50, 1.6), (32, 200, 100, 2), (1, 1000, 200, 2))  # m, passes, slow, target
+
+
+def _fraction_of_peak():
+    shared = problem(images(1000), np.float32, hidden=(100,))
+    return {
+        "fastclf": partial(limits.network_gflop, shared),
+        "tile": partial(limits.tile_gflop, shared.flops / 1e9),
+        "blas": partial(limits.blas_gflop, 256 if quick() else 2048),
+    }
+
+
+def _growth(per_sample: bool):
+    most, total = (20_000, 20_000) if quick() else (1_000_000, 2_000_000)
+    parts = {"fastclf": 1, "tenth": 10, "hundredth": 100, "thousandth": 1000}
+    return {name: partial(limits.samples_of, most // part, total, per_sample) for name, part in parts.items()}
+
+
+def _memory(dtype: str, batch: bool):
+    return {"fastclf": partial(limits.memory, 20_000 if quick() else 1_000_000, dtype, batch)}
+
+
+def _processes(cold: bool = False, **commands: tuple[str, ...]):
+    return {name: partial(limits.process, *a, empty_cache=cold and not quick()) for name, a in commands.items()}
+
+
+def _against_numba(id: str, name: str, slug: str, bound: float, code: str) -> Workload:
+    build = partial(_processes, fastclf=("-c", code), numba=("-c", limits.IMPORT_NUMBA))
+    return Workload(id, name, build, "process", (Target(bound, ("numba",), at_most=True),), group="startup", slug=slug)
+
+
+def _cold(id: str, name: str, slug: str, bound: float, rounds: int, *command: str) -> Workload:
+    build, targets = partial(_processes, cold=True, fastclf=command), (Target(bound, at_most=True),)
+    return Workload(id, name, build, "process", targets, check=0, rounds=rounds, group="startup", slug=slug)
+
+
+# ---------------------------------------------------------------- the table
+
+TABLE: tuple[Workload, ...] = (
+    Workload(
+        "S1", "train_model, SGD, the lab's 160×3, 4 classes, 1000 iterations, float64",
+        _arms(_both(arms.train_model), lab_data, np.float64, 4, per_sample=True),
+        "iteration", (Target(350, ("reference",)),), passes=1000, check=5, rounds=5,
+    ),
+    Workload(
+        "S2", "train_model, batch, the same",
+        _arms(_both(arms.train_model, **BATCH_PEERS, jax=arms.jax_scan), lab_data, np.float64, 4),
+        "iteration", (Target(15, ("reference",)), Target(4, ("jax",))), passes=1000, slow=300, check=10, rounds=15,
+    ),
+    Workload(
+        "S3", "ImageLinearClassifier and train, 1000×3072, 10 classes, 100 epochs, float64",
+        _arms(_both(arms.image_classifier, **BATCH_PEERS), partial(images, 1000), np.float64, learning_rate=1e-3),
+        "epoch", (Target(4, ("reference",)),), passes=100, slow=20, check=10,
+    ),
+    Workload(
+        "S4", "the same, float32",
+        _arms(_both(arms.image_classifier, **BATCH_PEERS, **JAX), partial(images, 1000), np.float32, learning_rate=1e-3),
+        "epoch", (Target(2, ("jax",)), Target(4.5, ("torch",))), passes=100, slow=20, check=10,
+    ),
+    Workload(
+        "S5", "per-sample softmax SGD, 3×4, float64", _arms(SGD, lab_data, np.float64, 4, per_sample=True),
+        targets=(Target(1.5, ("jax",)), Target(6, ("sklearn",))), passes=1000,
+    ),
+    Workload(
+        "S6", "per-sample softmax SGD, 64×10, float32", _arms(SGD, digits, np.float32, per_sample=True),
+        targets=(Target(8, ("jax",)), Target(15, ("sklearn",))), passes=20,
+    ),
+    Workload(
+        "S7", "per-sample softmax SGD, 3072×10, float32",
+        _arms(SGD, partial(images, 1000), np.float32, per_sample=True, learning_rate=1e-4),
+        targets=(Target(7, ("jax",)), Target(18, ("sklearn",))), passes=5,
+    ),
+    *(_network("S8", (100,), *row) for row in BATCHES),
+    *(_network("S9", (100, 100), *row) for row in BATCHES),
+    Workload(
+        "S10", "MLP 3072–100–10, batch 1000, float64", _arms(NETWORK, partial(images, 1000), np.float64, hidden=(100,)),
+        targets=(Target(1.4, ("reference",)),), passes=10, slow=10, check=5,
+    ),
+    Workload(
+        "S11", "S8 at batch 1000: share of the machine's rate of multiply-adds", _fraction_of_peak,
+        "GFLOP", (Target(0.9, ("tile", "blas")),), passes=20, group="machine", slug="fraction_of_peak",
+    ),
+    _against_numba(
+        "S12", "`import fastclf` (without torch, sklearn, matplotlib) over `import numba`", "import_over_numba", 1.3,
+        limits.IMPORT_FASTCLF,
+    ),
+    _cold("S13.train_model", "a first train_model, empty cache", "cold_train_model", 4, 3, "-c", limits.TRAIN_MODEL),
+    _cold("S13.mlp", "a first MLPClassifier.train, empty cache", "cold_mlp", 8, 3, "-c", limits.TRAIN_MLP),
+    _cold("S13.warmup", "`fastclf warmup`, empty cache", "cold_warmup", 60, 1, "-m", "fastclf", "warmup"),
+    _against_numba(
+        "S13.warm", "a warm process that trains the lab's batch run over `import numba`", "warm_process_over_numba", 2,
+        limits.TRAIN_MODEL,
+    ),
+    *(
+        Workload(
+            f"S14.{slug}", f"{what}, 64×10, float32: time per sample at m = 1,000,000 over m = 100,000",
+            partial(_growth, per_sample), "sample", (Target(1.15, ("tenth",), at_most=True),), group="machine",
+            slug=f"growth_{slug}",
+        )
+        for slug, what, per_sample in (("sgd", "per-sample SGD", True), ("batch", "batch descent", False))
+    ),
+    *(
+        Workload(
+            f"S14.memory.{slug}.{dtype}", f"train_model, {slug}, 1,000,000×64, {dtype}: memory beyond data and model",
+            partial(_memory, dtype, batch), "MB", (Target(64, at_most=True),), check=0, rounds=1, group="machine",
+            slug=f"memory_{slug}_{dtype}",
+        )
+        for slug, batch in (("batch", True), ("sgd", False))
+        for dtype in ("float32", "float64")
+    ),
+    *(
+        Workload(
+            f"threads.{m}", f"MLP 3072–100–10, batch {m}, float32: all threads over one",
+            _arms(
+                {"fastclf": partial(arms.fastclf_network, threads=-1), "one": partial(arms.fastclf_network, threads=1)},
+                partial(images, m), np.float32, hidden=(100,),
+            ),
+            passes=2000 // m, check=5, group="threads",
+        )
+        for m in (1, 2, 4, 8)
+    ),
+)  # fmt: skip
+
+
+def group(name: str) -> dict[str, Workload]:
+    """The workloads of a group by their id."""
+    return {w.id: w for w in TABLE if w.group == name}
+
+
+def measure(workloads: dict[str, Workload]) -> dict[str, Measurement]:
+    return {id: workload.measure() for id, workload in workloads.items()}

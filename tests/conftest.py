@@ -1,0 +1,43 @@
+"""Fixtures that every test may ask for. Compiled kernels come from the user's own cache, as they do for a user."""
+
+import importlib
+import importlib.util
+import re
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+torch.set_num_threads(1)  # tiny problems, and pytest-xdist has a process for every processor already
+
+
+@pytest.fixture(autouse=True)
+def seeded():
+    """Tests that draw from NumPy's global generator, as the lab does, draw the same numbers in any order."""
+    np.random.seed(0)
+
+
+@pytest.fixture(scope="session")
+def torchvision():
+    """torchvision, also where its compiled operators do not fit the installed torch.
+
+    torchvision from one index beside torch from another one has no operators, and its import ends at the first one that
+    it describes to torch. Data sets and transforms need none of them: declaring their names lets the import pass.
+    """
+    try:
+        return importlib.import_module("torchvision")
+    except RuntimeError as error:
+        if "operator torchvision::nms does not exist" not in str(error):
+            raise
+    registrations = Path(importlib.util.find_spec("torchvision").origin).with_name("_meta_registrations.py")
+    names = re.findall(r'register_(?:meta|fake)\("(?:torchvision::)?(\w+)"', registrations.read_text())
+    operators = torch.library.Library("torchvision", "DEF")
+    for name in dict.fromkeys(names):
+        operators.define(f"{name}() -> ()")
+    for module in [m for m in sys.modules if m.partition(".")[0] == "torchvision"]:
+        del sys.modules[module]  # half imported
+    package = importlib.import_module("torchvision")
+    package._declared_operators = operators  # torch forgets them with this object
+    return package

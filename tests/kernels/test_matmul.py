@@ -1,0 +1,123 @@
+"""Products of any shape against NumPy. Sums of small whole numbers are exact in any order, so they are compared exactly."""
+
+import itertools
+
+import numba
+import numpy as np
+import pytest
+
+from fastclf.kernels import jit, matmul
+from fastclf.kernels.simd import at, lanes_of
+from fastclf.kernels.target import TARGET
+
+from ..helpers import DTYPES, LANES, edges
+
+ROWS, UNITS = TARGET.dot_tile
+OUTER_ROWS, VECTORS = TARGET.outer_tile
+
+
+@numba.njit(**jit.FLAGS)
+def forward(A, a_rows, W, w_rows, bias, bias_r, bias_u, Z, act, floor):
+    matmul.forward(
+        at(A, 0), A.shape[1], at(a_rows, 0), a_rows.shape[0], at(W, 0), W.shape[1], at(w_rows, 0), w_rows.shape[0],
+        W.shape[1], at(bias, 0), bias_r, bias_u, at(Z, 0), at(act, 0), Z.shape[1], floor,
+    )  # fmt: skip
+
+
+@numba.njit(**jit.FLAGS)
+def outer_product(A, B, rows, C, gate, gated, scale, step, limit):
+    matmul.outer_product(
+        lanes_of(C), at(A, 0), A.shape[1], 1, at(B, 0), B.shape[1], at(rows, 0), A.shape[0], at(C, 0), C.shape[0],
+        C.shape[1], at(gate, 0), gated, scale, step, limit,
+    )  # fmt: skip
+
+
+@numba.njit(**jit.FLAGS)
+def tiles_of(n_rows, n_columns, lanes):
+    return matmul.n_groups(n_rows), matmul.n_panels(n_columns, lanes)
+
+
+@pytest.fixture(params=DTYPES, ids=str)
+def dtype(request):
+    return request.param
+
+
+def whole_numbers(*shape, dtype):
+    return np.random.default_rng(shape).integers(-8, 9, shape).astype(dtype)
+
+
+def picked(n):
+    """n of n + 2 rows, in another order."""
+    return np.random.default_rng(n).permutation(n + 2)[:n]
+
+
+@pytest.mark.parametrize("n_units", edges(1, UNITS, 2 * UNITS))
+@pytest.mark.parametrize("n_rows", edges(1, ROWS, 2 * ROWS))
+def test_forward(n_rows, n_units, dtype):
+    a_rows, w_rows = picked(n_rows), picked(n_units)
+    for n_in in edges(1, *LANES):
+        A, W = (whole_numbers(k + 2, n_in, dtype=dtype) for k in (n_rows, n_units))
+        bias, product = whole_numbers(n_units, dtype=dtype), A[a_rows] @ W[w_rows].T
+        Z, act = np.full((2, n_rows, n_units), np.nan, dtype)
+        forward(A, a_rows, W, w_rows, bias, 0, 1, Z, act, dtype.type(0))
+        np.testing.assert_array_equal(Z, product + bias)
+        np.testing.assert_array_equal(act, np.maximum(product + bias, 0))
+
+
+@pytest.mark.parametrize("n_rows", edges(1, ROWS, 2 * ROWS))
+def test_forward_with_units_as_rows(n_rows, dtype):
+    """The last layer's logits: a row per class, whose bias stands four times in a row; no floor, no ReLU."""
+    for n_samples in edges(1, UNITS):
+        W, X = whole_numbers(n_rows, 5, dtype=dtype), whole_numbers(n_samples + 2, 5, dtype=dtype)
+        bias, rows = whole_numbers(n_rows, dtype=dtype), picked(n_samples)
+        Z = np.full((n_rows, n_samples), np.nan, dtype)
+        forward(W, np.arange(n_rows), X, rows, np.repeat(bias, 4), 4, 0, Z, Z, -dtype.type(np.inf))
+        np.testing.assert_array_equal(Z, W @ X[rows].T + bias[:, None])
+
+
+def test_forward_into_a_part_of_a_matrix(dtype):
+    """Threads share a layer's units: the results have their own row length."""
+    A, W, bias = whole_numbers(7, 5, dtype=dtype), whole_numbers(3, 5, dtype=dtype), whole_numbers(3, dtype=dtype)
+    Z, act = np.full((2, 7, 10), 99, dtype)
+    forward(A, np.arange(7), W, np.arange(3), bias, 0, 1, Z, act, -dtype.type(np.inf))
+    expected = np.full((7, 10), 99, dtype)
+    expected[:, :3] = A @ W.T + bias
+    np.testing.assert_array_equal(Z, expected)
+    np.testing.assert_array_equal(act, expected)
+
+
+COLUMNS = edges(1, *LANES, *(VECTORS * lanes for lanes in LANES))
+OUTER_SIZES = edges(1, OUTER_ROWS, 2 * OUTER_ROWS)
+
+
+@pytest.mark.parametrize("n_columns", COLUMNS)
+def test_outer_product(n_columns, dtype):
+    depth = 9
+    for n_rows in OUTER_SIZES:
+        A, B = whole_numbers(depth, n_rows, dtype=dtype), whole_numbers(depth + 3, n_columns, dtype=dtype)
+        rows = np.random.default_rng(0).permutation(depth + 3)[:depth]
+        C, gate = whole_numbers(2, n_rows, n_columns, dtype=dtype)
+        product = A.T @ B[rows]
+
+        updated = C.copy()
+        outer_product(A, B, rows, updated, gate, False, dtype.type(2), dtype.type(-3), dtype.type(50))
+        np.testing.assert_array_equal(updated, 2 * C - 3 * np.clip(product, -50, 50))
+
+        masked = C.copy()
+        outer_product(A, B, rows, masked, gate, True, *[dtype.type(0)] * 3)
+        np.testing.assert_array_equal(masked, np.where(gate > 0, product, 0))
+
+
+def test_deltas_may_replace_weights_in_their_place(dtype):
+    """The update writes where it reads: C may be the very matrix that the gate would be."""
+    A, B, C = whole_numbers(4, 6, dtype=dtype), whole_numbers(4, 19, dtype=dtype), whole_numbers(6, 19, dtype=dtype)
+    expected = C - A.T @ B
+    outer_product(A, B, np.arange(4), C, C, False, dtype.type(1), dtype.type(-1), dtype.type(np.inf))
+    np.testing.assert_array_equal(C, expected)
+
+
+def test_tiles_are_whole_ones_and_then_single_rows_and_vectors():
+    for n_rows, n_columns, lanes in itertools.product(OUTER_SIZES, COLUMNS, LANES):
+        tall, single = divmod(n_rows, OUTER_ROWS)
+        wide, rest = divmod(n_columns, VECTORS * lanes)
+        assert tiles_of(n_rows, n_columns, lanes) == (tall + single, wide + -(-rest // lanes))

@@ -1,0 +1,87 @@
+"""The instruction set is read from the host, or from the name that Numba is told to compile for."""
+
+import platform
+
+import pytest
+from llvmlite import binding as llvm
+from numba.core import config
+
+from fastclf.kernels import target
+from fastclf.kernels.target import AVX2, AVX512, NEON, SSE2
+
+TARGETS = [AVX512, AVX2, SSE2, NEON]
+
+
+@pytest.fixture
+def machine(monkeypatch):
+    """Pretend to be on a machine with these features, told to compile for this processor."""
+
+    def pretend(name="x86_64", cpu=None, features=()):
+        monkeypatch.setattr(platform, "machine", lambda: name)
+        monkeypatch.setattr(config, "CPU_NAME", cpu)
+        monkeypatch.setattr(llvm, "get_host_cpu_features", lambda: dict.fromkeys(features, True))
+
+    return pretend
+
+
+FULL_AVX512 = ("avx2", "fma", "avx512f", "avx512dq", "avx512bw", "avx512vl")
+
+
+@pytest.mark.parametrize(
+    ("features", "expected"),
+    [
+        (FULL_AVX512, AVX512),
+        (("avx2", "fma", "avx512f"), AVX2),  # Xeon Phi's half of AVX-512 is not enough
+        (("avx2", "fma"), AVX2),
+        (("avx2",), SSE2),
+        (("avx", "fma"), SSE2),
+        ((), SSE2),
+    ],
+)
+def test_features_of_the_host(machine, features, expected):
+    machine(features=features)
+    assert target.detect() is expected
+
+
+@pytest.mark.parametrize(
+    ("cpu", "expected"),
+    [
+        ("host", AVX512),
+        ("skylake-avx512", AVX512),
+        ("znver4", AVX512),
+        ("skylake", AVX2),
+        ("haswell", AVX2),
+        ("znver3", AVX2),
+        ("x86-64-v3", AVX2),
+        ("x86-64", SSE2),
+        ("generic", SSE2),
+    ],
+)
+def test_a_named_processor_is_taken_for_the_host(machine, cpu, expected):
+    machine(cpu=cpu, features=FULL_AVX512)
+    assert target.detect() is expected
+
+
+@pytest.mark.parametrize("name", ["arm64", "aarch64", "AARCH64"])
+def test_arm(machine, name):
+    machine(name)
+    assert target.detect() is NEON
+
+
+@pytest.mark.parametrize("t", TARGETS, ids=lambda t: t.name)
+def test_tiles_fit_into_the_registers(t):
+    """Sums, one operand of each row and one of the other side, all at once: else the compiler spills them."""
+    rows, units = t.dot_tile
+    assert rows * units + rows + 1 <= t.registers
+    rows, vectors = t.outer_tile
+    assert rows * vectors + vectors + 1 <= t.registers
+
+
+@pytest.mark.parametrize("t", TARGETS, ids=lambda t: t.name)
+def test_lanes(t):
+    assert t.lanes(4) == 2 * t.lanes(8)
+    assert t.lanes(8) * 8 == t.vector_bytes
+
+
+def test_the_target_of_this_process():
+    assert target.detect() == target.TARGET

@@ -1,0 +1,120 @@
+"""The flat buffer, its views and its scratch."""
+
+import copy
+import math
+import pickle
+
+import numpy as np
+import pytest
+
+from fastclf.kernels import mlp
+from fastclf.network import CLIPPED, EXACT, SHIFTED, Network, Workspace, aligned, run, settings
+
+from .helpers import DTYPES
+
+WIDTHS = [(1, 1), (3, 4), (64, 10), (7, 5, 3), (3, 9, 9, 2), (2, 1, 1, 1, 17)]
+
+
+@pytest.fixture(params=DTYPES, ids=str)
+def dtype(request):
+    return request.param
+
+
+def address(array):
+    return array.__array_interface__["data"][0]
+
+
+@pytest.mark.parametrize("n", [1, 15, 1000])
+def test_aligned_memory(n, dtype):
+    array = aligned(n, dtype)
+    assert array.dtype == dtype
+    assert (array == 0).all()
+    assert array.shape == (n,)
+    assert address(array) % 64 == 0
+
+
+@pytest.mark.parametrize("widths", WIDTHS, ids=str)
+def test_every_layer_is_a_view_of_its_own_part(widths, dtype):
+    network = Network(widths, dtype)
+    parts = [*network.weights, *network.biases]
+    assert [w.shape for w in network.weights] == [(o, i) for i, o in zip(widths, widths[1:])]
+    assert [b.shape for b in network.biases] == [(o,) for o in widths[1:]]
+    for part in parts:
+        assert np.shares_memory(part, network.params)
+        assert address(part) % 64 == 0
+        assert part.flags.c_contiguous
+    for number, part in enumerate(parts, 1):
+        part += number  # parts that overlapped would disturb each other
+    for number, part in enumerate(parts, 1):
+        assert (part == number).all()
+
+
+@pytest.mark.parametrize("widths", WIDTHS, ids=str)
+def test_the_layout_says_where(widths, dtype):
+    network = Network(widths, dtype)
+    network.params[:] = np.arange(len(network.params))
+    units = 0
+    for layer, row in enumerate(network.layout):
+        assert tuple(row[[mlp.N_IN, mlp.N_OUT]]) == widths[layer : layer + 2]
+        assert network.weights[layer][0, 0] == row[mlp.WEIGHTS]
+        assert network.biases[layer][0] == row[mlp.BIAS]
+        assert row[mlp.UNITS] == units
+        units += row[mlp.N_OUT]
+    assert network.n_units == units
+    assert network.operations == 6 * sum(i * o for i, o in zip(widths, widths[1:]))
+
+
+@pytest.mark.parametrize("make", [copy.deepcopy, lambda n: pickle.loads(pickle.dumps(n))], ids=["deepcopy", "pickle"])
+def test_a_copys_layers_are_views_of_its_own_buffer(make, dtype):
+    network = Network((7, 5, 3), dtype)
+    network.params[:] = np.arange(len(network.params))
+    twin = make(network)
+    np.testing.assert_array_equal(twin.params, network.params)
+    assert not np.shares_memory(twin.params, network.params)
+    for part in (*twin.weights, *twin.biases):
+        assert np.shares_memory(part, twin.params)
+    assert address(twin.params) % 64 == 0
+
+
+def test_settings_are_in_the_kernels_order(dtype):
+    numbers = settings(dtype, 0.5, SHIFTED, 2.0, bias=False)
+    assert numbers.dtype == dtype
+    at = [mlp.LEARNING_RATE, mlp.CLIP, mlp.LOG_LOW, mlp.LOG_HIGH, mlp.EPS, mlp.WITH_BIAS]
+    np.testing.assert_array_equal(numbers[at], np.array([0.5, 2, -np.inf, np.inf, 1e-10, 0], dtype))
+    assert settings(dtype)[mlp.CLIP] == np.inf
+    assert settings(dtype)[mlp.WITH_BIAS] == 1
+
+
+def test_the_labs_rules():
+    assert math.exp(CLIPPED.low) == pytest.approx(1e-15, rel=1e-13)
+    assert CLIPPED.high == pytest.approx(-1e-15, rel=1e-13)
+    assert (CLIPPED.eps, EXACT.eps, SHIFTED.eps) == (0, 0, 1e-10)
+    assert EXACT[:2] == SHIFTED[:2] == (-math.inf, math.inf)
+
+
+@pytest.mark.parametrize("m", [1, 5, 16, 33])
+def test_a_workspace_holds_every_layers_samples_apart(m, dtype):
+    network = Network((7, 5, 4, 3), dtype)
+    work = Workspace(network, m)
+    assert work.capacity >= m
+    for buffer in (work.Z, work.A, work.D):
+        views = [work.samples(buffer, layer, m) for layer in range(3)]
+        assert [v.shape for v in views] == [(5, m), (4, m), (3, m)]
+        for number, view in enumerate(views, 1):
+            view += number
+        for number, view in enumerate(views, 1):
+            assert (view == number).all()
+
+
+def test_run_takes_batches_of_any_size_up_to_the_workspaces(dtype):
+    rng, network = np.random.default_rng(0), Network((7, 5, 3), dtype)
+    network.params[:] = rng.standard_normal(len(network.params))
+    X, labels = rng.standard_normal((50, 7)).astype(dtype), rng.integers(3, size=50)
+    large = Workspace(network, 50)
+    for m in (50, 1, 16, 17, 49):
+        small, results = Workspace(network, m), []
+        for work in (large, small):
+            loss = run(network, work, X[:m], labels[:m], mlp.FORWARD | mlp.LOSS, settings(dtype))
+            results.append([loss, work.samples(work.A, 0, m), work.samples(work.A, 1, m)])
+        for got, expected in zip(*results):
+            np.testing.assert_array_equal(got, expected)
