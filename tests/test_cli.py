@@ -1,0 +1,71 @@
+"""The command line, as a process and as a function."""
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+from fastclf import cli, info
+
+from .helpers import DTYPES
+
+
+def run(*arguments, **environment):
+    command = [sys.executable, "-m", "fastclf", *arguments]
+    return subprocess.run(command, capture_output=True, text=True, timeout=240, env={**os.environ, **environment})
+
+
+def test_info_tells_what_a_bug_report_needs():
+    done = run("info")
+    assert done.returncode == 0
+    for fact in ("numpy", "numba", "processor", "tiles", "threads", "layer", "cache", "cached kernels"):
+        assert fact in done.stdout
+
+
+def test_info_follows_the_target(tmp_path):
+    done = run("info", NUMBA_CPU_NAME="haswell", FASTCLF_CACHE_DIR=str(tmp_path))
+    assert "haswell, AVX2" in done.stdout
+    assert str(tmp_path) in done.stdout
+
+
+def test_help_and_mistakes():
+    for words in ([], ["lab"], ["info"], ["warmup"]):
+        assert run(*words, "--help").returncode == 0
+    assert run("nonsense").returncode == 2
+    assert run().returncode == 2
+
+
+def test_warmup_compiles_what_is_missing(monkeypatch, capsys):
+    variants = info.all_variants()
+    assert {kernel.name for kernel, _, _ in variants} >= {"mlp.run", "linear.wide", "linear.narrow", "sgd.wide"}
+    chosen = [v for v in variants if v[0].name == "check.all_finite"]
+    monkeypatch.setattr(info, "all_variants", lambda: chosen)
+    assert cli.main(["warmup"]) == 0
+    assert "4 kernels in" in capsys.readouterr().out
+    for kernel, dtype, parallel in chosen:
+        assert kernel.is_cached(dtype, parallel)
+
+
+def test_every_kernel_comes_in_both_dtypes_and_its_twins():
+    variants = {(kernel.name, dtype, twin) for kernel, dtype, twin in info.all_variants()}
+    for kernel, _, _ in info.all_variants():
+        for dtype in DTYPES:
+            assert (kernel.name, dtype.type, False) in variants
+            assert ((kernel.name, dtype.type, True) in variants) is kernel.parallel
+
+
+def test_an_interrupt_is_no_traceback(monkeypatch, capsys):
+    def interrupt():
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(info, "describe", interrupt)
+    assert cli.main(["info"]) == 130
+    assert "interrupted" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("package", ["matplotlib"])
+def test_lab_without_its_extra_says_what_to_install(package, monkeypatch, capsys):
+    monkeypatch.setitem(sys.modules, package, None)
+    assert cli.main(["lab"]) == 2
+    assert "fastclf[lab]" in capsys.readouterr().err
