@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 import fastclf
-from fastclf import cli, lab, lab_data
+from fastclf import cli
+from fastclf.lab import compare, data
 
 
 @pytest.fixture
@@ -36,9 +37,9 @@ def cifar10(torchvision, tmp_path, monkeypatch):
     return tmp_path
 
 
-@pytest.mark.parametrize("data", ["digits", "photos"])
-def test_quick_lab(data, tmp_path, capsys):
-    assert cli.main(["lab", "--quick", "--data", data, "--out", str(tmp_path)]) == 0
+@pytest.mark.parametrize("images", ["digits", "photos"])
+def test_quick_lab(images, tmp_path, capsys):
+    assert cli.main(["lab", "--quick", "--data", images, "--out", str(tmp_path)]) == 0
     printed = capsys.readouterr().out
     results = json.loads((tmp_path / "results.json").read_text())
     assert len(results["stages"]) == 7
@@ -66,7 +67,7 @@ def test_cifar10_is_what_totensor_makes_of_it(cifar10):
     from torchvision.transforms import ToTensor
 
     expected = CIFAR10(cifar10, train=True, transform=ToTensor())
-    got = lab_data.cifar10(str(cifar10), download=False, small=False)
+    got = data.cifar10(str(cifar10), download=False, small=False)
     assert got.X_train.shape == (40, 3072)
     assert got.X_test.shape == (20, 3072)
     for i in (0, 39):
@@ -76,7 +77,7 @@ def test_cifar10_is_what_totensor_makes_of_it(cifar10):
 
 
 def test_photos_keep_training_and_test_apart():
-    got = lab_data.photos()
+    got = data.photos()
     assert got.X_train.shape[1] == 3072
     assert set(got.y_train) == set(got.y_test) == {0, 1}
     seen = {row.tobytes() for row in got.X_train}
@@ -97,7 +98,7 @@ def test_a_stage_that_leaves_its_tolerance_fails_the_run(tmp_path, monkeypatch, 
 
 @pytest.mark.parametrize("broken", [[np.nan, 1.0], [1.0]])
 def test_nan_or_a_shorter_run_is_no_agreement(broken):
-    assert not lab._difference([1.0, 1.0], broken) <= 1e-9
+    assert not compare._difference([1.0, 1.0], broken) <= 1e-9
 
 
 def test_what_can_not_be_run_is_said(torchvision, tmp_path, capsys):

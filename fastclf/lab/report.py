@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from . import plots
+from .. import plots
 
 if TYPE_CHECKING:
-    from .lab import Row, Run, Stage
+    from .compare import Row
+    from .stages import Run, Stage
 
 _PAGE = """<!doctype html>
 <html lang="en">
