@@ -9,7 +9,7 @@ import pytest
 
 import fastclf
 from fastclf import cli
-from fastclf.lab import compare, data
+from fastclf.lab import comparison, data
 
 
 @pytest.fixture
@@ -98,7 +98,7 @@ def test_a_stage_that_leaves_its_tolerance_fails_the_run(tmp_path, monkeypatch, 
 
 @pytest.mark.parametrize("broken", [[np.nan, 1.0], [1.0]])
 def test_nan_or_a_shorter_run_is_no_agreement(broken):
-    assert not compare._difference([1.0, 1.0], broken) <= 1e-9
+    assert not comparison._difference([1.0, 1.0], broken) <= 1e-9
 
 
 def test_what_can_not_be_run_is_said(torchvision, tmp_path, capsys):

@@ -1,6 +1,6 @@
 """The main job: the whole lab, run on the reference and on fastclf from the same seeds, compared and reported.
 
-``data`` makes the problems, ``stages`` the trainers on them, ``compare`` runs a stage both ways, ``report`` draws.
+``data`` makes the problems, ``stages`` the trainers on them, ``comparison`` runs a stage both ways, ``report`` draws.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import time
 from dataclasses import asdict
 from pathlib import Path
 
-from .compare import SEED, Row, compare, table, timed
+from .comparison import SEED, Row, compare, table, timed
 from .stages import Run, stages
 
 

@@ -12,7 +12,7 @@ import numpy as np
 from .. import plots
 
 if TYPE_CHECKING:
-    from .compare import Row
+    from .comparison import Row
     from .stages import Run, Stage
 
 _PAGE = """<!doctype html>

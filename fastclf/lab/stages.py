@@ -1,7 +1,7 @@
 """The lab's stages: a trainer on a problem each.
 
 A stage is a function of the module that provides the trainers, ``fastclf.reference`` or ``fastclf`` itself: nothing else
-tells the two runs apart, which is the promise that ``compare`` checks.
+tells the two runs apart, which is the promise that ``comparison`` checks.
 """
 
 from __future__ import annotations
