@@ -26,7 +26,9 @@ from fastclf import reference
 VERSION = "1"  # raise it when a workload changes: asv keeps the figures of different versions apart
 PEERS = {"sklearn": "scikit-learn", "torch": "torch", "jax": "JAX", "jax_by_hand": "JAX, backprop by hand"}
 RIVALS = "sklearn", "torch", "jax"  # the best of them is what a network is held against
-SETTLE = 0.1  # seconds between two arms, in which the threads of the first stop spinning: those of OpenBLAS need most of it
+SETTLE = (
+    0.1  # seconds between two arms, in which the threads of the first stop spinning: those of OpenBLAS need most of it
+)
 
 
 def quick() -> bool:

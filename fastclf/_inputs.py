@@ -49,8 +49,8 @@ def as_array(value: Any, name: str) -> np.ndarray:
     return array
 
 
-def check_finite(array: np.ndarray, name: str) -> None:
-    """Raise ValueError if a C-ordered floating-point array holds NaN or infinity."""
+def check_finite(array: np.ndarray, name: str, n_jobs: int | None = None) -> None:
+    """Raise ValueError if a C-ordered floating-point array holds NaN or infinity; large ones take ``n_jobs`` threads."""
     if array.size <= _SMALL:
         finite = bool(np.isfinite(array).all())
     else:
@@ -58,7 +58,7 @@ def check_finite(array: np.ndarray, name: str) -> None:
         from .kernels.check import all_finite
 
         part = np.empty(64)
-        all_finite(array.reshape(-1), part, part.size, threads=_threads.for_work(array.size, None))
+        all_finite(array.reshape(-1), part, part.size, threads=_threads.for_work(array.size, n_jobs))
         finite = not np.isnan(part).any()
     if not finite:
         flat = array.reshape(-1)
@@ -71,15 +71,17 @@ def check_finite(array: np.ndarray, name: str) -> None:
         raise ValueError(f"{name} must be finite, got {flat[at]} at {where if len(where) > 1 else where[0]}")
 
 
-def as_numbers(value: Any, name: str, dtype: np.dtype) -> np.ndarray:
+def as_numbers(value: Any, name: str, dtype: np.dtype, n_jobs: int | None = None) -> np.ndarray:
     """A finite C-ordered array of ``dtype``, of any shape."""
     with np.errstate(over="ignore"):  # too large for float32: found below, as infinity
         array = np.ascontiguousarray(as_array(value, name), dtype=dtype).reshape(np.shape(value))
-    check_finite(array, name)
+    check_finite(array, name, n_jobs)
     return array
 
 
-def as_matrix(value: Any, name: str, dtype: np.dtype, n_columns: int | None = None) -> np.ndarray:
+def as_matrix(
+    value: Any, name: str, dtype: np.dtype, n_columns: int | None = None, n_jobs: int | None = None
+) -> np.ndarray:
     """A finite, C-ordered, non-empty matrix of ``dtype``: samples as rows."""
     source = as_array(value, name)
     if source.ndim != 2:
@@ -89,10 +91,10 @@ def as_matrix(value: Any, name: str, dtype: np.dtype, n_columns: int | None = No
         raise ValueError(f"{name} must not be empty, got shape {source.shape}")
     if n_columns is not None and source.shape[1] != n_columns:
         raise ValueError(f"{name} must have {n_columns} features per sample, got shape {source.shape}")
-    return as_numbers(source, name, dtype)
+    return as_numbers(source, name, dtype, n_jobs)
 
 
-def as_columns(value: Any, name: str, dtype: np.dtype, n_features: int) -> np.ndarray:
+def as_columns(value: Any, name: str, dtype: np.dtype, n_features: int, n_jobs: int | None = None) -> np.ndarray:
     """A matrix that is given with samples as columns, (n, m): returned with samples as rows, (m, n)."""
     source = as_array(value, name)
     if source.ndim != 2 or source.shape[0] != n_features or source.shape[1] == 0:
@@ -100,7 +102,7 @@ def as_columns(value: Any, name: str, dtype: np.dtype, n_features: int) -> np.nd
         if source.ndim == 2 and source.shape[1] == n_features:
             hint = "; samples are columns here: pass the transpose"
         raise ValueError(f"{name} must have shape ({n_features}, m), one sample per column, got {source.shape}{hint}")
-    return as_numbers(source.T, name, dtype)
+    return as_numbers(source.T, name, dtype, n_jobs)
 
 
 def as_labels(value: Any, name: str, m: int, n_classes: int) -> np.ndarray:

@@ -17,11 +17,19 @@ def resolve(n_jobs: int | None) -> int:
     TypeError, ValueError
         If ``n_jobs`` is not a whole number, or is 0.
     """
-    import numba
+    if n_jobs is not None:
+        n_jobs = _checked(n_jobs)
+        if n_jobs == 1:
+            return 1
+    from .kernels.jit import available_threads
 
-    available = numba.get_num_threads()
+    available, most = available_threads()
     if n_jobs is None:
         return available
+    return min(n_jobs, most) if n_jobs > 0 else max(1, available + 1 + n_jobs)
+
+
+def _checked(n_jobs: int) -> int:
     if isinstance(n_jobs, bool):
         raise TypeError(f"n_jobs must be None or a whole number, got {n_jobs!r}")
     try:
@@ -30,10 +38,13 @@ def resolve(n_jobs: int | None) -> int:
         raise TypeError(f"n_jobs must be None or a whole number, got {n_jobs!r}") from None
     if n == 0:
         raise ValueError("n_jobs must not be 0: 1 is one thread, -1 all of them")
-    return min(n, int(numba.config.NUMBA_NUM_THREADS)) if n > 0 else max(1, available + 1 + n)
+    return n
 
 
 def for_work(operations: float, n_jobs: int | None) -> int:
     """Threads for steps of so many floating-point operations each."""
-    threads = resolve(n_jobs)
-    return threads if operations >= SERIAL_BELOW else 1
+    if operations >= SERIAL_BELOW:
+        return resolve(n_jobs)
+    if n_jobs is not None:
+        _checked(n_jobs)
+    return 1

@@ -11,42 +11,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 
-from ._inputs import NormalDraws, as_count, as_labels, as_matrix, as_numbers, as_scalar, real_dtype
-from .linear import WideTrainer
+from ._inputs import NormalDraws, as_count, as_labels, as_matrix, as_scalar, real_dtype
+from .model import Parameter, overrides
 from .network import EXACT, Network
 from .progress import Callback, Reporter, train_in_stretches
-
-
-class Parameter:
-    """An attribute that is a view of one layer's weights or bias; assigning to it copies into the view.
-
-    The lab's biases are columns, (n_out, 1).
-    """
-
-    def __init__(self, layer: int, bias: bool = False) -> None:
-        self._layer, self._bias = layer, bias
-
-    def __set_name__(self, owner: type, name: str) -> None:
-        self._name = name
-
-    def __get__(self, model: Any, owner: type | None = None) -> Any:
-        if model is None:
-            return self
-        network = model._network
-        return network.biases[self._layer].reshape(-1, 1) if self._bias else network.weights[self._layer]
-
-    def __set__(self, model: Any, value: ArrayLike) -> None:
-        view = self.__get__(model)
-        if np.shape(value) != view.shape:
-            raise ValueError(f"{self._name} must have shape {view.shape}, got {np.shape(value)}")
-        view[...] = as_numbers(value, self._name, view.dtype)
-
-
-def column_softmax(z: ArrayLike) -> NDArray[Any]:
-    """e^z_k / sum_j e^z_j along axis 0, with each column's maximum subtracted first."""
-    scores = np.asarray(z)
-    e = np.exp(scores - np.max(scores, axis=0, keepdims=True))
-    return e / np.sum(e, axis=0, keepdims=True)
+from .reference import Activations
+from .trainers import WideTrainer
 
 
 class ImageLinearClassifier:
@@ -97,7 +67,7 @@ class ImageLinearClassifier:
 
     def _trainer(self, X: ArrayLike, y: ArrayLike) -> WideTrainer:
         n, c = self._network.widths
-        samples = as_matrix(X, "X", self._network.dtype, n_columns=n)
+        samples = as_matrix(X, "X", self._network.dtype, n, self.n_jobs)
         labels = as_labels(y, "y", len(samples), c)
         return WideTrainer(samples, labels, None, c, False, EXACT, True, self.n_jobs, network=self._network)
 
@@ -117,11 +87,10 @@ class ImageLinearClassifier:
         TypeError, ValueError
             If X is not a finite matrix of n columns.
         """
-        return self.W @ as_matrix(X, "X", self._network.dtype, n_columns=self._network.widths[0]).T + self.b
+        n = self._network.widths[0]
+        return self.W @ as_matrix(X, "X", self._network.dtype, n, self.n_jobs).T + self.b
 
-    def softmax(self, z: ArrayLike) -> NDArray[Any]:
-        """Probabilities from scores (c, m), along axis 0."""
-        return column_softmax(z)
+    softmax = Activations.softmax
 
     def compute_loss(self, X: ArrayLike, y: ArrayLike) -> float:
         """Mean of -log p[y], in nats.
@@ -159,11 +128,6 @@ class ImageLinearClassifier:
             If a shape does not fit, a label is out of range, or a number is not finite.
         """
         self._trainer(X, y).descend(as_scalar(learning_rate, "learning_rate"), 1)
-
-
-def overrides(model: Any, base: type, *methods: str) -> bool:
-    """Whether a subclass replaces one of the methods that a fused training loop would bypass."""
-    return any(getattr(type(model), name, None) is not getattr(base, name) for name in methods)
 
 
 def train(

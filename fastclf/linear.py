@@ -14,21 +14,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 
-from . import _threads, reference
+from . import reference
 from ._inputs import NormalDraws, as_array, as_count, as_matrix, as_numbers, as_scalar, as_targets, real_dtype
-from .network import CLIPPED, LossRule, Network, output_block, round_up, settings
 from .progress import Callback, Reporter, train_in_stretches
+from .trainers import trainer_for
 
 _FLOAT64 = np.dtype(np.float64)
-
-# Few features and classes: samples, or in SGD classes, become the lanes of vectors (see kernels.linear, kernels.sgd).
-_NARROW_FEATURES = 32
-_NARROW_SGD_FEATURES = 96
-_NARROW_BLOCK = 1024  # samples that the narrow kernels hold transposed at a time
-_ROWS_PER_CHUNK = 64  # at least; chunks have gradients of their own, added in order
-_MAX_CHUNKS = 64
-_BLOCK_BYTES = 256 * 1024  # of X, per block of rows: stays in the second-level cache
-_SGD_OPERATIONS = 2e9  # in one call of a kernel that can not be interrupted: a fraction of a second
 
 
 def add_bias_term(X: ArrayLike) -> NDArray[np.float64]:
@@ -330,7 +321,7 @@ def train_model(
     theta - learning_rate (1/m) X^T (p - y), or the same for one row.
     """
     real = real_dtype(dtype)
-    samples = as_matrix(X, "X", real)
+    samples = as_matrix(X, "X", real, n_jobs=n_jobs)
     targets = as_targets(y, "y", len(samples), real, multiclass)
     rate, iterations = as_scalar(learning_rate, "learning_rate"), as_count(iterations, "iterations")
     n_features, n_classes = samples.shape[1], targets.shape[1]
@@ -345,183 +336,3 @@ def train_model(
         operations = 6.0 * samples.size * n_classes
         losses = train_in_stretches(iterations, operations, lambda k: step(rate, k), reporter, trainer.theta)
     return trainer.theta(), losses
-
-
-# ---------------------------------------------------------------- from arrays to kernels
-
-
-_NO_LABELS = np.empty(0, np.int64)
-
-
-class _Trainer:
-    """One linear model on one data set, ready to be trained: the arguments of the kernels, laid out once.
-
-    ``labels`` (m,) or ``targets`` (m, c) are the targets, the other is None.
-    """
-
-    def __init__(
-        self,
-        X: NDArray[Any],
-        labels: NDArray[np.int64] | None,
-        targets: NDArray[Any] | None,
-        n_classes: int,
-        sigmoid: bool,
-        rule: LossRule,
-        bias: bool,
-        n_jobs: int | None,
-    ) -> None:
-        self.X, self.sigmoid, self.rule, self.n_classes, self.bias = X, sigmoid, rule, n_classes, bias
-        self.labels = _NO_LABELS if labels is None else labels
-        self.targets = np.empty(0, X.dtype) if targets is None else targets.reshape(-1)
-        self.threads = _threads.for_work(6.0 * X.size * n_classes, n_jobs)
-        self.order = np.arange(len(X))
-        # A power of two that depends on the shape alone, so that sums are cut alike for any number of threads.
-        self.chunks = min(_MAX_CHUNKS, 1 << max(0, (len(X) // _ROWS_PER_CHUNK).bit_length() - 1))
-
-    def _settings(self, learning_rate: float) -> NDArray[Any]:
-        return settings(self.X.dtype, learning_rate, self.rule, bias=self.bias)
-
-    def _zeros(self, *shape: int) -> NDArray[Any]:
-        return np.zeros(shape, self.X.dtype)
-
-    def _scratch(self, width: int) -> None:
-        """A block of the last layer's scratch, for so many samples, for each chunk."""
-        self.width = width
-        self.S = self._zeros(self.chunks * output_block(self.n_classes, width))
-        self.chunk_loss = np.zeros(self.chunks)
-
-
-class WideTrainer(_Trainer):
-    """Any shape: parameters as a network of one layer."""
-
-    def __init__(self, *args: Any, network: Network | None = None) -> None:
-        super().__init__(*args)
-        (m, n), c = self.X.shape, self.n_classes
-        self.network = network or Network((n, c), self.X.dtype)
-        block = min(round_up(-(-m // self.chunks)), max(16, _BLOCK_BYTES // (n * self.X.itemsize) // 16 * 16))
-        self.G = self._zeros(self.chunks, len(self.network.params))
-        self._scratch(block)
-
-    def theta(self) -> NDArray[Any]:
-        """Parameters as the lab has them, (n + 1, c), a copy."""
-        return np.vstack([self.network.biases[0], self.network.weights[0].T])
-
-    def set_theta(self, theta: NDArray[Any]) -> None:
-        self.network.biases[0][:], self.network.weights[0][:] = theta[0], theta[1:].T
-
-    def descend(self, learning_rate: float, repeats: int, update: bool = True) -> NDArray[np.float64]:
-        """Steps on all samples; the loss before each. Without ``update``, the loss alone."""
-        from .kernels import linear
-
-        losses = np.empty(repeats)
-        linear.wide(
-            self.X, self.order, self.labels, self.targets, self.network.params, self.network.layout, self.G, self.S,
-            self.chunk_loss, losses, self._settings(learning_rate), self.width, repeats, update, self.sigmoid,
-            threads=self.threads,
-        )  # fmt: skip
-        return losses
-
-    def sgd(self, learning_rate: float, repeats: int, with_loss: bool = True) -> NDArray[np.float64]:
-        """Passes of per-sample SGD; the loss before each."""
-        from .kernels import sgd
-
-        losses = np.empty(repeats)
-        z, u, g = self._zeros(3, round_up(self.n_classes))
-        numbers = self._settings(learning_rate)
-        rows = max(1, int(_SGD_OPERATIONS / (4 * self.X.shape[1] * self.n_classes)))
-        for i in range(repeats):
-            if with_loss:
-                losses[i] = self.descend(0.0, 1, update=False)[0]
-            for start in range(0, len(self.order), rows):
-                sgd.wide(
-                    self.X, self.order[start : start + rows], self.labels, self.targets, self.network.params,
-                    self.network.layout, z, u, g, numbers, self.sigmoid,
-                )  # fmt: skip
-        return losses
-
-
-class NarrowTrainer(_Trainer):
-    """Few features and classes: parameters as theta, its rows padded to a vector."""
-
-    def __init__(self, *args: Any) -> None:
-        super().__init__(*args)
-        from .kernels.target import TARGET
-
-        self._arguments = args
-        self._wide: WideTrainer | None = None
-        (m, n), c, lanes = self.X.shape, self.n_classes, TARGET.lanes(self.X.itemsize)
-        self.few = c <= 4  # classes: a vector of four lanes is summed in fewer steps
-        if m <= _NARROW_BLOCK:
-            self.chunks = 1
-        width = min(_NARROW_BLOCK, round_up(-(-m // self.chunks)))
-        self.padded = self._zeros(n + 1, 4 if self.few else lanes)
-        self.XT, self.G = self._zeros(self.chunks * n, width), self._zeros(self.chunks * (n + 1), c)
-        self.hot = np.eye(max(c, 2), self.padded.shape[1], k=-1 if self.sigmoid else 0, dtype=self.X.dtype).reshape(-1)
-        self._scratch(width)
-
-    def theta(self) -> NDArray[Any]:
-        """Parameters as the lab has them, (n + 1, c), a copy."""
-        return self.padded[:, : self.n_classes].copy()
-
-    def set_theta(self, theta: NDArray[Any]) -> None:
-        self.padded[:, : self.n_classes] = theta
-
-    def descend(self, learning_rate: float, repeats: int, update: bool = True) -> NDArray[np.float64]:
-        """Steps on all samples; the loss before each. Without ``update``, the loss alone."""
-        from .kernels import linear
-
-        losses = np.empty(repeats)
-        linear.narrow(
-            self.X, self.order, self.labels, self.targets, self.padded, self.G, self.XT, self.S,
-            self.chunk_loss, losses, self._settings(learning_rate), self.n_classes, repeats, update, self.sigmoid,
-            threads=self.threads,
-        )  # fmt: skip
-        return losses
-
-    def sgd(self, learning_rate: float, repeats: int, with_loss: bool = True) -> NDArray[np.float64]:
-        """Passes of per-sample SGD; the loss before each."""
-        from .kernels import sgd
-
-        run = sgd.narrow4 if self.few else sgd.narrow
-        fits = len(self.X) <= self.XT.shape[1]
-        losses = np.empty(repeats)
-        for i in range(1 if fits or not with_loss else repeats):
-            if with_loss and not fits:
-                losses[i] = self._wide_loss()
-            run(
-                self.X, self.order, self.labels, self.targets, self.hot, self.padded, self.XT, self.S,
-                losses, self._settings(learning_rate), self.n_classes, repeats if fits or not with_loss else 1,
-                with_loss and fits, self.sigmoid,
-            )  # fmt: skip
-        return losses
-
-    def _wide_loss(self) -> float:
-        """The loss of more samples than a block holds, whose transpose would have to be made anew for every pass."""
-        if self._wide is None:
-            self._wide = WideTrainer(*self._arguments)
-        self._wide.set_theta(self.theta())
-        return float(self._wide.descend(0.0, 1, update=False)[0])
-
-
-def trainer_for(
-    X: NDArray[Any],
-    n_classes: int,
-    *,
-    sigmoid: bool,
-    batch: bool,
-    labels: NDArray[np.int64] | None = None,
-    targets: NDArray[Any] | None = None,
-    rule: LossRule = CLIPPED,
-    bias: bool = True,
-    n_jobs: int | None = None,
-) -> WideTrainer | NarrowTrainer:
-    """The trainer whose kernels suit the shape, for ``batch`` descent or for SGD.
-
-    Without ``bias``, row 0 of theta stays as it is set.
-    """
-    from .kernels.target import TARGET
-
-    most = _NARROW_FEATURES if batch else _NARROW_SGD_FEATURES
-    narrow = X.shape[1] <= most and n_classes <= TARGET.lanes(X.itemsize)
-    kind = NarrowTrainer if narrow else WideTrainer
-    return kind(X, labels, targets, n_classes, sigmoid, rule, bias, n_jobs)

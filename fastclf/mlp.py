@@ -17,31 +17,14 @@ from numpy.typing import ArrayLike, DTypeLike, NDArray
 
 from . import _threads, network
 from ._inputs import NormalDraws, as_array, as_columns, as_count, as_labels, as_matrix, as_scalar, real_dtype
-from .image import Parameter, column_softmax, overrides
+from .model import Parameter, State, overrides
 from .network import EXACT, SHIFTED, LossRule, Network, Workspace
 from .progress import Callback, Reporter, train_in_stretches
+from .reference import Activations
 from .schedules import EarlyStopping, StepDecay
 
 
-class _State:
-    """An attribute that the last forward pass has set: a layer's Z or A, samples as columns."""
-
-    def __init__(self, layer: int, buffer: str) -> None:
-        self._layer, self._buffer = layer, buffer
-
-    def __set_name__(self, owner: type, name: str) -> None:
-        self._name = name
-
-    def __get__(self, model: Any, owner: type | None = None) -> Any:
-        if model is None:
-            return self
-        if model._work is None:
-            raise AttributeError(f"{self._name} is set by forward, which has not been called yet")
-        work, m = model._work
-        return work.samples(self._buffer, self._layer, m)
-
-
-class _Perceptron:
+class _Perceptron(Activations):
     """What the lab's two networks share: construction, forward, loss and backward."""
 
     _drawing_order: ClassVar[tuple[str, ...]]
@@ -58,23 +41,11 @@ class _Perceptron:
     # Z's and A's of the layers are attributes of the classes below; this is the last layer's A, for all of them.
     A2: Any
 
-    def relu(self, z: ArrayLike) -> NDArray[Any]:
-        """max(0, z), element by element."""
-        return np.maximum(0, np.asarray(z))
-
-    def relu_derivative(self, z: ArrayLike) -> NDArray[np.float64]:
-        """1 where z > 0, else 0: the derivative at 0 is 0."""
-        return (np.asarray(z) > 0).astype(np.float64)
-
-    def softmax(self, z: ArrayLike) -> NDArray[Any]:
-        """Probabilities from scores (c, m), along axis 0."""
-        return column_softmax(z)
-
     def _threads_for(self, m: int) -> int:
         return _threads.for_work(float(self._network.operations) * m, self.n_jobs)
 
     def _columns(self, X: ArrayLike, name: str) -> NDArray[Any]:
-        return as_columns(X, name, self._network.dtype, self._network.widths[0])
+        return as_columns(X, name, self._network.dtype, self._network.widths[0], self.n_jobs)
 
     def _run(
         self, work: Workspace, X: NDArray[Any], y: NDArray[np.int64] | None, phases: int, **how: Any
@@ -193,7 +164,7 @@ class MLPClassifier(_Perceptron):
     """
 
     W1, b1, W2, b2 = Parameter(0), Parameter(0, bias=True), Parameter(1), Parameter(1, bias=True)
-    Z1, A1, Z2, A2 = _State(0, "Z"), _State(0, "A"), _State(1, "Z"), _State(1, "A")
+    Z1, A1, Z2, A2 = State(0, "Z"), State(0, "A"), State(1, "Z"), State(1, "A")
     _drawing_order = ("W1", "W2")
     _rule = EXACT
 
@@ -325,7 +296,7 @@ class DeepMLPClassifier(_Perceptron):
 
     W1, b1, W3, b3 = Parameter(0), Parameter(0, bias=True), Parameter(1), Parameter(1, bias=True)
     W2, b2 = Parameter(2), Parameter(2, bias=True)
-    Z1, A1, Z3, A3, Z2, A2 = (_State(layer, buffer) for layer in range(3) for buffer in "ZA")
+    Z1, A1, Z3, A3, Z2, A2 = (State(layer, buffer) for layer in range(3) for buffer in "ZA")
     _drawing_order = ("W1", "W2", "W3")
     _rule = SHIFTED
 
@@ -454,7 +425,7 @@ class DeepMLPClassifier(_Perceptron):
         if images.ndim < 2:
             raise ValueError(f"X of a batch must have shape (m, ...), one sample per row, got {images.shape}")
         flat = images.reshape(len(images), -1)
-        samples = as_matrix(flat, "X of a batch", self._network.dtype, n_columns=self._network.widths[0])
+        samples = as_matrix(flat, "X of a batch", self._network.dtype, self._network.widths[0], self.n_jobs)
         return samples, as_labels(y, "y of a batch", len(samples), self._network.widths[-1])
 
     def _step(self, X: NDArray[Any], y: NDArray[np.int64], rate: float, clip: float) -> float:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from itertools import pairwise
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -91,10 +91,20 @@ class Network:
         self.biases = [self.params[b : b + o] for _, o, _, b, _ in rows]
         self.n_units = units
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Copies and pickles hold the parameters once; the views are made anew."""
+        return _restored, (self.widths, self.dtype, np.asarray(self.params))
+
     @property
     def operations(self) -> int:
         """Multiplications and additions of one training step, per sample."""
         return 6 * sum(i * o for i, o in pairwise(self.widths))
+
+
+def _restored(widths: tuple[int, ...], dtype: np.dtype, params: np.ndarray) -> Network:
+    network = Network(widths, dtype)
+    network.params[:] = params
+    return network
 
 
 class Workspace:

@@ -138,7 +138,9 @@ def train(
 # ---------------------------------------------------------------- multi-layer perceptrons, samples as columns
 
 
-class _Activations:
+class Activations:
+    """What the lab's classes have as methods; ``softmax`` goes along axis 0, with samples as columns."""
+
     def relu(self, z: Array) -> Array:
         return np.maximum(0, z)
 
@@ -150,7 +152,7 @@ class _Activations:
         return e / np.sum(e, axis=0, keepdims=True)
 
 
-class MLPClassifier(_Activations):
+class MLPClassifier(Activations):
     def __init__(self, input_size: int, hidden_size: int, output_size: int) -> None:
         self.W1 = 0.01 * np.random.randn(hidden_size, input_size)
         self.b1 = np.zeros((hidden_size, 1))
@@ -192,7 +194,7 @@ class MLPClassifier(_Activations):
         return losses
 
 
-class DeepMLPClassifier(_Activations):
+class DeepMLPClassifier(Activations):
     """Layers n → h → h → c with weights W1, W3 (the middle one) and W2 (the output)."""
 
     def __init__(self, input_size: int, hidden_size: int, output_size: int) -> None:

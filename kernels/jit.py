@@ -188,15 +188,28 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_after_fork)
 
 
-@contextlib.contextmanager
-def _parallel_region(threads: int) -> Iterator[None]:
-    """Numba's pool at ``threads`` threads, put back afterwards; one caller at a time where its layer needs that."""
+def _start_threads() -> None:
+    """Start Numba's pool, and remember that it was: a process forked from this one has no pool, and can have none."""
     global _threads_started
     if not _threads_started:
         from numba.np.ufunc import parallel
 
         parallel._launch_threads()
         _threads_started = True
+
+
+def available_threads() -> tuple[int, int]:
+    """How many threads Numba is set to use, and how many it could; one and one in a forked child that lost them."""
+    if _threads_lost:
+        return 1, 1
+    _start_threads()
+    return numba.get_num_threads(), config.NUMBA_NUM_THREADS
+
+
+@contextlib.contextmanager
+def _parallel_region(threads: int) -> Iterator[None]:
+    """Numba's pool at ``threads`` threads, put back afterwards; one caller at a time where its layer needs that."""
+    _start_threads()
     lock = _workqueue_lock if numba.threading_layer() == "workqueue" else contextlib.nullcontext()
     with lock:
         before = numba.get_num_threads()

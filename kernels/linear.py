@@ -42,7 +42,8 @@ def wide(
 ):  # fmt: skip
     """``repeats`` steps over all rows; losses[i] is the mean loss before step i. Without ``update``, losses only.
 
-    Every chunk has a row of G, like ``params``, and a block of S for ``width`` samples. ``iota`` counts to m.
+    Every chunk has a row of G, like ``params``, and a block of S for ``width`` samples. ``iota`` counts to the larger of m
+    and c.
     """
     m, n, c = X.shape[0], layout[0, N_IN], layout[0, N_OUT]
     n_chunks, lanes, zero, labelled = G.shape[0], lanes_of(params), params[0] * 0, labels.shape[0] > 0

@@ -258,7 +258,7 @@ def scaled_delta(z, g, c, label, targets, t0, lr, sigmoid):
     sigmoid=FLAG,
 )  # fmt: skip
 def wide(X, order, labels, targets, params, layout, z, u, g, settings, sigmoid):
-    """One pass over the samples of ``order``; z, u and g are zeros, c of them up to whole vectors.
+    """One pass over the samples of ``order``; z, u and g are scratch, c numbers up to whole vectors.
 
     The pass over the weights that applies the update by one sample and multiplies by the next but one does not need the
     gradient in between, so the processor runs it while that gradient's exponentials and division are under way.
@@ -267,6 +267,8 @@ def wide(X, order, labels, targets, params, layout, z, u, g, settings, sigmoid):
     lr, lanes, with_bias = settings[LEARNING_RATE], lanes_of(params), settings[WITH_BIAS]
     n_steps = order.shape[0]
     old = new = order[0] * n
+    for k in range(c):
+        g[k] = 0  # nothing to be updated yet
     pass_over(params, w, n, c, g, X, old, new, u)
     for k in range(0, c, lanes):
         vstore(z, k, vload(u, k) + vload(params, bias + k))

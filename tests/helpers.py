@@ -12,11 +12,11 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
+from fastclf.kernels.target import TARGET
 
 from fastclf import reference
-from fastclf.kernels.target import TARGET
-from fastclf.linear import NarrowTrainer, WideTrainer
 from fastclf.network import CLIPPED, LossRule
+from fastclf.trainers import NarrowTrainer, WideTrainer
 
 DTYPES = [np.dtype(np.float64), np.dtype(np.float32)]
 

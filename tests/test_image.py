@@ -75,7 +75,9 @@ def test_training(data, capsys):
     losses = fastclf.train(ours, data.X, data.labels, 30, 0.5)
     lines = capsys.readouterr().out.splitlines()
     assert lines == [f"Epoch {i + 1}, Loss: {loss}" for i, loss in enumerate(losses)]
-    compare(TRAJECTORY, ours, expected=expected, losses=(losses, reference.train(expected, data.X, data.labels, 30, 0.5)))
+    compare(
+        TRAJECTORY, ours, expected=expected, losses=(losses, reference.train(expected, data.X, data.labels, 30, 0.5))
+    )
     assert all(type(loss) is float for loss in losses)
 
 

@@ -197,7 +197,14 @@ BAD_COLUMN = {name: BAD_TARGETS[name] for name in ("NaN", "strings", "another nu
 
 BAD_COUNTS = {"negative": -1, "a float": 2.0, "a string": "3", "None": None, "a boolean": True, "a list": [3]}
 BAD_SIZES = BAD_COUNTS | {"zero": 0}
-BAD_REALS = {"NaN": math.nan, "infinite": math.inf, "a string": "fast", "None": None, "complex": 1j, "a list": [0.1, 0.2]}
+BAD_REALS = {
+    "NaN": math.nan,
+    "infinite": math.inf,
+    "a string": "fast",
+    "None": None,
+    "complex": 1j,
+    "a list": [0.1, 0.2],
+}
 BAD_DTYPES = {"half": np.float16, "integers": int, "complex": complex, "a name": "double precision", "a number": 3}
 BAD_JOBS = {"zero": 0, "a float": 2.0, "a string": "all", "a boolean": True}
 BAD_STATES = {"a string": "zero", "a float": 1.5, "negative": -1, "a list": [1, 2]}
@@ -314,6 +321,7 @@ for option, good, faults in (
     ("random_state", 0, BAD_STATES), ("verbose", False, BAD_VERBOSE), ("callback", None, BAD_CALLBACKS),
     ("n_jobs", 1, BAD_JOBS),
 ):  # fmt: skip
+
     def call(v, option=option):
         return fastclf.train_model(DATA.X, DATA.targets, multiclass=True, **{"iterations": 1, **QUIET, option: v})
 
@@ -426,7 +434,7 @@ def test_the_position_of_what_is_not_finite(shape, dtype, bad):
         message = re.escape(f"X must be finite, got {bad} at {at}")
         with pytest.raises(ValueError, match=f"^{message}$"):
             as_matrix(spoilt, "X", dtype)
-        with pytest.raises(ValueError, match="^X must be finite"):
+        with pytest.raises(ValueError, match=r"^X must be finite"):
             as_columns(spoilt.T, "X", dtype, shape[1])
 
 
@@ -513,7 +521,9 @@ def test_draws():
     )  # fmt: skip
 
 
-@pytest.mark.parametrize(("n_jobs", "expected"), [(None, 3), (1, 1), (2, 2), (-1, 3), (-2, 2), (-3, 1), (-9, 1), (99, 4)])
+@pytest.mark.parametrize(
+    ("n_jobs", "expected"), [(None, 3), (1, 1), (2, 2), (-1, 3), (-2, 2), (-3, 1), (-9, 1), (99, 4)]
+)
 def test_jobs(n_jobs, expected, monkeypatch):
     import numba
 

@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 
 import fastclf
-from fastclf import linear, reference
-from fastclf.linear import NarrowTrainer, WideTrainer, trainer_for
+from fastclf import reference, trainers
+from fastclf.network import CLIPPED
+from fastclf.trainers import NarrowTrainer, WideTrainer, trainer_for
 
 from .helpers import DTYPES, ONE_STEP, TRAJECTORY, assert_close, problem, reference_steps
 
@@ -109,7 +110,9 @@ def test_training_is_the_references(data, batch, multiclass):
     assert got_theta.dtype == np.float64
 
 
-@pytest.mark.parametrize("shape", [(1, 1, 1), (1, 3, 2), (2, 1, 3), (3, 33, 2), (5, 2, 17), (300, 33, 12), (1, 100, 1)], ids=str)
+@pytest.mark.parametrize(
+    "shape", [(1, 1, 1), (1, 3, 2), (2, 1, 3), (3, 33, 2), (5, 2, 17), (300, 33, 12), (1, 100, 1)], ids=str
+)
 def test_odd_shapes(shape, batch):
     data = problem(*shape)
     options = {"learning_rate": 0.1, "iterations": 5, "batch": batch, "multiclass": True}
@@ -223,7 +226,7 @@ def test_both_kinds_train_alike(batch, monkeypatch):
     p = problem(60, 4, 2)
     options = {"learning_rate": 0.1, "iterations": 40, "batch": batch, "multiclass": True}
     theta, losses = trained(fastclf, p, **options)
-    monkeypatch.setattr(linear, "NarrowTrainer", WideTrainer)
+    monkeypatch.setattr(trainers, "NarrowTrainer", WideTrainer)
     wide_theta, wide_losses = trained(fastclf, p, **options)
     assert_close(TRAJECTORY, theta=(wide_theta, theta), losses=(wide_losses, losses))
 
@@ -231,7 +234,7 @@ def test_both_kinds_train_alike(batch, monkeypatch):
 def test_parameters_pass_through_a_trainer_unchanged():
     p = problem(10, 5, 3)
     for kind in (NarrowTrainer, WideTrainer):
-        made = kind(p.X, None, p.targets, 3, False, linear.CLIPPED, True, 1)
+        made = kind(p.X, None, p.targets, 3, False, CLIPPED, True, 1)
         made.set_theta(p.theta)
         np.testing.assert_array_equal(made.theta(), p.theta)
         made.theta()[:] = 0  # a copy

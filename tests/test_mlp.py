@@ -48,7 +48,9 @@ def pair(name, dtype=FLOAT64, sizes=(N, H, C)):
 
 
 def compare(tolerance, name, ours, expected, kinds="Wb", **more):
-    tensors = {f"{k}{i}": (getattr(ours, f"{k}{i}"), getattr(expected, f"{k}{i}")) for k in kinds for i in CLASSES[name]}
+    tensors = {
+        f"{k}{i}": (getattr(ours, f"{k}{i}"), getattr(expected, f"{k}{i}")) for k in kinds for i in CLASSES[name]
+    }
     assert_close(tolerance, **tensors, **more)
 
 
@@ -101,7 +103,9 @@ def test_the_default_rate_is_a_hundredth(name, data):
     compare(ONE_STEP[FLOAT64], name, ours, expected)
 
 
-@pytest.mark.parametrize("shape", [(1, 1, 1, 1), (2, 1, 3, 2), (3, 33, 5, 17), (200, 65, 33, 10), (65, 8, 31, 1)], ids=str)
+@pytest.mark.parametrize(
+    "shape", [(1, 1, 1, 1), (2, 1, 3, 2), (3, 33, 5, 17), (200, 65, 33, 10), (65, 8, 31, 1)], ids=str
+)
 def test_odd_shapes(name, shape):
     m, n, h, c = shape
     X, y, _, _ = problem(m, n, c)

@@ -3,12 +3,14 @@
 import copy
 import math
 import pickle
+from itertools import pairwise
 
 import numpy as np
 import pytest
-
 from fastclf.kernels import mlp
-from fastclf.network import CLIPPED, EXACT, SHIFTED, Network, Workspace, aligned, run, settings
+from fastclf.kernels.softmax import block_size
+
+from fastclf.network import CLIPPED, EXACT, SHIFTED, Network, Workspace, aligned, output_block, round_up, run, settings
 
 from .helpers import DTYPES
 
@@ -37,7 +39,7 @@ def test_aligned_memory(n, dtype):
 def test_every_layer_is_a_view_of_its_own_part(widths, dtype):
     network = Network(widths, dtype)
     parts = [*network.weights, *network.biases]
-    assert [w.shape for w in network.weights] == [(o, i) for i, o in zip(widths, widths[1:])]
+    assert [w.shape for w in network.weights] == [(o, i) for i, o in pairwise(widths)]
     assert [b.shape for b in network.biases] == [(o,) for o in widths[1:]]
     for part in parts:
         assert np.shares_memory(part, network.params)
@@ -61,7 +63,7 @@ def test_the_layout_says_where(widths, dtype):
         assert row[mlp.UNITS] == units
         units += row[mlp.N_OUT]
     assert network.n_units == units
-    assert network.operations == 6 * sum(i * o for i, o in zip(widths, widths[1:]))
+    assert network.operations == 6 * sum(i * o for i, o in pairwise(widths))
 
 
 @pytest.mark.parametrize("make", [copy.deepcopy, lambda n: pickle.loads(pickle.dumps(n))], ids=["deepcopy", "pickle"])
@@ -97,13 +99,23 @@ def test_a_workspace_holds_every_layers_samples_apart(m, dtype):
     network = Network((7, 5, 4, 3), dtype)
     work = Workspace(network, m)
     assert work.capacity >= m
-    for buffer in (work.Z, work.A, work.D):
-        views = [work.samples(buffer, layer, m) for layer in range(3)]
-        assert [v.shape for v in views] == [(5, m), (4, m), (3, m)]
-        for number, view in enumerate(views, 1):
-            view += number
-        for number, view in enumerate(views, 1):
-            assert (view == number).all()
+    assert address(work.buffer) % 64 == 0
+    views = [work.samples(which, layer, m) for which in "ZAD" for layer in range(3)]
+    assert [v.shape for v in views] == [(5, m), (4, m), (3, m)] * 3
+    for number, view in enumerate(views, 1):
+        view += number
+    for number, view in enumerate(views, 1):
+        assert (view == number).all()
+
+
+def test_the_last_layers_block_is_as_large_as_the_kernels_say():
+    for c, capacity in ((1, 16), (10, 1008)):
+        assert output_block(c, capacity) == block_size.py_func(c, capacity)
+
+
+@pytest.mark.parametrize(("n", "expected"), [(1, 16), (15, 16), (16, 16), (17, 32)])
+def test_capacities_are_whole_vectors_on_any_target(n, expected):
+    assert round_up(n) == expected
 
 
 def test_run_takes_batches_of_any_size_up_to_the_workspaces(dtype):
@@ -115,6 +127,6 @@ def test_run_takes_batches_of_any_size_up_to_the_workspaces(dtype):
         small, results = Workspace(network, m), []
         for work in (large, small):
             loss = run(network, work, X[:m], labels[:m], mlp.FORWARD | mlp.LOSS, settings(dtype))
-            results.append([loss, work.samples(work.A, 0, m), work.samples(work.A, 1, m)])
+            results.append([loss, work.samples("A", 0, m), work.samples("A", 1, m)])
         for got, expected in zip(*results):
             np.testing.assert_array_equal(got, expected)

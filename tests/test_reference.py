@@ -38,7 +38,9 @@ def callables(package):
                     yield f"{name}.{method}", function
 
 
-@pytest.mark.parametrize(("name", "original"), list(callables(reference)), ids=lambda v: v if isinstance(v, str) else "")
+@pytest.mark.parametrize(
+    ("name", "original"), list(callables(reference)), ids=lambda v: v if isinstance(v, str) else ""
+)
 def test_signatures_are_the_labs_and_what_is_ours_is_by_keyword(name, original):
     ours, labs = parameters_of(dict(callables(fastclf))[name]), parameters_of(original)
     assert [(p.name, p.default) for p in ours[: len(labs)]] == [(p.name, p.default) for p in labs]
@@ -72,7 +74,9 @@ def test_linear_functions():
         softmax=(reference.softmax(np.log([[1.0, 2.0, 5.0]]) + 700), [[1 / 8, 2 / 8, 5 / 8]]),
         binary=(reference.binary_cross_entropy_loss(np.array([1, 0]), np.array([0.5, 0.75])), np.log(8) / 2),
         categorical=(
-            reference.categorical_cross_entropy_loss(np.array([[0.5, 0.5], [0, 1]]), np.array([[0.5, 0.5], [0.75, 0.25]])),
+            reference.categorical_cross_entropy_loss(
+                np.array([[0.5, 0.5], [0, 1]]), np.array([[0.5, 0.5], [0.75, 0.25]])
+            ),
             (np.log(2) + np.log(4)) / 2,
         ),
         clipped=(reference.categorical_cross_entropy_loss(np.eye(1), np.zeros((1, 1))), -np.log(1e-15)),

@@ -2,7 +2,6 @@
 
 import numpy as np
 import pytest
-
 from fastclf.kernels.check import all_finite
 
 from ..helpers import DTYPES, LANES, edges

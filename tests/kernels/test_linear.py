@@ -3,11 +3,11 @@
 import numpy as np
 import pytest
 import torch
+from fastclf.kernels.target import TARGET
 from torch.nn import functional as F
 
-from fastclf.kernels.target import TARGET
-from fastclf.linear import _NARROW_BLOCK
 from fastclf.network import CLIPPED, EXACT
+from fastclf.trainers import _NARROW_BLOCK
 
 from ..helpers import (
     DTYPES,
@@ -161,9 +161,10 @@ def test_three_steps_of_torch(kind, target, sigmoid):
         linear.bias[:], linear.weight[:] = torch.tensor(theta[0]), torch.tensor(theta[1:].T)
     optimiser = torch.optim.SGD(linear.parameters(), lr=0.5)
     if sigmoid:
-        goal, loss_of = as_distribution(labels, 1, True) if target == "labels" else targets, F.binary_cross_entropy_with_logits
+        goal, loss_of = as_distribution(labels, 1, True), F.binary_cross_entropy_with_logits
     else:
-        goal, loss_of = labels if target == "labels" else targets, F.cross_entropy
+        goal, loss_of = labels, F.cross_entropy
+    goal = goal if target == "labels" else targets
     losses = []
     for _ in range(3):
         optimiser.zero_grad()

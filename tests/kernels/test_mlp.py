@@ -3,11 +3,11 @@
 import numpy as np
 import pytest
 import torch
-from torch.nn import functional as F
-
 from fastclf.kernels import mlp
 from fastclf.kernels.mlp import BACKWARD, FORWARD, LOSS
 from fastclf.kernels.target import TARGET
+from torch.nn import functional as F
+
 from fastclf.network import CLIPPED, EXACT, SHIFTED, Network, Workspace, settings
 
 from ..helpers import DTYPES, FINITE_DIFFERENCES, LANES, ONE_STEP, assert_close, edges, problem
@@ -23,7 +23,6 @@ class Model:
     def __init__(self, widths, dtype=np.float64, capacity=64, sigmoid=False):
         self.network, self.sigmoid = Network(widths, np.dtype(dtype)), sigmoid
         self.work = Workspace(self.network, capacity)
-        self.T = np.zeros(self.work.capacity * widths[-1], dtype)
         rng = np.random.default_rng(widths)
         for weights, bias in zip(self.network.weights, self.network.biases):
             weights[:] = rng.standard_normal(weights.shape) / np.sqrt(weights.shape[1])
@@ -39,9 +38,8 @@ class Model:
         losses = np.zeros(repeats * -(-len(order) // batch_size))
         mlp.run(
             X, order, work.iota, np.empty(0, np.int64) if labels is None else labels,
-            np.empty(0, net.dtype) if targets is None else targets.reshape(-1), net.params, net.layout, work.Z, work.A,
-            work.D, self.T, work.classes, work.sample_loss, work.bias4, losses, settings(net.dtype, **numbers), batch_size,
-            repeats, phases, self.sigmoid, threads=threads,
+            np.empty(0, net.dtype) if targets is None else targets.reshape(-1), net.params, net.layout, work.buffer, losses,
+            settings(net.dtype, **numbers), work.capacity, batch_size, repeats, phases, self.sigmoid, threads=threads,
         )  # fmt: skip
         return losses
 
@@ -56,7 +54,7 @@ class Model:
 
     def kept(self, buffer, m):
         """Every layer's Z, A or D of m samples as rows."""
-        return [self.work.samples(getattr(self.work, buffer), layer, m).T for layer in range(len(self.network.layout))]
+        return [self.work.samples(buffer, layer, m).T for layer in range(len(self.network.layout))]
 
 
 def torch_steps(model, batches, *, learning_rate=0.5, clip=np.inf, rule=EXACT):

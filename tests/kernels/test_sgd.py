@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 import torch
+from fastclf.kernels.target import TARGET
 from torch.nn import functional as F
 
-from fastclf.kernels.target import TARGET
-from fastclf.linear import _NARROW_BLOCK
+from fastclf.trainers import _NARROW_BLOCK
 
 from ..helpers import (
     DTYPES,
@@ -141,7 +141,7 @@ def test_a_pass_cut_into_parts_is_the_whole(dtype, monkeypatch):
     X, labels, _, theta = problem(50, 6, 4, dtype)
     whole = trainer("wide", X, theta, labels=labels)
     whole.sgd(RATE, 2)
-    monkeypatch.setattr("fastclf.linear._SGD_OPERATIONS", 4 * 6 * 4 * 7)  # seven samples at a time
+    monkeypatch.setattr("fastclf.trainers._SGD_OPERATIONS", 4 * 6 * 4 * 7)  # seven samples at a time
     parts = trainer("wide", X, theta, labels=labels)
     parts.sgd(RATE, 2)
     assert_close(ONE_STEP[dtype], theta=(parts.theta(), whole.theta()))
@@ -172,9 +172,10 @@ def test_three_passes_of_torch(kind, target, sigmoid):
         linear.bias[:], linear.weight[:] = torch.tensor(theta[0]), torch.tensor(theta[1:].T)
     optimiser = torch.optim.SGD(linear.parameters(), lr=RATE)
     if sigmoid:
-        goal, loss_of = as_distribution(labels, 1, True) if target == "labels" else targets, F.binary_cross_entropy_with_logits
+        goal, loss_of = as_distribution(labels, 1, True), F.binary_cross_entropy_with_logits
     else:
-        goal, loss_of = labels if target == "labels" else targets, F.cross_entropy
+        goal, loss_of = labels, F.cross_entropy
+    goal = goal if target == "labels" else targets
     for _ in range(3):
         for x, t in zip(torch.tensor(X).split(1), torch.tensor(goal).split(1)):
             optimiser.zero_grad()

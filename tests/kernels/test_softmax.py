@@ -4,54 +4,66 @@ import numba
 import numpy as np
 import pytest
 import torch
+from fastclf.kernels import jit, softmax
+from fastclf.kernels.simd import vlane0, vsplat
 from torch.nn import functional as F
 
 from fastclf import reference
-from fastclf.kernels import jit, softmax
-from fastclf.kernels.simd import vlane0, vsplat
-from fastclf.kernels.target import TARGET
-from fastclf.network import CLIPPED, EXACT, SHIFTED
+from fastclf.network import CLIPPED, EXACT, SHIFTED, round_up
 
 from ..helpers import DTYPES, FINITE_DIFFERENCES, LANES, ONE_STEP, as_distribution, assert_close, edges, problem
 
+
 @numba.njit(**jit.FLAGS)
-def output_layer(
-    Z, P, D, labels, targets, order, T, classes, loss, n_rows, sigmoid, forward, with_loss, backward, low, high, eps, scale
+def output_layer(S, labels, targets, order, c, ld, sigmoid, low, high, eps, scale):
+    """All that ``softmax`` does with one block of scratch, for the samples of ``order``. Returns the total loss."""
+    n_rows, labelled = order.shape[0], labels.shape[0] > 0
+    softmax.gather_targets(labels, targets, order, 0, n_rows, S, 0, 0, c, ld)
+    softmax.output_layer(S, 0, 0, n_rows, c, ld, labelled, sigmoid, True, True, True, low, high, eps, scale)
+    return softmax.total_loss(S, 0, n_rows, c, ld)
+
+
+@numba.njit(**jit.FLAGS)
+def bias_gradients(S, n_rows, c, ld, out):
+    for k in range(c):
+        out[k] = softmax.bias_gradient(S, 0, k, n_rows, c, ld)
+
+
+@numba.njit
+def places(c, ld):
+    """The block's layout: its size, and where the logits, probabilities, deltas and losses start."""
+    return (
+        softmax.block_size(c, ld),
+        softmax.logits_at(0, c, ld),
+        softmax.probabilities_at(0, c, ld),
+        softmax.deltas_at(0, c, ld),
+        softmax.losses_at(0, c, ld),
+    )
+
+
+def last_layer(
+    Z, labels=None, targets=None, *, order=None, sigmoid=False, rule=EXACT, scale=1.0, before=0.0
 ):  # fmt: skip
-    """All arrays as ``softmax.output_layer`` wants them: (c, ld) matrices, vectors of ld numbers. Returns the total loss."""
-    c, ld = Z.shape
-    z, p, d = Z.reshape(-1), P.reshape(-1), D.reshape(-1)
-    softmax.gather_targets(labels, targets, order, 0, n_rows, c, T, 0, classes, 0, ld)
-    softmax.output_layer(
-        z, p, d, 0, T, 0, classes, loss, 0, c, ld, n_rows, labels.shape[0] > 0, sigmoid, forward, with_loss, backward,
-        low, high, eps, scale,
-    )  # fmt: skip
-    return softmax.total_loss(loss, 0, n_rows)
-
-
-PAD = max(LANES)  # samples up to whole vectors
-
-
-def last_layer(Z, labels=None, targets=None, *, sigmoid=False, rule=EXACT, scale=1.0, before=0.0):
-    """Probabilities, deltas and losses of logits (m, c), written over memory that holds ``before``.
+    """Probabilities, deltas and losses of logits (m, c), in a block of scratch that holds ``before``.
 
     Logits past the last sample are NaN: nothing may come of them.
     """
     (m, c), dtype = Z.shape, Z.dtype
-    padded = np.full((c, -(-m // PAD) * PAD), np.nan, dtype)
-    padded[:, :m] = Z.T
-    P, D, T = (np.full_like(padded, before) for _ in range(3))
-    classes, loss = np.full((2, padded.shape[1]), before, dtype)
+    ld = round_up(m)
+    size, *starts = places(c, ld)
+    S = np.full(size, before, dtype)
+    logits, P, D = (S[at : at + c * ld].reshape(c, ld) for at in starts[:3])
+    losses = S[starts[3] : starts[3] + ld]
+    logits[:], logits[:, :m] = np.nan, Z.T
     total = output_layer(
-        padded, P, D, np.empty(0, np.int64) if labels is None else labels,
-        np.empty(0, dtype) if targets is None else targets.reshape(-1), np.arange(m), T.reshape(-1), classes, loss, m,
-        sigmoid, True, True, True, *(dtype.type(v) for v in (*rule, scale)),
+        S, np.empty(0, np.int64) if labels is None else labels, np.empty(0, dtype) if targets is None else targets.ravel(),
+        np.arange(m) if order is None else order, c, ld, sigmoid, *(dtype.type(v) for v in (*rule, scale)),
     )  # fmt: skip
-    whole = -(-m // TARGET.lanes(dtype.itemsize)) * TARGET.lanes(dtype.itemsize)
-    assert (D[:, m:whole] == 0).all()
-    assert (loss[m:whole] == 0).all()
-    np.testing.assert_allclose(total, loss[:m].sum(dtype=np.float64), rtol=16 * np.finfo(dtype).eps, atol=1e-30)
-    return P[:, :m].T, D[:, :m].T, loss[:m]
+    gradients, rounding = np.empty(c, dtype), 16 * np.finfo(dtype).eps
+    bias_gradients(S, m, c, ld, gradients)
+    np.testing.assert_allclose(total, losses[:m].sum(dtype=np.float64), rtol=rounding, atol=1e-30)
+    np.testing.assert_allclose(gradients, D[:, :m].sum(axis=1, dtype=np.float64), rtol=0, atol=rounding * scale * m)
+    return P[:, :m].T, D[:, :m].T, losses[:m]
 
 
 @pytest.fixture(params=DTYPES, ids=str)
@@ -109,7 +121,7 @@ def test_labels_are_one_hot_targets(c, dtype, sigmoid):
     dense = as_distribution(labels, c, sigmoid).astype(dtype)
     expected = last_layer(Z, targets=dense, sigmoid=sigmoid)
     got = last_layer(Z, labels, sigmoid=sigmoid)
-    assert_close(ONE_STEP[dtype], **{name: pair for name, pair in zip(("P", "D", "loss"), zip(got, expected))})
+    assert_close(ONE_STEP[dtype], **dict(zip(("P", "D", "loss"), zip(got, expected))))
 
 
 def test_targets_are_found_through_an_index(dtype, sigmoid):
@@ -118,16 +130,29 @@ def test_targets_are_found_through_an_index(dtype, sigmoid):
     Z, y = logits(3, c, dtype), problem(7, 1, c, dtype, sigmoid)
     for name, given in (("labels", y.labels), ("targets", y.targets)):
         expected = last_layer(Z, **{name: given[order]}, sigmoid=sigmoid)
-        (padded, P, D, T), (classes, loss) = np.zeros((4, c, PAD), dtype), np.zeros((2, PAD), dtype)
-        padded[:, :3] = Z.T
-        labels = given if name == "labels" else np.empty(0, np.int64)
-        targets = given.reshape(-1) if name == "targets" else np.empty(0, dtype)
-        numbers = (dtype.type(v) for v in (*EXACT, 1.0))
-        output_layer(
-            padded, P, D, labels, targets, order, T.reshape(-1), classes, loss, 3, sigmoid, True, True, True, *numbers
-        )  # fmt: skip
-        np.testing.assert_array_equal(D[:, :3].T, expected[1])
-        np.testing.assert_array_equal(loss[:3], expected[2])
+        got = last_layer(Z, **{name: given}, order=order, sigmoid=sigmoid)
+        for a, b in zip(got, expected):
+            np.testing.assert_array_equal(a, b)
+
+
+def test_a_part_of_a_block(dtype):
+    """Threads share a batch: its samples from some column on, the others untouched."""
+    Z, labels, c, ld = logits(32, 3, dtype), np.arange(32) % 3, 3, 32
+    P, D, losses = last_layer(Z, labels)
+    size, *starts = places(c, ld)
+    S = np.full(size, 9, dtype)
+    S[starts[0] : starts[0] + c * ld].reshape(c, ld)[:] = Z.T
+    part(S, labels, np.arange(32), 16, c, ld, *(dtype.type(v) for v in (*EXACT, 1.0)))
+    for expected, at in ((P, starts[1]), (D, starts[2]), (losses[:, None], starts[3])):
+        got = S[at : at + expected.size].reshape(-1, ld).T
+        np.testing.assert_array_equal(got[16:], expected[16:])
+        assert (got[:16] == 9).all()
+
+
+@numba.njit(**jit.FLAGS)
+def part(S, labels, order, r0, c, ld, low, high, eps, scale):
+    softmax.gather_targets(labels, S, order, r0, ld - r0, S, 0, r0, c, ld)
+    softmax.output_layer(S, 0, r0, ld - r0, c, ld, True, False, True, True, True, low, high, eps, scale)
 
 
 @pytest.mark.parametrize("before", [np.nan, np.inf])

@@ -3,11 +3,10 @@
 import platform
 
 import pytest
-from llvmlite import binding as llvm
-from numba.core import config
-
 from fastclf.kernels import target
 from fastclf.kernels.target import AVX2, AVX512, NEON, SSE2
+from llvmlite import binding as llvm
+from numba.core import config
 
 TARGETS = [AVX512, AVX2, SSE2, NEON]
 

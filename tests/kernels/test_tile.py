@@ -6,7 +6,6 @@ Sums of small whole numbers are exact in any order, so that tiles and NumPy can 
 import numba
 import numpy as np
 import pytest
-
 from fastclf.kernels import jit, simd, tile
 from fastclf.kernels.simd import at
 from fastclf.kernels.target import TARGET
@@ -79,7 +78,10 @@ DEPTHS = sorted({1, *edges(*(k * TARGET.lanes(size) for size in (4, 8) for k in 
 def test_dot_tiles(name, depth, dtype):
     call, n_rows, n_units = DOTS[name]
     A, W = whole_numbers(9, depth + 3, dtype=dtype)[:, :depth], whole_numbers(6, depth, dtype=dtype)
-    bias, (a_rows, w_rows) = whole_numbers(n_units, dtype=dtype), (np.random.default_rng(k).permutation(k) for k in (9, 6))
+    bias, (a_rows, w_rows) = (
+        whole_numbers(n_units, dtype=dtype),
+        (np.random.default_rng(k).permutation(k) for k in (9, 6)),
+    )
     for floor in (0, -np.inf):
         Z, act = np.full((2, ROWS + 1, UNITS + 2), 99, dtype)
         call(A, a_rows, W, w_rows, bias, 0, Z, act, dtype.type(floor))
@@ -93,7 +95,11 @@ def test_dot_tiles(name, depth, dtype):
 def test_dot_tiles_with_a_bias_for_each_row(name, dtype):
     """It stands four times in a row."""
     call, n_rows, n_units = DOTS[name]
-    A, W, bias = whole_numbers(ROWS, 5, dtype=dtype), whole_numbers(UNITS, 5, dtype=dtype), whole_numbers(ROWS, dtype=dtype)
+    A, W, bias = (
+        whole_numbers(ROWS, 5, dtype=dtype),
+        whole_numbers(UNITS, 5, dtype=dtype),
+        whole_numbers(ROWS, dtype=dtype),
+    )
     Z, act = np.zeros((2, n_rows, n_units), dtype)
     call(A, np.arange(ROWS), W, np.arange(UNITS), np.repeat(bias, 4), 4, Z, act, dtype.type(0))
     np.testing.assert_array_equal(Z, (A @ W.T + bias[:, None])[:n_rows, :n_units])
@@ -154,7 +160,7 @@ def test_outer_tiles_mask(name, dtype):
 
 def test_outer_tiles_read_a_from_either_side(dtype):
     """The strides of A say which way it lies: deltas (samples, units), or weights (units, inputs)."""
-    call, n_rows, vectors = OUTERS["full"]
+    call, _, vectors = OUTERS["full"]
     A, B, rows, C, gate, width = outer_operands(6, vectors, dtype)
     across, along = C.copy(), C.copy()
     numbers = (dtype.type(1), dtype.type(1), dtype.type(np.inf))
@@ -183,7 +189,7 @@ def test_outer_tiles_give_the_same_bits(dtype):
 
 
 def test_nan_is_not_clipped_away(dtype):
-    call, n_rows, vectors = OUTERS["one"]
+    call, _, vectors = OUTERS["one"]
     A, B, rows, C, gate, width = outer_operands(3, vectors, dtype)
     A[1, 0] = np.nan
     call(A, A.shape[1], 1, B, rows, 3, C, width, gate, False, dtype.type(1), dtype.type(1), dtype.type(2))
@@ -191,6 +197,9 @@ def test_nan_is_not_clipped_away(dtype):
 
 
 def test_the_callers_see_this_target():
-    assert (tile.DOT_ROWS, tile.DOT_UNITS) == TARGET.dot_tile
-    assert (tile.OUTER_ROWS, tile.OUTER_VECTORS) == TARGET.outer_tile
-    assert {d.itemsize: simd.FLOAT[numba.from_dtype(d)].lanes for d in DTYPES} == {4: TARGET.lanes(4), 8: TARGET.lanes(8)}
+    assert TARGET.dot_tile == (tile.DOT_ROWS, tile.DOT_UNITS)
+    assert TARGET.outer_tile == (tile.OUTER_ROWS, tile.OUTER_VECTORS)
+    assert {d.itemsize: simd.FLOAT[numba.from_dtype(d)].lanes for d in DTYPES} == {
+        4: TARGET.lanes(4),
+        8: TARGET.lanes(8),
+    }

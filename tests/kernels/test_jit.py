@@ -1,0 +1,293 @@
+"""How kernels are compiled, cached and called."""
+
+import inspect
+import os
+import shutil
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import pytest
+from fastclf.kernels import check, jit, linear, mlp, sgd
+from fastclf.kernels.jit import IN1, INT, KERNELS, OUT1
+from numba import types
+from numba.core import config
+
+from ..helpers import DTYPES, in_new_process
+
+SOURCES = Path(jit.__file__).parent
+MODULES = (check, linear, mlp, sgd)
+
+
+def test_every_kernel_is_listed():
+    kernels = {k.name: k for module in MODULES for k in vars(module).values() if isinstance(k, jit.Kernel)}
+    assert kernels == KERNELS
+
+
+def test_no_flag_changes_a_rounding_or_hides_a_nan():
+    assert jit.FLAGS["fastmath"] == jit.FASTMATH
+    assert not jit.FASTMATH & {"fast", "nnan", "ninf", "reassoc", "contract", "arcp", "afn"}
+    assert jit.FLAGS["error_model"] == "numpy"
+    assert jit.FLAGS["nogil"]
+
+
+# ---------------------------------------------------------------- declarations
+
+
+def double(x, out):
+    for i in range(x.shape[0]):
+        out[i] = 2 * x[i]
+
+
+@pytest.mark.parametrize(
+    "specs",
+    [
+        {"x": IN1},
+        {"out": OUT1, "x": IN1},
+        {"x": IN1, "result": OUT1},
+        {"x": IN1, "out": OUT1, "n": INT},
+        {"parallel": True},
+    ],
+    ids=["too few", "another order", "another name", "too many", "no workers"],
+)
+def test_declarations_must_fit_the_parameters(specs):
+    if "parallel" in specs:
+        specs |= {"x": IN1, "out": OUT1}
+    with pytest.raises(TypeError, match=r"kernel double: parameters \('x', 'out'\), declared"):
+        jit.kernel(**specs)(double)
+    assert not any("double" in name for name in KERNELS)
+
+
+@pytest.fixture
+def doubling(monkeypatch):
+    """A kernel that nobody else knows, compiled in memory."""
+    monkeypatch.setattr(jit, "KERNELS", {})
+    monkeypatch.setattr(jit, "cache_folder", lambda: None)
+    return jit.kernel(x=IN1, out=OUT1)(double)
+
+
+def test_a_kernel_is_compiled_once_for_each_dtype(doubling, monkeypatch):
+    lines = []
+    monkeypatch.setattr(jit, "announce", lines.append)
+    for _ in range(2):
+        for dtype in DTYPES:
+            out = np.zeros(3, dtype)
+            doubling(np.arange(3, dtype=dtype), out)
+            assert out.tolist() == [0, 2, 4]
+    assert [line.split(" (")[0] for line in lines] == [f"fastclf: compiling test_jit.double for {d}" for d in DTYPES]
+    assert len(doubling._twin(False).signatures) == 2
+
+
+@pytest.mark.parametrize(
+    "x",
+    [np.arange(6.0)[::2], np.arange(3), np.zeros((3, 1)), np.zeros(3, np.float16), np.zeros(3, ">f8"), [1.0, 2.0, 3.0]],
+    ids=["strided", "integers", "two-dimensional", "half", "big-endian", "a list"],
+)
+def test_nothing_else_is_compiled_silently(doubling, x):
+    out = np.zeros(3)
+    doubling(np.zeros(3), out)
+    with pytest.raises((TypeError, AttributeError, KeyError, ValueError, NotImplementedError)):
+        doubling(x, out)
+    assert len(doubling._twin(False).signatures) == 1
+    assert out.tolist() == [0, 0, 0]
+
+
+def test_what_a_kernel_reads_may_be_read_only_and_what_it_writes_not(doubling):
+    x, out = np.ones(3), np.zeros(3)
+    x.flags.writeable = False
+    doubling(x, out)
+    assert out.tolist() == [2, 2, 2]
+    out.flags.writeable = False
+    with pytest.raises(TypeError):
+        doubling(x, out)
+
+
+@pytest.mark.parametrize("name", KERNELS)
+def test_signatures_follow_the_dtype(name):
+    kernel = KERNELS[name]
+    for dtype in DTYPES:
+        sig = kernel.signature(dtype)
+        reals = {t.dtype for t in sig if isinstance(t, types.Array)} & {types.float32, types.float64}
+        assert getattr(types, dtype.name) in reals
+        assert reals <= {getattr(types, dtype.name), types.float64}  # losses are always float64
+        assert all(t.layout == "C" for t in sig if isinstance(t, types.Array))
+        assert len(sig) == len(inspect.signature(kernel.__wrapped__).parameters)
+
+
+@pytest.mark.parametrize("name", [name for name, kernel in KERNELS.items() if kernel.parallel])
+def test_twins_have_names_of_their_own(name):
+    """Or they would read each other's cache."""
+    serial, parallel = (KERNELS[name]._twin(parallel).py_func for parallel in (False, True))
+    assert serial.__qualname__ != parallel.__qualname__
+    assert serial.__code__ is parallel.__code__
+
+
+# ---------------------------------------------------------------- where the cache is
+
+
+@pytest.mark.parametrize(
+    ("ours", "numbas", "xdg", "expected"),
+    [
+        ("ours", "numbas", "xdg", "ours"),
+        (None, "numbas", "xdg", "numbas/fastclf"),
+        (None, "", "xdg", "xdg/fastclf"),
+        (None, "", None, "~/.cache/fastclf"),
+    ],
+)
+def test_the_root_of_the_cache(ours, numbas, xdg, expected, monkeypatch):
+    monkeypatch.setattr("sys.platform", "linux")
+    monkeypatch.setattr(config, "CACHE_DIR", numbas)
+    for name, value in (("FASTCLF_CACHE_DIR", ours), ("XDG_CACHE_HOME", xdg)):
+        monkeypatch.setenv(name, value) if value else monkeypatch.delenv(name, raising=False)
+    assert jit.cache_root() == Path(expected).expanduser()
+
+
+@pytest.fixture
+def fresh_folder(monkeypatch, tmp_path):
+    """``cache_folder`` without its memory, for a root of our own."""
+    monkeypatch.setenv("FASTCLF_CACHE_DIR", str(tmp_path / "root"))
+    return jit.cache_folder.__wrapped__
+
+
+def test_the_folder_is_named_by_the_digest(fresh_folder, tmp_path):
+    assert fresh_folder() == tmp_path / "root" / jit.source_digest()
+    assert fresh_folder().is_dir()
+
+
+def test_old_versions_are_removed_and_nothing_else(fresh_folder, tmp_path):
+    """The root may be any folder of the user's: what is not ours stays."""
+    root = tmp_path / "root"
+    old = [f"{i:016x}" for i in range(12)]
+    others = ["documents", "0123456789abcdeg", "0123456789abcdef0"]
+    for age, name in enumerate(others + old):
+        (root / name).mkdir(parents=True)
+        (root / name / "file").write_text("content")
+        os.utime(root / name, (age, age))
+    (root / "notes.txt").write_text("content")
+    current = fresh_folder()
+    left = {path.name for path in root.iterdir()}
+    assert current.name in left
+    assert left >= {*others, "notes.txt"}
+    assert (left & set(old)) == set(old[-(jit._KEPT_DIGESTS - 1) :])
+
+
+# ---------------------------------------------------------------- what the cache notices
+
+
+@pytest.fixture
+def kernels_copy(tmp_path):
+    """The kernels' sources as a package of another name, to be edited."""
+    package = tmp_path / "kernels_copy"
+    shutil.copytree(SOURCES, package, ignore=shutil.ignore_patterns("__pycache__"))
+    return package
+
+
+def digest_of_every_edit(folder):
+    import sys
+    from pathlib import Path
+
+    sys.path.insert(0, folder)
+    from kernels_copy import jit
+
+    digest = jit.source_digest.__wrapped__
+    before = digest()
+    sources = sorted((Path(folder) / "kernels_copy").glob("*.py"))
+    assert len(sources) > 5
+    for source in sources:
+        text = source.read_text()
+        source.write_text(text + "\n# a comment\n")
+        assert digest() != before, source
+        source.write_text(text)
+        assert digest() == before
+    jit.FASTMATH = frozenset({"reassoc"})
+    assert digest() != before
+
+
+def test_the_digest_changes_with_every_source_and_flag(kernels_copy):
+    in_new_process(digest_of_every_edit, str(kernels_copy.parent))
+
+
+def compile_and_check(folder):
+    import sys
+
+    sys.path.insert(0, folder)
+    import numpy as np
+    from kernels_copy import check
+
+    for x in (np.ones(5), np.array([1, np.nan])):
+        part = np.empty(1)
+        check.all_finite(x, part, 1)
+        assert np.isnan(part[0]) == np.isnan(x).any()
+    assert check.all_finite.is_cached(np.float64)
+    assert not check.all_finite.is_cached(np.float32)
+
+
+def test_an_edit_of_a_helper_compiles_anew(kernels_copy, tmp_path):
+    """Numba by itself looks at a kernel's own file only."""
+
+    def is_compiled():
+        done = in_new_process(compile_and_check, str(tmp_path), FASTCLF_CACHE_DIR=tmp_path / "cache")
+        assert done.stderr.count("compiling") == done.stderr.count("compiling check.all_finite for float64 ") <= 1
+        return "compiling" in done.stderr
+
+    assert is_compiled()
+    assert not is_compiled()
+    source = kernels_copy / "tile.py"
+    text = source.read_text()
+    source.write_text(text + "\n# a comment\n")
+    assert is_compiled()
+    assert not is_compiled()
+    source.write_text(text)
+    assert not is_compiled()  # the old version is kept
+
+
+def test_two_processes_may_compile_at_once(kernels_copy, tmp_path):
+    def run(_):
+        return in_new_process(compile_and_check, str(tmp_path), FASTCLF_CACHE_DIR=tmp_path / "cache")
+
+    with ThreadPoolExecutor(2) as pool:
+        list(pool.map(run, range(2)))
+    assert "compiling" not in run(None).stderr
+
+
+def train_without_a_cache():
+    import warnings
+
+    import numpy as np
+
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        from fastclf.kernels import check, jit
+
+        from fastclf._inputs import check_finite
+
+        check_finite(np.ones(70_000), "X")
+        check_finite(np.ones(70_000, np.float32), "X")
+        assert not check.all_finite.is_cached(np.float64)
+    assert jit.cache_folder() is None
+    said = [w for w in caught if issubclass(w.category, RuntimeWarning)]
+    assert len(said) == 1
+    assert "FASTCLF_CACHE_DIR" in str(said[0].message)
+
+
+def test_without_a_cache_there_is_one_warning_and_everything_works(tmp_path):
+    """A folder below a file can not be made, by root either."""
+    (tmp_path / "file").write_text("")
+    done = in_new_process(train_without_a_cache, FASTCLF_CACHE_DIR=tmp_path / "file" / "below")
+    assert done.stderr.count("there is no cache") == 2
+
+
+def compile_from_two_threads():
+    from concurrent.futures import ThreadPoolExecutor
+
+    import numpy as np
+
+    from fastclf._inputs import check_finite
+
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(check_finite, [np.ones(70_000)] * 4, ["X"] * 4))
+
+
+def test_threads_wait_for_one_compilation(tmp_path):
+    done = in_new_process(compile_from_two_threads, FASTCLF_CACHE_DIR=tmp_path)
+    assert done.stderr.count("compiling") == 1
