@@ -4,7 +4,7 @@
     python asv_benchmarks/peers.py --write-readme
     python asv_benchmarks/peers.py --check
 
-A peer that is not installed leaves its column empty. ``--write-readme`` keeps the raw figures in results/peers.json and
+A peer that is not installed leaves its column empty. ``--write-readme`` keeps the raw figures in peers.json and
 writes the README's table from them; ``--check`` fails where the two do not agree.
 """
 
@@ -23,7 +23,7 @@ from pathlib import Path
 from workloads import PEERS, TABLE, Measurement, Target, Workload
 
 HERE = Path(__file__).parent
-README, RESULTS = HERE.parent / "README.md", HERE / "results" / "peers.json"
+README, RESULTS = HERE.parent / "README.md", HERE / "peers.json"
 BEGIN, END = "<!-- peers:begin -->", "<!-- peers:end -->"
 COMMAND = "python asv_benchmarks/peers.py --write-readme"
 RIVALS = {"reference": "reference", **PEERS}
@@ -184,7 +184,7 @@ def check() -> None:
         sys.exit(f"{RESULTS} does not exist: run {COMMAND}")
     _, block, _ = split_readme()
     report = json.loads(RESULTS.read_text(encoding="utf-8"))
-    if difference := {row.id for row in ROWS} ^ set(report["rows"]):
+    if difference := {row.id for row in ROWS} ^ set(report.get("rows", ())):
         sys.exit(f"{RESULTS} and the table of workloads differ in {', '.join(sorted(difference))}: run {COMMAND}")
     wanted = render(report)
     if block != wanted:
@@ -200,7 +200,7 @@ def main() -> None:
         "--quick", action="store_true", help="make everything small: a smoke test, the figures mean nothing"
     )
     parser.add_argument("--only", metavar="IDS", help="these rows alone: S1,S8.32, or S8 for all that begin with S8.")
-    parser.add_argument("--write-readme", action="store_true", help="write the README's table and results/peers.json")
+    parser.add_argument("--write-readme", action="store_true", help="write the README's table and peers.json")
     parser.add_argument(
         "--check", action="store_true", help="measure nothing: is the README's table that of the results?"
     )

@@ -6,7 +6,7 @@ import operator
 
 #: Floating-point operations in one step below which a second thread costs more than it brings; ``asv_benchmarks`` has
 #: the measurement.
-SERIAL_BELOW = 2_000_000
+SERIAL_BELOW = 1_000_000
 
 
 def resolve(n_jobs: int | None) -> int:

@@ -36,6 +36,27 @@ import numpy as np
 from numba import types
 from numba.core import caching, config
 
+
+def _import_without_scipy() -> None:
+    """Import the part of Numba that imports scipy.linalg for no more than to see that it is there.
+
+    That costs a quarter of a second in every process, and no kernel of ours calls a BLAS. The check itself is put back:
+    it runs where somebody's code does.
+    """
+    from numba.np import linalg
+
+    check = linalg.ensure_blas
+    linalg.ensure_blas = lambda: None
+    try:
+        from numba.np import arraymath
+
+        arraymath.ensure_blas = check
+    finally:
+        linalg.ensure_blas = check
+
+
+_import_without_scipy()
+
 FASTMATH = frozenset({"nsz"})
 FLAGS: dict[str, Any] = {"fastmath": set(FASTMATH), "error_model": "numpy", "nogil": True, "_nrt": False}
 
@@ -165,6 +186,10 @@ class _CacheImpl(caching.CompileResultCacheImpl):
 
 class _Cache(caching.FunctionCache):
     _impl_class = _CacheImpl
+
+    def _index_key(self, sig: Any, codegen: Any) -> Any:
+        """Numba's key without the hash of a closure, which is another one in every process; the digest has the source."""
+        return sig, codegen.magic_tuple()
 
     def holds(self, sig: Any, context: Any) -> bool:
         context.refresh()
