@@ -28,12 +28,12 @@ def real_dtype(dtype: DTypeLike) -> np.dtype:
         For any other dtype.
     """
     try:
-        chosen = np.dtype(dtype)
+        chosen = np.dtype(dtype).name
     except TypeError:
-        chosen = None
-    if chosen not in (np.dtype(np.float32), np.dtype(np.float64)):
+        chosen = ""
+    if chosen not in ("float32", "float64") or dtype is None:
         raise ValueError(f"dtype must be float32 or float64, got {dtype!r}")
-    return chosen
+    return np.dtype(chosen)
 
 
 def as_array(value: Any, name: str) -> np.ndarray:
@@ -183,6 +183,8 @@ class NormalDraws:
                 raise TypeError(
                     f"random_state must be None, a whole number, a RandomState or a Generator, got {random_state!r}"
                 ) from None
+            except ValueError as error:
+                raise ValueError(f"random_state must be a seed, got {random_state!r}: {error}") from None
 
     def __call__(self, *shape: int) -> np.ndarray:
         return self._draw(*shape)

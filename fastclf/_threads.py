@@ -17,10 +17,8 @@ def resolve(n_jobs: int | None) -> int:
     TypeError, ValueError
         If ``n_jobs`` is not a whole number, or is 0.
     """
-    if n_jobs is not None:
-        n_jobs = _checked(n_jobs)
-        if n_jobs == 1:
-            return 1
+    if checked(n_jobs) == 1:
+        return 1
     from .kernels.jit import available_threads
 
     available, most = available_threads()
@@ -29,7 +27,10 @@ def resolve(n_jobs: int | None) -> int:
     return min(n_jobs, most) if n_jobs > 0 else max(1, available + 1 + n_jobs)
 
 
-def _checked(n_jobs: int) -> int:
+def checked(n_jobs: int | None) -> int | None:
+    """``n_jobs``, if it can be one."""
+    if n_jobs is None:
+        return None
     if isinstance(n_jobs, bool):
         raise TypeError(f"n_jobs must be None or a whole number, got {n_jobs!r}")
     try:
@@ -45,6 +46,5 @@ def for_work(operations: float, n_jobs: int | None) -> int:
     """Threads for steps of so many floating-point operations each."""
     if operations >= SERIAL_BELOW:
         return resolve(n_jobs)
-    if n_jobs is not None:
-        _checked(n_jobs)
+    checked(n_jobs)
     return 1

@@ -11,15 +11,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 
+from . import _threads, reference
 from ._inputs import NormalDraws, as_count, as_labels, as_matrix, as_scalar, real_dtype
-from .model import Parameter, overrides
+from .model import Activations, Parameter, overrides
 from .network import EXACT, Network
 from .progress import Callback, Reporter, train_in_stretches
-from .reference import Activations
 from .trainers import WideTrainer
 
 
-class ImageLinearClassifier:
+class ImageLinearClassifier(Activations):
     """Scores W x + b, softmax over them.
 
     Parameters
@@ -62,14 +62,21 @@ class ImageLinearClassifier:
     ) -> None:
         widths = (as_count(input_size, "input_size", 1), as_count(n_classes, "n_classes", 1))
         self._network = Network(widths, real_dtype(dtype))
-        self.n_jobs = n_jobs
+        self.n_jobs = _threads.checked(n_jobs)
         self.W = 0.01 * NormalDraws(random_state)(widths[1], widths[0])
 
-    def _trainer(self, X: ArrayLike, y: ArrayLike) -> WideTrainer:
+    def _checked(self, X: ArrayLike, y: ArrayLike, suffix: str = "") -> tuple[NDArray[Any], NDArray[np.int64]]:
         n, c = self._network.widths
-        samples = as_matrix(X, "X", self._network.dtype, n, self.n_jobs)
-        labels = as_labels(y, "y", len(samples), c)
-        return WideTrainer(samples, labels, None, c, False, EXACT, True, self.n_jobs, network=self._network)
+        samples = as_matrix(X, f"X{suffix}", self._network.dtype, n, self.n_jobs)
+        return samples, as_labels(y, f"y{suffix}", len(samples), c)
+
+    def _trainer(self, X: NDArray[Any], y: NDArray[np.int64]) -> WideTrainer:
+        n_classes = self._network.widths[1]
+        return WideTrainer(X, y, None, n_classes, False, EXACT, True, self.n_jobs, network=self._network)
+
+    @property
+    def _by_methods(self) -> bool:
+        return overrides(self, ImageLinearClassifier, "predict", "softmax")
 
     def predict(self, X: ArrayLike) -> NDArray[Any]:
         """Scores, not labels: W X^T + b.
@@ -90,8 +97,6 @@ class ImageLinearClassifier:
         n = self._network.widths[0]
         return self.W @ as_matrix(X, "X", self._network.dtype, n, self.n_jobs).T + self.b
 
-    softmax = Activations.softmax
-
     def compute_loss(self, X: ArrayLike, y: ArrayLike) -> float:
         """Mean of -log p[y], in nats.
 
@@ -110,7 +115,10 @@ class ImageLinearClassifier:
         TypeError, ValueError
             If a shape does not fit, a label is out of range, or a number is not finite.
         """
-        return float(self._trainer(X, y).descend(0.0, 1, update=False)[0])
+        samples, labels = self._checked(X, y)
+        if self._by_methods:
+            return float(reference.ImageLinearClassifier.compute_loss(self, samples, labels))  # type: ignore[arg-type]
+        return float(self._trainer(samples, labels).descend(0.0, 1, update=False)[0])
 
     def gradient_descent(self, X: ArrayLike, y: ArrayLike, learning_rate: float = 0.001) -> None:
         """One step on all samples, in place: W -= learning_rate (1/m) (p - onehot(y)) X, and likewise b.
@@ -127,7 +135,12 @@ class ImageLinearClassifier:
         TypeError, ValueError
             If a shape does not fit, a label is out of range, or a number is not finite.
         """
-        self._trainer(X, y).descend(as_scalar(learning_rate, "learning_rate"), 1)
+        samples, labels = self._checked(X, y)
+        rate = as_scalar(learning_rate, "learning_rate")
+        if self._by_methods:
+            reference.ImageLinearClassifier.gradient_descent(self, samples, labels, rate)  # type: ignore[arg-type]
+        else:
+            self._trainer(samples, labels).descend(rate, 1)
 
 
 def train(
@@ -172,7 +185,7 @@ def train(
         classifier, ImageLinearClassifier, "predict", "softmax", "compute_loss", "gradient_descent"
     )
     if fused:
-        trainer = classifier._trainer(X_train, y_train)
+        trainer = classifier._trainer(*classifier._checked(X_train, y_train, "_train"))
         operations = 6.0 * trainer.X.size * trainer.n_classes
 
         def stretch(count: int) -> Any:

@@ -15,13 +15,15 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 
-from . import _threads, network
+from . import _threads, network, reference
 from ._inputs import NormalDraws, as_array, as_columns, as_count, as_labels, as_matrix, as_scalar, real_dtype
-from .model import Parameter, State, overrides
+from .model import Activations, Parameter, State, overrides
 from .network import EXACT, SHIFTED, LossRule, Network, Workspace
 from .progress import Callback, Reporter, train_in_stretches
-from .reference import Activations
 from .schedules import EarlyStopping, StepDecay
+
+# Probabilities below these may be what is left of smaller ones (see kernels.simd, the range of exp).
+_VANISHED = {4: 1e-25, 8: 1e-250}
 
 
 class _Perceptron(Activations):
@@ -29,17 +31,22 @@ class _Perceptron(Activations):
 
     _drawing_order: ClassVar[tuple[str, ...]]
     _rule: ClassVar[LossRule]
+    _plain: ClassVar[Any]  # the lab's class in plain NumPy, for subclasses with activations of their own
 
     def __init__(self, widths: tuple[int, ...], dtype: DTypeLike, random_state: Any, n_jobs: int | None) -> None:
         self._network = Network(widths, real_dtype(dtype))
         self._work: tuple[Workspace, int] | None = None
-        self.n_jobs = n_jobs
+        self.n_jobs = _threads.checked(n_jobs)
         draw = NormalDraws(random_state)
         for name in self._drawing_order:
             setattr(self, name, 0.01 * draw(*getattr(self, name).shape))
 
     # Z's and A's of the layers are attributes of the classes below; this is the last layer's A, for all of them.
     A2: Any
+
+    @property
+    def _own_activations(self) -> bool:
+        return overrides(self, Activations, "relu", "relu_derivative", "softmax")
 
     def _threads_for(self, m: int) -> int:
         return _threads.for_work(float(self._network.operations) * m, self.n_jobs)
@@ -75,6 +82,8 @@ class _Perceptron(Activations):
         from .kernels.mlp import FORWARD
 
         samples = self._columns(X, "X")
+        if self._own_activations:
+            return self._plain.forward(self, samples.T)
         work = Workspace(self._network, len(samples))  # a new one: what an earlier call returned stays as it is
         self._run(work, samples, None, FORWARD)
         self._work = work, len(samples)
@@ -108,29 +117,39 @@ class _Perceptron(Activations):
         at = labels, np.arange(p.shape[1])
         if self._rule.eps:
             return float(np.mean(-np.log(p[at] + self._rule.eps)))
-        if self._work is not None and p.shape == self.A2.shape and np.shares_memory(p, self.A2):
-            z = self._last_scores()
-            top = z.max(axis=0)
-            return float(np.mean(top + np.log(np.exp(z - top).sum(axis=0)) - z[at]))
-        return float(np.mean(-np.log(np.maximum(p[at], np.finfo(np.float64).tiny))))
+        chosen = p[at].astype(np.float64)
+        vanished = chosen < _VANISHED[self._network.dtype.itemsize]
+        losses = -np.log(np.maximum(chosen, np.finfo(np.float64).tiny))
+        if vanished.any() and self._is_last(p):
+            losses[vanished] = self._losses_from_scores(labels)[vanished]
+        return float(np.mean(losses))
 
-    def _last_scores(self) -> NDArray[Any]:
+    def _is_last(self, p: NDArray[Any]) -> bool:
+        """Whether p is the very array that the last forward pass has set."""
+        return self._work is not None and p.__array_interface__ == self.A2.__array_interface__
+
+    def _losses_from_scores(self, labels: NDArray[np.int64]) -> NDArray[Any]:
         assert self._work is not None
         work, m = self._work
-        return work.samples("Z", len(self._network.widths) - 2, m)
+        z = work.samples("Z", len(self._network.widths) - 2, m)
+        top = z.max(axis=0)
+        return top + np.log(np.exp(z - top).sum(axis=0)) - z[labels, np.arange(m)]
 
     def _backward(self, X: ArrayLike, y: ArrayLike, learning_rate: float, clip_threshold: float) -> None:
         from .kernels.mlp import BACKWARD
 
         samples = self._columns(X, "X")
         labels = as_labels(y, "y", len(samples), self._network.widths[-1])
+        rate = as_scalar(learning_rate, "learning_rate")
+        clip = as_scalar(clip_threshold, "clip_threshold", positive=True, finite=False)
+        if self._own_activations:
+            self._plain.backward(self, samples.T, labels, rate, *([clip] if clip < math.inf else []))
+            return
         if self._work is None or self._work[1] != len(samples):
             last = "none" if self._work is None else f"one of {self._work[1]} samples"
             raise ValueError(
                 f"backward needs the forward pass of the same X, {len(samples)} samples; the last was {last}"
             )
-        rate = as_scalar(learning_rate, "learning_rate")
-        clip = as_scalar(clip_threshold, "clip_threshold", positive=True, finite=False)
         self._run(self._work[0], samples, labels, BACKWARD, learning_rate=rate, clip_threshold=clip)
 
 
@@ -167,6 +186,7 @@ class MLPClassifier(_Perceptron):
     Z1, A1, Z2, A2 = State(0, "Z"), State(0, "A"), State(1, "Z"), State(1, "A")
     _drawing_order = ("W1", "W2")
     _rule = EXACT
+    _plain = reference.MLPClassifier
 
     def __init__(
         self,
@@ -241,7 +261,7 @@ class MLPClassifier(_Perceptron):
         samples = self._columns(X_train, "X_train")
         labels = as_labels(y_train, "y_train", len(samples), self._network.widths[-1])
         epochs, rate = as_count(epochs, "epochs"), as_scalar(learning_rate, "learning_rate")
-        if overrides(self, MLPClassifier, "forward", "compute_loss", "backward", "relu", "relu_derivative", "softmax"):
+        if self._own_activations or overrides(self, MLPClassifier, "forward", "compute_loss", "backward"):
             operations = math.inf
 
             def stretch(count: int) -> Any:
@@ -299,6 +319,7 @@ class DeepMLPClassifier(_Perceptron):
     Z1, A1, Z3, A3, Z2, A2 = (State(layer, buffer) for layer in range(3) for buffer in "ZA")
     _drawing_order = ("W1", "W2", "W3")
     _rule = SHIFTED
+    _plain = reference.DeepMLPClassifier
 
     def __init__(
         self,
@@ -385,13 +406,13 @@ class DeepMLPClassifier(_Perceptron):
         )
         stopping = EarlyStopping(as_count(patience, "patience"), as_scalar(min_delta, "min_delta"), self.best_loss)
         clip = as_scalar(clip_threshold, "clip_threshold", positive=True, finite=False)
+        if not isinstance(train_loader, Iterable) and not hasattr(train_loader, "__getitem__"):
+            raise TypeError(f"train_loader must be iterable, got {type(train_loader).__name__}")
         if epochs > 1 and isinstance(train_loader, Iterator):
             raise TypeError(
                 "train_loader must be iterable once per epoch, got an iterator, which is empty after the first"
             )
-        own = overrides(
-            self, DeepMLPClassifier, "forward", "compute_loss", "backward", "relu", "relu_derivative", "softmax"
-        )
+        own = self._own_activations or overrides(self, DeepMLPClassifier, "forward", "compute_loss", "backward")
         step = self._step_by_methods if own else self._step
         losses: list[float] = []
         with Reporter(verbose, lambda i, loss: f"Epoch {i + 1}, Loss: {loss}", epochs, callback) as reporter:
@@ -422,7 +443,7 @@ class DeepMLPClassifier(_Perceptron):
         except (TypeError, ValueError):
             raise TypeError(f"train_loader must yield pairs (X, y), got {type(batch).__name__}") from None
         images = as_array(X, "X of a batch")
-        if images.ndim < 2:
+        if images.ndim < 2 or images.size == 0:
             raise ValueError(f"X of a batch must have shape (m, ...), one sample per row, got {images.shape}")
         flat = images.reshape(len(images), -1)
         samples = as_matrix(flat, "X of a batch", self._network.dtype, self._network.widths[0], self.n_jobs)

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
-from ._inputs import as_numbers
+from . import reference
+from ._inputs import as_array, as_numbers
 
 
 class Parameter:
@@ -29,10 +29,10 @@ class Parameter:
         return network.biases[self._layer].reshape(-1, 1) if self._bias else network.weights[self._layer]
 
     def __set__(self, model: Any, value: ArrayLike) -> None:
-        view = self.__get__(model)
-        if np.shape(value) != view.shape:
-            raise ValueError(f"{self._name} must have shape {view.shape}, got {np.shape(value)}")
-        view[...] = as_numbers(value, self._name, view.dtype)
+        view, given = self.__get__(model), as_array(value, self._name)
+        if given.shape != view.shape:
+            raise ValueError(f"{self._name} must have shape {view.shape}, got {given.shape}")
+        view[...] = as_numbers(given, self._name, view.dtype)
 
 
 class State:
@@ -53,6 +53,22 @@ class State:
         return work.samples(self._buffer, self._layer, m)
 
 
+class Activations(reference.Activations):
+    """The lab's activations, as methods; samples are columns."""
+
+    def relu(self, z: ArrayLike) -> NDArray[Any]:
+        """max(0, z), element by element."""
+        return super().relu(as_array(z, "z"))
+
+    def relu_derivative(self, z: ArrayLike) -> NDArray[Any]:
+        """1 where z > 0, else 0: the derivative at 0 is 0."""
+        return super().relu_derivative(as_array(z, "z"))
+
+    def softmax(self, z: ArrayLike) -> NDArray[Any]:
+        """Probabilities from scores (c, m): e^z_k / sum_j e^z_j along axis 0, each column's maximum subtracted first."""
+        return super().softmax(as_array(z, "z"))
+
+
 def overrides(model: Any, base: type, *methods: str) -> bool:
-    """Whether a subclass replaces one of the methods that a fused training loop would bypass."""
+    """Whether a subclass replaces one of the methods that a kernel would bypass: then plain NumPy calls them."""
     return any(getattr(type(model), name, None) is not getattr(base, name) for name in methods)

@@ -77,7 +77,7 @@ def wide(
                         )  # fmt: skip
                         for k in range(c):
                             sums = bias_gradient(S, block, k, n_rows, c, width) if with_bias else zero
-                            G[chunk, bias + k] = keep * G[chunk, bias + k] + sums
+                            G[chunk, bias + k] = sums if r0 == first else G[chunk, bias + k] + sums
                 chunk_loss[chunk] = total
         total = 0.0
         for chunk in range(n_chunks):

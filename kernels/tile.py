@@ -124,7 +124,7 @@ def _make_outer(n_rows: int, n_vectors: int):
     @intrinsic
     def outer(typing_context, A, a_p, a_r, B, ldb, rows, depth, C, ldc, count, gate, gated, scale, step, limit):
         """sum[r, v] = sum_p A[p, r] B[rows[p], v]; then C = sum where gate > 0, else 0, if ``gated``;
-        otherwise C = scale C + step clip(sum, -limit, limit).
+        otherwise C = scale C + step clip(sum, -limit, limit), where C is not read if scale is 0.
 
         Every array is the address of its first element here. A's elements are a_p apart along p and a_r along r, B's
         rows ldb, those of C and of gate ldc. ``count`` lanes of the one-vector tile are real.
@@ -178,11 +178,13 @@ def _make_outer(n_rows: int, n_vectors: int):
                 with updating:
                     scales, steps, high = (simd.splat(b, x, lanes) for x in (scale, step, limit))
                     low = b.fneg(high)
+                    anew = b.fcmp_ordered("==", scale, ir.Constant(f.ir, 0.0))  # what C holds may be NaN then
                     for t in tiles:
                         pointer = b.gep(c, [at[t]])
                         g = b.select(b.fcmp_ordered(">", new[t], high), high, new[t])
                         g = b.select(b.fcmp_ordered("<", g, low), low, g)
-                        put(simd.fma(b, steps, g, b.fmul(scales, fetch(pointer))), pointer)
+                        old = b.select(anew, zero, b.fmul(scales, fetch(pointer)))
+                        put(simd.fma(b, steps, g, old), pointer)
             return context.get_dummy_value()
 
         return sig, codegen

@@ -7,7 +7,7 @@ from fastclf.kernels.target import TARGET
 from torch.nn import functional as F
 
 from fastclf.network import CLIPPED, EXACT
-from fastclf.trainers import _NARROW_BLOCK
+from fastclf.trainers import _MAX_CHUNKS, _NARROW_BLOCK
 
 from ..helpers import (
     DTYPES,
@@ -32,12 +32,14 @@ WIDE = [
     *[(21, 23, c) for c in range(1, 18)],
     *[(21, n, 3) for n in edges(1, *LANES, *(VECTORS * lanes for lanes in LANES))],
     *[(m, 23, 3) for m in edges(1, TARGET.dot_tile[0], 64, 128, 1000)],
+    *[(m, 2100, 2) for m in (70, 200)],  # rows so long that a chunk of them is several blocks
     (1, 1, 1),
 ]
 NARROW = [
     *[(21, 5, c) for c in range(1, 17)],
     *[(21, n, 3) for n in [*range(1, 10), 31, 32]],
     *[(m, 3, 3) for m in edges(1, *LANES, _NARROW_BLOCK, 2 * _NARROW_BLOCK)],
+    (_MAX_CHUNKS * _NARROW_BLOCK + 5, 2, 2),  # so many rows that a chunk of them is several blocks
     (1, 1, 1),
 ]
 CASES = [

@@ -125,6 +125,7 @@ SHAPES = [  # (m, widths) around every edge of a tile, one dimension at a time; 
     *[(7, (n, 6, 3)) for n in edges(1, *LANES, *(VECTORS * lanes for lanes in LANES))],
     *[(7, (5, h, 3)) for h in edges(1, UNITS, OUTER_ROWS, *LANES)],
     *[(7, (5, 6, c)) for c in range(1, 18)],
+    (70, (2100, 5, 3)),  # rows so long that a thread's share of them is several blocks
     *[(m, widths) for m in (3, 70) for widths in ((6, 4), (6, 9, 8, 4), (6, 5, 8, 7, 4))],
     (1, (1, 1, 1)),
 ]
