@@ -20,6 +20,7 @@ import contextlib
 import functools
 import hashlib
 import os
+import re
 import shutil
 import sys
 import tempfile
@@ -154,7 +155,8 @@ def cache_folder() -> Path | None:
         )
         return None
     if fresh:
-        siblings = sorted((p for p in folder.parent.iterdir() if p.is_dir()), key=lambda p: p.stat().st_mtime)
+        ours = (p for p in folder.parent.iterdir() if re.fullmatch("[0-9a-f]{16}", p.name) and p.is_dir())
+        siblings = sorted(ours, key=lambda p: p.stat().st_mtime)
         for stale in siblings[:-_KEPT_DIGESTS]:
             shutil.rmtree(stale, ignore_errors=True)
     return folder
@@ -290,6 +292,8 @@ class Kernel:
 
     def signature(self, dtype: Any) -> tuple[types.Type, ...]:
         """The Numba types of the arguments for elements of ``dtype``."""
+        if np.dtype(dtype).name not in ("float32", "float64"):
+            raise TypeError(f"kernel {self.name} is for float32 and float64, got {np.dtype(dtype)}")
         element = numba.from_dtype(np.dtype(dtype))
         sig = tuple(spec(element) for spec in self.specs.values())
         return (*sig, types.int64) if self.parallel else sig
