@@ -122,7 +122,7 @@ def image_classifier(p: Problem, lab) -> Arm:
 def fastclf_linear(p: Problem) -> Arm:
     from fastclf.trainers import trainer_for
 
-    trainer = trainer_for(p.X, p.n_classes, sigmoid=False, batch=not p.per_sample, labels=p.y)
+    trainer = trainer_for(p.X, p.n_classes, sigmoid=False, labels=p.y)
     trainer.set_theta(_theta(p.start))
 
     def train(passes):

@@ -255,7 +255,7 @@ def stochastic_gradient_descent_step(
         raise ValueError(f"y must have shape {(len(samples), weights.shape[1])}, got {targets.shape}")
     rate = as_scalar(learning_rate, "learning_rate")
     # The kernels have a bias of their own, which a matrix with a column of ones does not want: give it no say.
-    trainer = trainer_for(samples, targets.shape[1], sigmoid=not multiclass, batch=False, targets=targets, bias=False)
+    trainer = trainer_for(samples, targets.shape[1], sigmoid=not multiclass, targets=targets, bias=False)
     trainer.set_theta(np.vstack([np.zeros((1, weights.shape[1])), weights]))
     trainer.sgd(rate, 1, with_loss=False)
     return trainer.theta()[1:]
@@ -325,7 +325,7 @@ def train_model(
     targets = as_targets(y, "y", len(samples), real, multiclass)
     rate, iterations = as_scalar(learning_rate, "learning_rate"), as_count(iterations, "iterations")
     n_features, n_classes = samples.shape[1], targets.shape[1]
-    trainer = trainer_for(samples, n_classes, sigmoid=not multiclass, batch=batch, targets=targets, n_jobs=n_jobs)
+    trainer = trainer_for(samples, n_classes, sigmoid=not multiclass, targets=targets, n_jobs=n_jobs)
     trainer.set_theta(0.01 * NormalDraws(random_state)(n_features + 1, n_classes))
     step = trainer.descend if batch else trainer.sgd
 

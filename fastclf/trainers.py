@@ -12,7 +12,6 @@ from .network import CLIPPED, LossRule, Network, output_block, round_up, setting
 
 # Few features and classes: samples, or in SGD classes, become the lanes of vectors (see kernels.linear, kernels.sgd).
 _NARROW_FEATURES = 32
-_NARROW_SGD_FEATURES = 96
 _NARROW_BLOCK = 1024  # samples that the narrow kernels hold transposed at a time
 _ROWS_PER_CHUNK = 64  # at least; chunks have gradients of their own, added in order
 _MAX_CHUNKS = 64
@@ -118,8 +117,6 @@ class NarrowTrainer(_Trainer):
         super().__init__(*args)
         from .kernels.target import TARGET
 
-        self._arguments = args
-        self._wide: WideTrainer | None = None
         (m, n), c, lanes = self.X.shape, self.n_classes, TARGET.lanes(self.X.itemsize)
         self.few = c <= 4  # classes: a vector of four lanes is summed in fewer steps
         if m <= _NARROW_BLOCK:
@@ -154,24 +151,18 @@ class NarrowTrainer(_Trainer):
         from .kernels import sgd
 
         run = sgd.narrow4 if self.few else sgd.narrow
-        fits = len(self.X) <= self.XT.shape[1]
-        losses = np.empty(repeats)
-        for i in range(1 if fits or not with_loss else repeats):
-            if with_loss and not fits:
-                losses[i] = self._wide_loss()
+        losses, numbers = np.empty(repeats), self._settings(learning_rate)
+        # The loss of more samples than a block holds is another kernel's, a pass at a time.
+        inside = with_loss and len(self.X) <= self.width
+        passes = 1 if with_loss and not inside else max(repeats, 1)
+        for i in range(0, repeats, passes):
+            if with_loss and not inside:
+                losses[i] = self.descend(0.0, 1, update=False)[0]
             run(
-                self.X, self.order, self.labels, self.targets, self.hot, self.padded, self.XT, self.S,
-                losses, self._settings(learning_rate), self.n_classes, repeats if fits or not with_loss else 1,
-                with_loss and fits, self.sigmoid,
+                self.X, self.order, self.labels, self.targets, self.hot, self.padded, self.XT, self.S, losses, numbers,
+                self.n_classes, passes, inside, self.sigmoid,
             )  # fmt: skip
         return losses
-
-    def _wide_loss(self) -> float:
-        """The loss of more samples than a block holds, whose transpose would have to be made anew for every pass."""
-        if self._wide is None:
-            self._wide = WideTrainer(*self._arguments)
-        self._wide.set_theta(self.theta())
-        return float(self._wide.descend(0.0, 1, update=False)[0])
 
 
 def trainer_for(
@@ -179,20 +170,15 @@ def trainer_for(
     n_classes: int,
     *,
     sigmoid: bool,
-    batch: bool,
     labels: NDArray[np.int64] | None = None,
     targets: NDArray[Any] | None = None,
     rule: LossRule = CLIPPED,
     bias: bool = True,
     n_jobs: int | None = None,
 ) -> WideTrainer | NarrowTrainer:
-    """The trainer whose kernels suit the shape, for ``batch`` descent or for SGD.
-
-    Without ``bias``, row 0 of theta stays as it is set.
-    """
+    """The trainer whose kernels suit the shape. Without ``bias``, row 0 of theta stays as it is set."""
     from .kernels.target import TARGET
 
-    most = _NARROW_FEATURES if batch else _NARROW_SGD_FEATURES
-    narrow = X.shape[1] <= most and n_classes <= TARGET.lanes(X.itemsize)
+    narrow = X.shape[1] <= _NARROW_FEATURES and n_classes <= TARGET.lanes(X.itemsize)
     kind = NarrowTrainer if narrow else WideTrainer
     return kind(X, labels, targets, n_classes, sigmoid, rule, bias, n_jobs)

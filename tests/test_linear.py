@@ -214,7 +214,7 @@ def test_the_global_generator_is_drawn_from_once(data, multiclass):
 def test_small_shapes_are_narrow(batch):
     def kind(n, c, dtype):
         p = problem(10, n, c, dtype)
-        return type(trainer_for(p.X, c, sigmoid=False, batch=batch, targets=p.targets))
+        return type(trainer_for(p.X, c, sigmoid=False, targets=p.targets))
 
     for dtype in DTYPES:
         assert kind(3, 2, dtype) is NarrowTrainer
