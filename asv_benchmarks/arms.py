@@ -136,9 +136,8 @@ def fastclf_linear(p: Problem) -> Arm:
 
 def fastclf_network(p: Problem, threads: int | None = None) -> Arm:
     """Batch steps; ``threads`` is n_jobs, whatever the size of a step; None leaves the number to fastclf."""
-    from fastclf.kernels.mlp import BACKWARD, FORWARD, LOSS
-
     from fastclf import _threads, network
+    from fastclf.kernels.mlp import BACKWARD, FORWARD, LOSS
 
     model = network.Network(p.widths, p.X.dtype)
     for W, b, start in zip(model.weights, model.biases, p.start):

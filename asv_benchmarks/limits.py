@@ -23,6 +23,7 @@ def network_gflop(p: Problem) -> Arm:
 def tile_gflop(gflop: float) -> Arm:
     """A register tile of 3 x 4 sums in every thread, whose operands stay in the first-level cache."""
     import numba
+
     from fastclf.kernels.jit import FLAGS
     from fastclf.kernels.simd import lanes_of, vfma, vload, vsplat, vsum
 

@@ -38,6 +38,7 @@ Measured = dict[str, Measurement]
 
 def machine() -> dict[str, str]:
     import numba
+
     from fastclf.kernels.target import TARGET
 
     names = [line for line in _lines("/proc/cpuinfo") if line.startswith("model name")]

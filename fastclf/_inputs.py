@@ -152,6 +152,8 @@ def as_count(value: Any, name: str, least: int = 0) -> int:
 def as_scalar(value: Any, name: str, *, positive: bool = False, finite: bool = True) -> float:
     """A real number; not negative where ``positive``."""
     try:
+        if isinstance(value, (str, bytes)):
+            raise TypeError
         number = float(value)
     except (TypeError, ValueError):
         raise TypeError(f"{name} must be a number, got {value!r}") from None

@@ -132,7 +132,8 @@ def run(
     )
     going_forward, with_loss, going_back = phases & FORWARD > 0, phases & LOSS > 0, phases & BACKWARD > 0
     n_batches = (total_rows + batch_size - 1) // batch_size
-    rows_at_once = max(lanes, BLOCK_BYTES // (ldx * params.itemsize) // lanes * lanes)
+    whole = 3 * lanes  # rows: whole vectors of samples, and whole tiles of 3 or 6 rows
+    rows_at_once = max(whole, BLOCK_BYTES // (ldx * params.itemsize) // whole * whole)
     n_tiles = 0
     for l in range(last + 1):
         n_tiles += 1 + n_groups(layout[l, N_OUT]) * n_panels(layout[l, N_IN], lanes)

@@ -12,9 +12,9 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
-from fastclf.kernels.target import TARGET
 
 from fastclf import reference
+from fastclf.kernels.target import TARGET
 from fastclf.network import CLIPPED, LossRule
 from fastclf.trainers import NarrowTrainer, WideTrainer
 

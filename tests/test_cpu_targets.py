@@ -20,11 +20,11 @@ def everything_agrees(tests, target):
 
     sys.path.insert(0, tests)
     import numpy as np
-    from fastclf.kernels.target import TARGET
     from helpers import DTYPES, ONE_STEP, assert_close, problem, reference_steps, trainer
 
     import fastclf
     from fastclf import _inputs, reference
+    from fastclf.kernels.target import TARGET
 
     assert TARGET.name == target
 

@@ -7,9 +7,9 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
+
 from fastclf.kernels import mlp
 from fastclf.kernels.softmax import block_size
-
 from fastclf.network import CLIPPED, EXACT, SHIFTED, Network, Workspace, aligned, output_block, round_up, run, settings
 
 from .helpers import DTYPES

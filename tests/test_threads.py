@@ -7,10 +7,10 @@ from concurrent.futures import ThreadPoolExecutor
 import numba
 import numpy as np
 import pytest
-from fastclf.kernels import jit
 
 import fastclf
 from fastclf import _threads
+from fastclf.kernels import jit
 
 from .helpers import in_new_process, problem
 
@@ -20,10 +20,10 @@ def digests(jobs):
     import hashlib
 
     import numpy as np
-    from fastclf.kernels import jit
 
     import fastclf
     from fastclf import _threads
+    from fastclf.kernels import jit
 
     _threads.SERIAL_BELOW, region, used = 0, jit._parallel_region, set()
     jit._parallel_region = lambda threads: used.add(threads) or region(threads)

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+
 from fastclf.kernels.check import all_finite
 
 from ..helpers import DTYPES, LANES, edges

@@ -8,10 +8,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from fastclf.kernels import check, jit, linear, mlp, sgd
-from fastclf.kernels.jit import IN1, INT, KERNELS, OUT1
 from numba import types
 from numba.core import config
+
+from fastclf.kernels import check, jit, linear, mlp, sgd
+from fastclf.kernels.jit import IN1, INT, KERNELS, OUT1
 
 from ..helpers import DTYPES, in_new_process
 
@@ -257,9 +258,8 @@ def train_without_a_cache():
 
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
-        from fastclf.kernels import check, jit
-
         from fastclf._inputs import check_finite
+        from fastclf.kernels import check, jit
 
         check_finite(np.ones(70_000), "X")
         check_finite(np.ones(70_000, np.float32), "X")

@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 import torch
-from fastclf.kernels.target import TARGET
 from torch.nn import functional as F
 
+from fastclf.kernels.target import TARGET
 from fastclf.network import CLIPPED, EXACT
 from fastclf.trainers import _MAX_CHUNKS, _NARROW_BLOCK
 

@@ -5,6 +5,7 @@ import itertools
 import numba
 import numpy as np
 import pytest
+
 from fastclf.kernels import jit, matmul
 from fastclf.kernels.simd import at, lanes_of
 from fastclf.kernels.target import TARGET

@@ -3,11 +3,11 @@
 import numpy as np
 import pytest
 import torch
+from torch.nn import functional as F
+
 from fastclf.kernels import mlp
 from fastclf.kernels.mlp import BACKWARD, FORWARD, LOSS
 from fastclf.kernels.target import TARGET
-from torch.nn import functional as F
-
 from fastclf.network import CLIPPED, EXACT, SHIFTED, Network, Workspace, settings
 
 from ..helpers import DTYPES, FINITE_DIFFERENCES, LANES, ONE_STEP, assert_close, edges, problem

@@ -4,6 +4,7 @@ import mpmath
 import numba
 import numpy as np
 import pytest
+
 from fastclf.kernels import jit, simd
 from fastclf.kernels.sgd import NEAR
 from fastclf.kernels.target import TARGET

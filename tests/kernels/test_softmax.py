@@ -4,11 +4,11 @@ import numba
 import numpy as np
 import pytest
 import torch
-from fastclf.kernels import jit, softmax
-from fastclf.kernels.simd import vlane0, vsplat
 from torch.nn import functional as F
 
 from fastclf import reference
+from fastclf.kernels import jit, softmax
+from fastclf.kernels.simd import vlane0, vsplat
 from fastclf.network import CLIPPED, EXACT, SHIFTED, round_up
 
 from ..helpers import DTYPES, FINITE_DIFFERENCES, LANES, ONE_STEP, as_distribution, assert_close, edges, problem

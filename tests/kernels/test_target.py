@@ -3,10 +3,11 @@
 import platform
 
 import pytest
-from fastclf.kernels import target
-from fastclf.kernels.target import AVX2, AVX512, NEON, SSE2
 from llvmlite import binding as llvm
 from numba.core import config
+
+from fastclf.kernels import target
+from fastclf.kernels.target import AVX2, AVX512, NEON, SSE2
 
 TARGETS = [AVX512, AVX2, SSE2, NEON]
 

@@ -6,6 +6,7 @@ Sums of small whole numbers are exact in any order, so that tiles and NumPy can 
 import numba
 import numpy as np
 import pytest
+
 from fastclf.kernels import jit, simd, tile
 from fastclf.kernels.simd import at
 from fastclf.kernels.target import TARGET
