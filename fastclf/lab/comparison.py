@@ -15,6 +15,7 @@ import numpy as np
 from .stages import Run, Stage
 
 SEED = 0
+_SETTLE = 0.1  # seconds before a run is timed, in which the threads of the run before it stop spinning
 
 
 @dataclass
@@ -41,6 +42,7 @@ class Row:
 def timed(stage: Stage, lib: Any, cap: int | None = None) -> tuple[float, Run]:
     """Train a stage on one of the two modules, its lines unprinted; returns the seconds and the run."""
     np.random.seed(SEED)
+    time.sleep(_SETTLE)
     with contextlib.redirect_stdout(io.StringIO()):
         start = time.perf_counter()
         run = stage.train(lib, cap)
