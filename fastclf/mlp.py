@@ -9,7 +9,7 @@ holds probabilities after ``backward``; bad input raises a clear error.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any, ClassVar
 
 import numpy as np
@@ -102,8 +102,8 @@ class _Perceptron(Activations):
         Returns
         -------
         float
-            Mean of -log p[y]; for the deep network of -log(p[y] + 1e-10). For the A2 of this object's last forward pass
-            it is taken from the scores, and finite even where p[y] is 0.
+            Mean of -log p[y]; for the deep network of -log(p[y] + 1e-10). Where p[y] has vanished
+            from the A2 of this object's last forward pass, it is taken from the scores, and finite.
 
         Raises
         ------
@@ -413,7 +413,7 @@ class DeepMLPClassifier(_Perceptron):
                 "train_loader must be iterable once per epoch, got an iterator, which is empty after the first"
             )
         own = self._own_activations or overrides(self, DeepMLPClassifier, "forward", "compute_loss", "backward")
-        step = self._step_by_methods if own else self._step
+        step = self._step_by_methods if own else self._fused_step()
         losses: list[float] = []
         with Reporter(verbose, lambda i, loss: f"Epoch {i + 1}, Loss: {loss}", epochs, callback) as reporter:
             for epoch in range(epochs):
@@ -449,15 +449,21 @@ class DeepMLPClassifier(_Perceptron):
         samples = as_matrix(flat, "X of a batch", self._network.dtype, self._network.widths[0], self.n_jobs)
         return samples, as_labels(y, "y of a batch", len(samples), self._network.widths[-1])
 
-    def _step(self, X: NDArray[Any], y: NDArray[np.int64], rate: float, clip: float) -> float:
+    def _fused_step(self) -> Callable[..., float]:
+        """A step in scratch of its own: what ``forward`` has returned, before or in a callback, stays as it is."""
         from .kernels.mlp import BACKWARD, FORWARD, LOSS
 
-        if self._work is None or self._work[0].capacity < len(X):
-            self._work = Workspace(self._network, len(X)), len(X)
-        work = self._work[0]
-        loss = self._run(work, X, y, FORWARD | LOSS | BACKWARD, learning_rate=rate, clip_threshold=clip)
-        self._work = work, len(X)
-        return float(loss[0])
+        work = Workspace(self._network, 1)
+
+        def step(X: NDArray[Any], y: NDArray[np.int64], rate: float, clip: float) -> float:
+            nonlocal work
+            if work.capacity < len(X):
+                work = Workspace(self._network, len(X))
+            loss = self._run(work, X, y, FORWARD | LOSS | BACKWARD, learning_rate=rate, clip_threshold=clip)
+            self._work = work, len(X)
+            return float(loss[0])
+
+        return step
 
     def _step_by_methods(self, X: NDArray[Any], y: NDArray[np.int64], rate: float, clip: float) -> float:
         loss = self.compute_loss(self.forward(X.T), y)

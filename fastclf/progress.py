@@ -44,7 +44,7 @@ class Reporter:
             raise ValueError(f'verbose must be True, False or "bar", got {verbose!r}')
         if callback is not None and not callable(callback):
             raise TypeError(f"callback must be callable, got {callback!r}")
-        self._say, self._line, self.callback = verbose in (True,), line, callback
+        self._say, self._line, self.callback = bool(verbose) and verbose != "bar", line, callback
         self._bar: Any = None
         if verbose == "bar":
             from tqdm.auto import tqdm

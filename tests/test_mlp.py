@@ -429,6 +429,21 @@ def test_a_subclass_is_trained_by_its_own_methods(name, method, data):
     compare(TRAJECTORY, name, *models, losses=losses)
 
 
+def test_training_leaves_what_forward_returned_alone(data):
+    """In scratch that an earlier pass, or one in a callback, has handed out, a step would overwrite it."""
+    model = fastclf.DeepMLPClassifier(N, H, C, random_state=0)
+    kept = [model.forward(data.X[::-1].T)]
+    before = [kept[0].copy()]
+
+    def look(epoch, loss, model):
+        kept.append(model.forward(data.X[::-1].T))
+        before.append(kept[-1].copy())
+
+    model.train([(data.X, data.labels)], 3, 0.5, verbose=False, callback=look)
+    assert len(kept) == 4
+    np.testing.assert_array_equal(kept, before)
+
+
 # ---------------------------------------------------------------- subsample_dataset
 
 
