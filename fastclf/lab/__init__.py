@@ -59,7 +59,7 @@ def run_lab(
     with tqdm(chosen, unit="stage", leave=False) as bar:
         for stage in bar:
             bar.set_description(f"{stage.name} on {stage.problem.name}, both ways")
-            row, run = compare(stage, rounds=1 if quick or stage.problem.name == "cifar10" else 3)
+            row, run = compare(stage, rounds=1 if quick or stage.problem.name == "cifar10" else 5)
             rows.append(row)
             runs.append(run)
     print(table(rows))
