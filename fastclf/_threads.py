@@ -19,12 +19,12 @@ def resolve(n_jobs: int | None) -> int:
     """
     if checked(n_jobs) == 1:
         return 1
-    from .kernels.jit import available_threads
+    from .kernels.threads import available
 
-    available, most = available_threads()
+    usable, most = available()
     if n_jobs is None:
-        return available
-    return min(n_jobs, most) if n_jobs > 0 else max(1, available + 1 + n_jobs)
+        return usable
+    return min(n_jobs, most) if n_jobs > 0 else max(1, usable + 1 + n_jobs)
 
 
 def checked(n_jobs: int | None) -> int | None:

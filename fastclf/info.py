@@ -10,24 +10,16 @@ import time
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 _KERNEL_MODULES = ("check", "linear", "mlp", "sgd")
-DTYPES = (np.float32, np.float64)
 
 
-def all_variants() -> list[tuple[Any, Any, bool]]:
-    """Every (kernel, dtype, parallel) that can be compiled."""
+def all_variants() -> list[tuple[Any, str]]:
+    """Every kernel and routine, with every dtype that it can be compiled for; a routine stands before what needs it."""
     for module in _KERNEL_MODULES:
         importlib.import_module(f"fastclf.kernels.{module}")
-    from .kernels.jit import KERNELS
+    from .kernels.jit import COMPILED
 
-    return [
-        (kernel, dtype, parallel)
-        for kernel in KERNELS.values()
-        for dtype in DTYPES
-        for parallel in ((False, True) if kernel.parallel else (False,))
-    ]
+    return [(code, dtype) for code in COMPILED.values() for dtype in code.dtypes]
 
 
 def processor() -> str:
@@ -55,15 +47,15 @@ def describe() -> dict[str, str]:
 
     import fastclf
 
-    from .kernels import jit
+    from .kernels.cache import cache_folder
     from .kernels.target import TARGET
 
     parallel._launch_threads()
     wanted = ("avx2", "fma", "avx512f", "avx512bf16", "avx512vnni", "amx-bf16", "neon", "sve")
     features = llvm.get_host_cpu_features()
-    folder = jit.cache_folder()
+    folder = cache_folder()
     variants = all_variants()
-    cached = sum(kernel.is_cached(dtype, twin) for kernel, dtype, twin in variants)
+    cached = sum(code.is_cached(dtype) for code, dtype in variants)
     size = sum(p.stat().st_size for p in folder.glob("*")) if folder else 0
     rows, units = TARGET.dot_tile
     outer_rows, vectors = TARGET.outer_tile
@@ -88,9 +80,9 @@ def warm_up() -> tuple[int, float]:
 
     start, compiled = time.perf_counter(), 0
     with tqdm(all_variants(), unit="kernel") as bar:
-        for kernel, dtype, parallel in bar:
-            bar.set_description(f"{kernel.name} {np.dtype(dtype).name}{' parallel' if parallel else ''}".ljust(30))
-            if not kernel.is_cached(dtype, parallel):
-                kernel.compile(dtype, parallel, quiet=True)
+        for code, dtype in bar:
+            bar.set_description(f"{code.name} {dtype}".ljust(30))
+            if not code.is_cached(dtype):
+                code.compile(dtype, quiet=True)
                 compiled += 1
     return compiled, time.perf_counter() - start

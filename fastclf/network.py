@@ -116,6 +116,17 @@ class Workspace:
         self.hidden_size = self.capacity * hidden
         self.buffer = aligned(3 * self.hidden_size + output_block(c, self.capacity), network.dtype)
         self.iota = np.arange(max(self.capacity, *network.widths))
+        self._panels = aligned(0, network.dtype)
+
+    def panels(self, threads: int) -> np.ndarray:
+        """Scratch in which each thread packs a few columns of a batch."""
+        from .kernels.matmul import PACK_FROM
+        from .kernels.tile import PANEL_BYTES
+
+        size = threads * self.capacity * PANEL_BYTES // self.network.dtype.itemsize
+        if self.capacity >= PACK_FROM and len(self._panels) < size:
+            self._panels = aligned(size, self.network.dtype)
+        return self._panels
 
     def samples(self, which: str, layer: int, m: int) -> np.ndarray:
         """A layer's Z, A or D for the first m samples, one per column: a view of the scratch, (n_out, m)."""
@@ -148,7 +159,7 @@ def run(
     losses = np.empty(repeats)
     mlp.run(
         X, work.iota[:m], work.iota, _NO_LABELS if labels is None else labels, np.empty(0, network.dtype),
-        network.params, network.layout, work.buffer, losses, numbers, work.capacity, m, repeats, phases, False,
-        threads=threads,
+        network.params, network.layout, work.buffer, work.panels(threads), losses, numbers, work.capacity, m, repeats,
+        phases, False, threads=threads,
     )  # fmt: skip
     return losses

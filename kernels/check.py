@@ -1,10 +1,7 @@
 """Whether every number of an array is finite, at the speed of reading it."""
 
-from numba import prange
-
-from .jit import IN1, INT, OUT64, inlined, kernel
-from .mlp import share
-from .simd import lanes_of, vfma, vload, vsplat, vsum
+from .jit import AT, AT64, IN1, INT, OUT64, in_shares, inlined, kernel, share
+from .simd import at, lanes_of, vfma, vload, vsplat, vsum
 
 
 @inlined
@@ -25,11 +22,16 @@ def zero_unless_infinite(x, first, last):
     return total
 
 
-@kernel(parallel=True, x=IN1, part=OUT64, chunks=INT)
-def all_finite(x, part, chunks, workers):
+@in_shares(x=AT, size=INT, part=AT64, chunks=INT)
+def sums_of_chunks(x, size, part, chunks, q, workers):
+    """Worker q's chunks of x."""
+    first, end = share(chunks, q, workers)
+    for chunk in range(first, end):
+        start, stop = share(size, chunk, chunks)
+        part[chunk] = zero_unless_infinite(x, start, stop)
+
+
+@kernel(x=IN1, part=OUT64, chunks=INT)
+def all_finite(x, part, chunks, team):
     """part[i] is 0 if the i-th of ``chunks`` equal parts of x is finite, NaN otherwise."""
-    for q in prange(workers):
-        c0, c1 = share(chunks, q, workers)
-        for chunk in range(c0, c1):
-            first, last = share(x.shape[0], chunk, chunks)
-            part[chunk] = zero_unless_infinite(x, first, last)
+    sums_of_chunks(team, at(x, 0), x.shape[0], at(part, 0), chunks)

@@ -1,41 +1,46 @@
-"""How kernels are compiled: flags, signatures, serial and parallel twins, and the cache of machine code.
+"""How kernels are compiled: flags, signatures, and how the pieces of a kernel find each other.
 
-A kernel is one Python function and the types of its arguments, written in its decorator. It is compiled when it is
-first called, once for each element type and each twin, and never for anything else: what reaches it in another dtype,
-layout or dimension is an error of ours, not a silent recompilation.
+Three kinds of function, from the outside in:
+
+*Kernels* are what Python calls, with arrays. *Routines* are what kernels and other routines call, with addresses: the
+products, the output layer, the work of one thread. Each is one Python function and the types of its arguments, written in
+its decorator, and is compiled by itself when it is first needed, once for each element type; never for anything else: what
+reaches it in another dtype, layout or dimension is an error of ours, not a silent recompilation. A routine is known to the
+linker by its name, so that its machine code exists once, whoever calls it; inlined into all its callers, the register tiles
+would be most of what a first-time user waits for. Third, *inlined* functions are part of those that call them.
 
 *Flags.* ``FASTMATH`` names what the compiler may change. It holds nothing that alters a rounding (``reassoc``,
-``contract``, ``arcp``), because a kernel's two twins must give the same bits, and neither ``nnan`` nor ``ninf``, because
-a run that diverges must be seen to. Kernels write their fused operations and the order of their sums themselves.
+``contract``, ``arcp``), because the same sums must give the same bits wherever they are compiled, and neither ``nnan`` nor
+``ninf``, because a run that diverges must be seen to. Kernels write their fused operations and the order of their sums
+themselves.
 
-*Twins.* The same source is compiled without and with threads, under two names, so that neither reads the other's cache.
-
-*Cache.* Numba notices a change in a kernel's own file only, not in the helpers it inlines. Here the folder is named by
-a digest of every kernel source and of the compiler's version: a change anywhere starts an empty folder.
+*Teams.* ``in_shares`` turns a routine into one that every thread of a team calls with its number q. There is one parallel
+loop in the package, and it knows nothing of what it runs: with one thread, or with many, a kernel is the same machine code.
 """
 
 from __future__ import annotations
 
-import contextlib
 import functools
-import hashlib
-import os
-import re
-import shutil
 import sys
-import tempfile
 import threading
-import types as python_types
 import warnings
-from collections.abc import Callable, Iterator
-from pathlib import Path
+from collections.abc import Callable
 from typing import Any
 
-import llvmlite
+import llvmlite.binding as llvm
 import numba
 import numpy as np
-from numba import types
-from numba.core import caching, config
+from llvmlite import ir
+from numba import prange, types
+from numba.core import cgutils
+from numba.core.ccallback import CFunc
+from numba.core.dispatcher import Dispatcher
+from numba.core.registry import cpu_target
+from numba.core.typing.templates import AbstractTemplate, infer_global, signature
+from numba.extending import intrinsic, lower_builtin
+
+from . import threads as pool
+from .cache import Cache, cache_folder
 
 
 def _import_without_scipy() -> None:
@@ -61,10 +66,7 @@ _import_without_scipy()
 FASTMATH = frozenset({"nsz"})
 FLAGS: dict[str, Any] = {"fastmath": set(FASTMATH), "error_model": "numpy", "nogil": True, "_nrt": False}
 
-#: A function that kernels call, compiled with each kernel that uses it. The products and the output layer: large, called
-#: from several places, and worth one copy in the machine code.
-helper = numba.njit(**FLAGS, no_cpython_wrapper=True, no_cfunc_wrapper=True)
-#: The same, for what is small and stands in inner loops: always inlined.
+#: A small function that stands in inner loops: always part of its callers.
 inlined = numba.njit(**FLAGS, no_cpython_wrapper=True, no_cfunc_wrapper=True, forceinline=True)
 
 
@@ -94,6 +96,21 @@ def OUT64(element: types.Type) -> types.Type:
     return types.Array(types.float64, 1, "C")
 
 
+def AT(element: types.Type) -> types.Type:
+    """The address of numbers."""
+    return types.CPointer(element)
+
+
+def AT_INDEX(element: types.Type) -> types.Type:
+    """The address of positions."""
+    return types.CPointer(types.int64)
+
+
+def AT64(element: types.Type) -> types.Type:
+    """The address of float64 numbers, whatever the element type."""
+    return types.CPointer(types.float64)
+
+
 def REAL(element: types.Type) -> types.Type:
     return element
 
@@ -106,235 +123,282 @@ def FLAG(element: types.Type) -> types.Type:
     return types.boolean
 
 
-# ---------------------------------------------------------------- the cache
+def TEAM(element: types.Type) -> types.Type:
+    """The number of threads, and the address of what starts them."""
+    return types.UniTuple(types.int64, 2)
 
 
-@functools.cache
-def source_digest() -> str:
-    """A digest of every kernel source, the compiler's version and the flags: the name of the cache's folder."""
-    digest = hashlib.sha256(f"{numba.__version__} {llvmlite.__version__} {sorted(FASTMATH)}".encode())
-    for path in sorted(Path(__file__).parent.glob("*.py")):
-        digest.update(path.name.encode())
-        digest.update(path.read_bytes())
-    return digest.hexdigest()[:16]
+# ---------------------------------------------------------------- what is compiled
 
-
-def cache_root() -> Path:
-    """The folder that holds all our compiled kernels: FASTCLF_CACHE_DIR, else NUMBA_CACHE_DIR, else the user's cache."""
-    if chosen := os.environ.get("FASTCLF_CACHE_DIR"):
-        return Path(chosen)
-    if config.CACHE_DIR:
-        return Path(config.CACHE_DIR) / "fastclf"
-    if sys.platform == "win32":
-        base = Path(os.environ.get("LOCALAPPDATA", "~/AppData/Local"))
-    elif sys.platform == "darwin":
-        base = Path("~/Library/Caches")
-    else:
-        base = Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache")
-    return base.expanduser() / "fastclf"
-
-
-_KEPT_DIGESTS = 8
-
-
-@functools.cache
-def cache_folder() -> Path | None:
-    """Where this version's compiled kernels are kept; None, after one warning, where nothing can be written."""
-    folder = cache_root() / source_digest()
-    try:
-        fresh = not folder.exists()
-        folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=folder):
-            pass
-    except OSError as error:
-        warnings.warn(
-            f"fastclf can not keep its compiled kernels in {folder} ({error.strerror}): they are compiled anew in every "
-            "process. Set FASTCLF_CACHE_DIR to a folder that can be written.",
-            RuntimeWarning,
-            stacklevel=2,
-        )
-        return None
-    if fresh:
-        ours = (p for p in folder.parent.iterdir() if re.fullmatch("[0-9a-f]{16}", p.name) and p.is_dir())
-        siblings = sorted(ours, key=lambda p: p.stat().st_mtime)
-        for stale in siblings[:-_KEPT_DIGESTS]:
-            shutil.rmtree(stale, ignore_errors=True)
-    return folder
-
-
-class _Locator(caching._CacheLocator):
-    """Tells Numba to use our folder; the digest in its name makes the stamp."""
-
-    def __init__(self, py_func: Any, folder: str) -> None:
-        self._py_file, self._folder = py_func.__code__.co_filename, folder
-
-    def get_cache_path(self) -> str:
-        return self._folder
-
-    def get_source_stamp(self) -> str:
-        return source_digest()
-
-    def get_disambiguator(self) -> str:
-        return Path(self._py_file).stem
-
-    @classmethod
-    def from_function(cls, py_func: Any, py_file: str) -> _Locator:
-        return cls(py_func, str(cache_folder()))
-
-
-class _CacheImpl(caching.CompileResultCacheImpl):
-    _locator_classes = (_Locator,)
-
-
-class _Cache(caching.FunctionCache):
-    _impl_class = _CacheImpl
-
-    def _index_key(self, sig: Any, codegen: Any) -> Any:
-        """Numba's key without the hash of a closure, which is another one in every process; the digest has the source."""
-        return sig, codegen.magic_tuple()
-
-    def holds(self, sig: Any, context: Any) -> bool:
-        context.refresh()
-        return self._index_key(sig, context.codegen()) in self._cache_file._load_index()
-
-
-# ---------------------------------------------------------------- threads
-
-# Set in a forked child whose parent had started threads: GNU OpenMP would end the child at its first parallel kernel.
-_threads_lost = False
-_threads_started = False
-_workqueue_lock = threading.Lock()
-
-
-def _after_fork() -> None:
-    global _threads_lost
-    _threads_lost = _threads_started
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_after_fork)
-
-
-def _start_threads() -> None:
-    """Start Numba's pool, and remember that it was: a process forked from this one has no pool, and can have none."""
-    global _threads_started
-    if not _threads_started:
-        from numba.np.ufunc import parallel
-
-        parallel._launch_threads()
-        _threads_started = True
-
-
-def available_threads() -> tuple[int, int]:
-    """How many threads Numba is set to use, and how many it could; one and one in a forked child that lost them."""
-    if _threads_lost:
-        return 1, 1
-    _start_threads()
-    return numba.get_num_threads(), config.NUMBA_NUM_THREADS
-
-
-@contextlib.contextmanager
-def _parallel_region(threads: int) -> Iterator[None]:
-    """Numba's pool at ``threads`` threads, put back afterwards; one caller at a time where its layer needs that."""
-    _start_threads()
-    lock = _workqueue_lock if numba.threading_layer() == "workqueue" else contextlib.nullcontext()
-    with lock:
-        before = numba.get_num_threads()
-        numba.set_num_threads(threads)
-        try:
-            yield
-        finally:
-            numba.set_num_threads(before)
-
-
-# ---------------------------------------------------------------- kernels
-
-#: Every kernel of the package, by name: what ``fastclf warmup`` compiles and the tests walk over.
-KERNELS: dict[str, Kernel] = {}
+#: Every kernel and routine of the package, by name: what ``fastclf warmup`` compiles and the tests walk over.
+COMPILED: dict[str, Compiled] = {}
 
 #: Called with one sentence before a compilation that somebody waits for.
 announce: Callable[[str], None] = lambda line: print(line, file=sys.stderr, flush=True)  # noqa: E731
 
 
-class Kernel:
-    """A compiled function: ``kernel(*args, threads=n)``.
+class Compiled:
+    """One function, compiled by itself for each element type."""
 
-    The last parameter of a kernel that has a parallel twin is ``workers``, the number of equal shares to cut its work
-    into; it is filled in here.
-    """
-
-    def __init__(self, function: Callable[..., Any], specs: dict[str, Callable], parallel: bool) -> None:
-        functools.update_wrapper(self, function)
+    def __init__(self, function: Callable[..., Any], specs: dict[str, Callable]) -> None:
         code = function.__code__
         names = code.co_varnames[: code.co_argcount]
-        expected = (*specs, "workers") if parallel else (*specs,)
-        if names != expected:
-            raise TypeError(f"kernel {function.__name__}: parameters {names}, declared {expected}")
+        if names != (*specs,):
+            raise TypeError(f"{function.__name__}: parameters {names}, declared {(*specs,)}")
         self.name = f"{function.__module__.rpartition('.')[2]}.{function.__name__}"
-        self.specs, self.parallel, self._function = specs, parallel, function
-        self._element_at = next(i for i, s in enumerate(specs.values()) if s in (IN1, IN2, OUT1, OUT2))
-        self._ready: dict[tuple[bool, str], Any] = {}
-        self._twins: dict[bool, Any] = {}
+        if self.name in COMPILED:
+            raise ValueError(f"there are two {self.name}: they would read each other's cache")
+        functools.update_wrapper(self, function)
+        function.__qualname__ = function.__name__  # what Numba names the cache's files by
+        self.specs, self._function = specs, function
+        self._ready: dict[str, Any] = {}
         self._lock = threading.RLock()
-        KERNELS[self.name] = self
+        COMPILED[self.name] = self
 
-    def _twin(self, parallel: bool) -> Any:
-        if parallel not in self._twins:
-            f = self._function
-            twin = python_types.FunctionType(f.__code__, f.__globals__, f.__name__, f.__defaults__, f.__closure__)
-            twin.__qualname__ = f"{f.__name__}__{'parallel' if parallel else 'serial'}"
-            twin.__module__ = f.__module__
-            dispatcher = numba.njit(**FLAGS, no_cfunc_wrapper=True, parallel=parallel)(twin)
-            if cache_folder() is not None:
-                dispatcher._cache = _Cache(twin)
-            self._twins[parallel] = dispatcher
-        return self._twins[parallel]
+    @functools.cached_property
+    def dtypes(self) -> tuple[str, ...]:
+        """The element types to compile for."""
+        depends = any(spec(types.float32) != spec(types.float64) for spec in self.specs.values())
+        return ("float32", "float64") if depends else ("int64",)
 
     def signature(self, dtype: Any) -> tuple[types.Type, ...]:
         """The Numba types of the arguments for elements of ``dtype``."""
-        if np.dtype(dtype).name not in ("float32", "float64"):
-            raise TypeError(f"kernel {self.name} is for float32 and float64, got {np.dtype(dtype)}")
+        if np.dtype(dtype).name not in self.dtypes:
+            raise TypeError(f"{self.name} is for {' and '.join(self.dtypes)}, got {np.dtype(dtype)}")
         element = numba.from_dtype(np.dtype(dtype))
-        sig = tuple(spec(element) for spec in self.specs.values())
-        return (*sig, types.int64) if self.parallel else sig
+        return tuple(spec(element) for spec in self.specs.values())
 
-    def compile(self, dtype: Any, parallel: bool = False, quiet: bool = False) -> Any:
-        """The machine code for one element type and twin: from memory, from the cache, or compiled now."""
-        key = parallel, np.dtype(dtype).name
-        with self._lock:
-            if key not in self._ready:
-                dispatcher, sig = self._twin(parallel), self.signature(dtype)
-                cache = dispatcher._cache
-                known = isinstance(cache, _Cache) and cache.holds(sig, dispatcher.targetctx)
-                if not (quiet or known):
-                    kept = "kept for later runs" if isinstance(cache, _Cache) else "there is no cache"
-                    announce(f"fastclf: compiling {self.name} for {key[1]} (seconds, once: {kept})")
-                dispatcher._can_compile = True
-                with warnings.catch_warnings():
-                    warnings.simplefilter("ignore", numba.NumbaPerformanceWarning)
-                    dispatcher.compile(sig)
-                dispatcher.disable_compile()
-                self._ready[key] = dispatcher
+    @functools.cached_property
+    def needs(self) -> tuple[Routine, ...]:
+        """The routines that this function calls, which must be there before it is."""
+        return tuple(dict.fromkeys(_routines(self._function)))
+
+    def compile(self, dtype: Any, quiet: bool = False) -> Any:
+        """The machine code for one element type: from memory, from the cache, or compiled now."""
+        key = np.dtype(dtype).name
+        if key not in self._ready:
+            with self._lock:
+                if key not in self._ready:
+                    sig = self.signature(dtype)
+                    if not quiet and not self.is_cached(dtype):
+                        kept = "kept for later runs" if cache_folder() else "there is no cache"
+                        announce(f"fastclf: compiling {self.name} for {key} (seconds, once: {kept})")
+                        quiet = True
+                    for routine in self.needs:
+                        routine.compile(dtype if key in routine.dtypes else routine.dtypes[0], quiet)
+                    with warnings.catch_warnings():
+                        warnings.simplefilter("ignore", numba.NumbaPerformanceWarning)
+                        self._ready[key] = self._compile(sig, key)
         return self._ready[key]
 
-    def is_cached(self, dtype: Any, parallel: bool = False) -> bool:
-        """Whether the machine code for one element type and twin is on disk."""
-        dispatcher = self._twin(parallel)
-        return isinstance(dispatcher._cache, _Cache) and dispatcher._cache.holds(
-            self.signature(dtype), dispatcher.targetctx
-        )
+    def is_cached(self, dtype: Any) -> bool:
+        """Whether the machine code for one element type is on disk."""
+        cpu_target.target_context.refresh()
+        return cache_folder() is not None and Cache(self._function).holds(self._key(dtype), cpu_target.target_context)
+
+    def _key(self, dtype: Any) -> Any:
+        return self.signature(dtype)
+
+    def _compile(self, sig: tuple[types.Type, ...], dtype: str) -> Any:
+        raise NotImplementedError
+
+
+def _routines(function: Any) -> list[Routine]:
+    """The routines named in a function and in what it inlines."""
+    found, free = [], function.__closure__ or ()
+    named = [function.__globals__.get(name) for name in function.__code__.co_names]
+    for value in (*named, *(cell.cell_contents for cell in free)):
+        if isinstance(value, Routine):
+            found.append(value)
+        elif isinstance(value, InShares):
+            found.append(value.routine)
+        elif isinstance(value, Dispatcher) and value.targetoptions.get("forceinline"):
+            found += _routines(value.py_func)
+    return found
+
+
+class Kernel(Compiled):
+    """A compiled function that Python calls: ``kernel(*args, threads=n)``.
+
+    The last parameter of a kernel that can share its work is ``team``; it is filled in here.
+    """
+
+    def __init__(self, function: Callable[..., Any], specs: dict[str, Callable]) -> None:
+        self.parallel = "team" in function.__code__.co_varnames[: function.__code__.co_argcount]
+        super().__init__(function, specs | ({"team": TEAM} if self.parallel else {}))
+        self._element_at = next(i for i, s in enumerate(specs.values()) if s in (IN1, IN2, OUT1, OUT2))
+        self._dispatcher = numba.njit(**FLAGS, no_cfunc_wrapper=True)(function)
+
+    def _compile(self, sig: tuple[types.Type, ...], dtype: str) -> Any:
+        dispatcher = self._dispatcher
+        if cache_folder() is not None and not isinstance(dispatcher._cache, Cache):
+            dispatcher._cache = Cache(self._function)
+        dispatcher._can_compile = True
+        dispatcher.compile(sig)
+        dispatcher.disable_compile()
+        return dispatcher
 
     def __call__(self, *args: Any, threads: int = 1) -> Any:
         dtype = args[self._element_at].dtype
+        code = self._ready.get(dtype.name) or self.compile(dtype)
         if not self.parallel:
-            return self.compile(dtype)(*args)
-        if threads == 1 or _threads_lost:
-            return self.compile(dtype)(*args, 1)
-        twin = self.compile(dtype, parallel=True)
-        with _parallel_region(threads):
-            return twin(*args, threads)
+            return code(*args)
+        if threads == 1 or pool.lost():
+            return code(*args, (1, 0))
+        with pool.parallel_region(threads):
+            return code(*args, (threads, for_each_thread.compile(np.int64, quiet=True).address))
 
 
-def kernel(parallel: bool = False, **specs: Callable) -> Callable[[Callable[..., Any]], Kernel]:
+class Routine(Compiled):
+    """A compiled function that kernels and other routines call; it returns nothing."""
+
+    def __init__(self, function: Callable[..., Any], specs: dict[str, Callable], **flags: Any) -> None:
+        super().__init__(function, specs)
+        self._flags = FLAGS | flags
+        _make_callable(self, self._types_of_call, self._lower)
+
+    def __call__(self, *args: Any) -> None:
+        raise TypeError(f"{self.name} is called by kernels only")
+
+    def _element(self, arguments: tuple[types.Type, ...]) -> types.Type:
+        """The element type that a call is for: that of the first address of floating-point numbers."""
+        if len(self.dtypes) == 1:
+            return types.int64
+        flat = [t for a in arguments for t in (a.types if isinstance(a, types.BaseTuple) else (a,))]
+        return next(t.dtype for t in flat if isinstance(t, types.CPointer) and isinstance(t.dtype, types.Float))
+
+    def _types_of_call(self, arguments: tuple[types.Type, ...]) -> tuple[types.Type, ...]:
+        element = self._element(arguments)
+        self.compile(str(element), quiet=True)
+        return self.signature(str(element))
+
+    def declare(self, context: Any, module: ir.Module, element: types.Type) -> ir.Function:
+        """The function as another module sees it."""
+        arguments = [context.get_value_type(t) for t in self.signature(str(element))]
+        return cgutils.get_or_insert_function(
+            module, ir.FunctionType(ir.VoidType(), arguments), self._symbol(str(element))
+        )
+
+    def _symbol(self, dtype: str) -> str:
+        return f"fastclf.{self.name}.{dtype}"
+
+    def _lower(self, context: Any, b: Any, sig: Any, args: Any) -> Any:
+        b.call(self.declare(context, b.module, self._element(sig.args)), args)
+        return context.get_dummy_value()
+
+    def _key(self, dtype: Any) -> Any:
+        return signature(types.void, *self.signature(dtype))
+
+    def _compile(self, sig: tuple[types.Type, ...], dtype: str) -> CFunc:
+        code = CFunc(self._function, (sig, types.void), {}, self._flags)
+        if cache_folder() is not None:
+            code._cache = Cache(self._function)
+        code.compile()
+        llvm.add_symbol(self._symbol(dtype), code.address)
+        return code
+
+
+class InShares:
+    """A routine that every thread of a team calls: ``shares(team, *args)`` is ``routine(*args, q, workers)`` for every q.
+
+    ``q`` and ``workers`` are the routine's last parameters.
+    """
+
+    def __init__(self, routine: Routine) -> None:
+        if [*routine.specs][-2:] != ["q", "workers"]:
+            raise TypeError(f"{routine.name}: its last parameters must be q and workers")
+        self.routine = routine
+        _make_callable(self, self._types_of_call, self._lower)
+
+    __call__ = Routine.__call__
+
+    @property
+    def name(self) -> str:
+        return self.routine.name
+
+    def _types_of_call(self, arguments: tuple[types.Type, ...]) -> tuple[types.Type, ...]:
+        return TEAM(types.int64), *self.routine._types_of_call(arguments[1:])[:-2]
+
+    def _lower(self, context: Any, b: Any, sig: Any, args: Any) -> Any:
+        """Arguments go into a record, and a function that takes them out again is what the threads run."""
+        team, *args = args
+        i64 = ir.IntType(64)
+        body = self.routine.declare(context, b.module, self.routine._element(sig.args[1:]))
+        record_type = ir.LiteralStructType([a.type for a in args])
+        thunk_type = ir.FunctionType(ir.VoidType(), [i64, i64, i64])
+        thunk = ir.Function(b.module, thunk_type, b.module.get_unique_name(f"share.{self.name}"))
+        thunk.linkage = "internal"
+        inside = ir.IRBuilder(thunk.append_basic_block())
+        address, q, workers = thunk.args
+        taken = inside.load(inside.inttoptr(address, record_type.as_pointer()))
+        inside.call(body, [inside.extract_value(taken, i) for i in range(len(args))] + [q, workers])
+        inside.ret_void()
+
+        workers, starter = (b.extract_value(team, i) for i in range(2))
+        with b.if_else(b.icmp_signed("==", workers, i64(1))) as (alone, together):
+            with alone:
+                b.call(body, [*args, i64(0), i64(1)])
+            with together:
+                record = cgutils.alloca_once(b, record_type)
+                for i, value in enumerate(args):
+                    b.store(value, cgutils.gep_inbounds(b, record, 0, i))
+                start = b.inttoptr(starter, thunk_type.as_pointer())
+                b.call(start, [b.ptrtoint(thunk, i64), b.ptrtoint(record, i64), workers])
+        return context.get_dummy_value()
+
+
+def _make_callable(key: Any, types_of_call: Callable, lower: Callable) -> None:
+    """Let compiled code call ``key``, an object, with the arguments that it is declared with."""
+
+    class Template(AbstractTemplate):
+        def generic(self, args, kws):
+            return signature(types.void, *types_of_call(args))
+
+    infer_global(key, typing_key=("fastclf", id(key)))(Template)
+    lower_builtin(("fastclf", id(key)), types.VarArg(types.Any))(lower)
+
+
+def kernel(**specs: Callable) -> Callable[[Callable[..., Any]], Kernel]:
     """Declare a kernel by the types of its parameters, in their order."""
-    return lambda function: Kernel(function, specs, parallel)
+    return lambda function: Kernel(function, specs)
+
+
+def routine(**specs: Callable) -> Callable[[Callable[..., Any]], Routine]:
+    """Declare a routine by the types of its parameters, in their order."""
+    return lambda function: Routine(function, specs)
+
+
+def in_shares(**specs: Callable) -> Callable[[Callable[..., Any]], InShares]:
+    """The same, for a routine that every thread of a team calls with its number q; q and workers are not declared."""
+    return lambda function: InShares(Routine(function, specs | {"q": INT, "workers": INT}))
+
+
+@inlined
+def share(total, q, workers):
+    """Worker q's part of a range, as (first, past the last)."""
+    return total * q // workers, total * (q + 1) // workers
+
+
+# ---------------------------------------------------------------- the one parallel loop
+
+
+@intrinsic
+def _call(typing_context, function, argument, q, workers):
+    """Call the function at an address."""
+
+    def codegen(context, b, sig, args):
+        i64 = ir.IntType(64)
+        fnty = ir.FunctionType(ir.VoidType(), [i64, i64, i64])
+        b.call(b.inttoptr(args[0], fnty.as_pointer()), args[1:])
+        return context.get_dummy_value()
+
+    return types.void(types.int64, types.int64, types.int64, types.int64), codegen
+
+
+def for_each_thread(function, argument, workers):
+    """Call the function at an address for every q below ``workers``, each on a thread of its own."""
+    for q in prange(workers):
+        _call(function, argument, q, workers)
+
+
+for_each_thread = Routine(for_each_thread, {"function": INT, "argument": INT, "workers": INT}, parallel=True)

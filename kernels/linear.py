@@ -13,11 +13,27 @@ Rows are cut into chunks, each with a gradient of its own; their number follows 
 in order, so the bits do not depend on the threads.
 """
 
-from numba import prange
-
-from .jit import FLAG, IN1, IN2, INDEX, INT, OUT1, OUT2, OUT64, TABLE, inlined, kernel
-from .matmul import forward, outer_product
-from .mlp import BIAS, LEARNING_RATE, LOG_HIGH, LOG_LOW, N_IN, N_OUT, WEIGHTS, WITH_BIAS, share
+from .jit import (
+    AT,
+    AT64,
+    AT_INDEX,
+    FLAG,
+    IN1,
+    IN2,
+    INDEX,
+    INT,
+    OUT1,
+    OUT2,
+    OUT64,
+    REAL,
+    TABLE,
+    in_shares,
+    inlined,
+    kernel,
+    share,
+)
+from .matmul import forward, n_tiles, outer
+from .mlp import BIAS, LEARNING_RATE, LOG_HIGH, LOG_LOW, N_IN, N_OUT, WEIGHTS, WITH_BIAS
 from .simd import at, lanes_of, vfma, vload, vsplat, vstore, vsum
 from .softmax import (
     bias_gradient,
@@ -32,159 +48,189 @@ from .softmax import (
 )
 
 
+@in_shares(
+    X=AT, m=INT, n=INT, c=INT, iota=AT_INDEX, labels=AT_INDEX, targets=AT, labelled=FLAG, params=AT, weights=INT, bias=INT,
+    size=INT, G=AT, n_chunks=INT, S=AT, chunk_loss=AT64, settings=AT, width=INT, update=FLAG, sigmoid=FLAG,
+)  # fmt: skip
+def chunks(
+    X, m, n, c, iota, labels, targets, labelled, params, weights, bias, size, G, n_chunks, S, chunk_loss, settings, width,
+    update, sigmoid, q, workers,
+):  # fmt: skip
+    """Worker q's chunks of rows: the loss and the gradient of each."""
+    lanes, zero = lanes_of(X), settings[0] * 0
+    low, high, one, with_bias = settings[LOG_LOW], settings[LOG_HIGH], zero + 1, settings[WITH_BIAS] > 0
+    chunk0, chunk1 = share(n_chunks, q, workers)
+    for chunk in range(chunk0, chunk1):
+        first, end = share(m, chunk, n_chunks)
+        block, g, total = chunk * block_size(c, width), at(G, chunk * size), 0.0
+        z, deltas = at(S, logits_at(block, c, width)), at(S, deltas_at(block, c, width))
+        spread_bias(params, bias, S, block, c, width)
+        for r0 in range(first, end, width):
+            n_rows, picked = min(width, end - r0), at(iota, r0)
+            forward(
+                at(params, weights), n, iota, c, X, n, picked, n_rows, n,
+                at(S, biases_at(block, c, width)), 4, 0, z, z, width, -float("inf"),
+            )  # fmt: skip
+            gather_targets(labels, targets, labelled, picked, n_rows, S, block, 0, c, width)
+            output_layer(S, block, 0, n_rows, c, width, labelled, sigmoid, True, True, update, low, high, 0.0, one)
+            total += total_loss(S, block, n_rows, c, width)
+            if update:
+                keep, w = zero if r0 == first else one, at(g, weights)
+                outer(
+                    0, n_tiles(c, n, lanes), deltas, 1, width, X, n, picked, iota, n_rows,
+                    w, c, n, w, False, keep, one, zero + float("inf"), S, False,
+                )  # fmt: skip
+                for k in range(c):
+                    sums = bias_gradient(S, block, k, n_rows, c, width) if with_bias else zero
+                    g[bias + k] = sums if r0 == first else g[bias + k] + sums
+        chunk_loss[chunk] = total
+
+
+@in_shares(params=AT, size=INT, G=AT, n_chunks=INT, step=REAL)
+def descend(params, size, G, n_chunks, step, q, workers):
+    """Worker q's part of params += step times the sum of the chunks' gradients."""
+    lanes = lanes_of(params)
+    v0, v1 = share(size // lanes, q, workers)
+    for j in range(v0 * lanes, v1 * lanes, lanes):
+        gradient = vload(G, j)
+        for chunk in range(1, n_chunks):
+            gradient = gradient + vload(G, chunk * size + j)
+        vstore(params, j, vfma(vsplat(params, step), gradient, vload(params, j)))
+
+
+@inlined
+def mean_loss(chunk_loss, m):
+    """The chunks' losses, added in order, per sample."""
+    total = 0.0
+    for chunk in range(chunk_loss.shape[0]):
+        total += chunk_loss[chunk]
+    return total / m
+
+
 @kernel(
-    parallel=True,
     X=IN2, iota=INDEX, labels=INDEX, targets=IN1, params=OUT1, layout=TABLE, G=OUT2, S=OUT1, chunk_loss=OUT64,
     losses=OUT64, settings=IN1, width=INT, repeats=INT, update=FLAG, sigmoid=FLAG,
 )  # fmt: skip
 def wide(
-    X, iota, labels, targets, params, layout, G, S, chunk_loss, losses, settings, width, repeats, update, sigmoid, workers
+    X, iota, labels, targets, params, layout, G, S, chunk_loss, losses, settings, width, repeats, update, sigmoid, team
 ):  # fmt: skip
     """``repeats`` steps over all rows; losses[i] is the mean loss before step i. Without ``update``, losses only.
 
     Every chunk has a row of G, like ``params``, and a block of S for ``width`` samples. ``iota`` counts to the larger of m
     and c.
     """
-    m, n, c = X.shape[0], layout[0, N_IN], layout[0, N_OUT]
-    n_chunks, lanes, zero, labelled = G.shape[0], lanes_of(params), params[0] * 0, labels.shape[0] > 0
-    step, with_bias = -settings[LEARNING_RATE] / m, settings[WITH_BIAS] > 0
-    low, high, one = settings[LOG_LOW], settings[LOG_HIGH], zero + 1
-    weights, bias, size = layout[0, WEIGHTS], layout[0, BIAS], params.shape[0]
+    m, n_chunks, size = X.shape[0], G.shape[0], params.shape[0]
     for e in range(repeats):
-        for q in prange(workers):
-            chunk0, chunk1 = share(n_chunks, q, workers)
-            for chunk in range(chunk0, chunk1):
-                first, end = share(m, chunk, n_chunks)
-                block, g, total = chunk * block_size(c, width), chunk * size, 0.0
-                spread_bias(params, bias, S, block, c, width)
-                for r0 in range(first, end, width):
-                    n_rows = min(width, end - r0)
-                    z = at(S, logits_at(block, c, width))
-                    forward(
-                        at(params, weights), n, at(iota, 0), c, at(X, 0), n, at(iota, r0), n_rows, n,
-                        at(S, biases_at(block, c, width)), 4, 0, z, z, width, zero - float("inf"),
-                    )  # fmt: skip
-                    gather_targets(labels, targets, iota, r0, n_rows, S, block, 0, c, width)
-                    output_layer(
-                        S, block, 0, n_rows, c, width, labelled, sigmoid, True, True, update, low, high, 0.0, one
-                    )
-                    total += total_loss(S, block, n_rows, c, width)
-                    if update:
-                        keep = zero if r0 == first else one
-                        outer_product(
-                            lanes, at(S, deltas_at(block, c, width)), 1, width, at(X, 0), n, at(iota, r0), n_rows,
-                            at(G, g + weights), c, n, at(G, g + weights), False, keep, one, zero + float("inf"),
-                        )  # fmt: skip
-                        for k in range(c):
-                            sums = bias_gradient(S, block, k, n_rows, c, width) if with_bias else zero
-                            G[chunk, bias + k] = sums if r0 == first else G[chunk, bias + k] + sums
-                chunk_loss[chunk] = total
-        total = 0.0
-        for chunk in range(n_chunks):
-            total += chunk_loss[chunk]
-        losses[e] = total / m
+        chunks(
+            team, at(X, 0), m, layout[0, N_IN], layout[0, N_OUT], at(iota, 0), at(labels, 0), at(targets, 0),
+            labels.shape[0] > 0, at(params, 0), layout[0, WEIGHTS], layout[0, BIAS], size, at(G, 0), n_chunks, at(S, 0),
+            at(chunk_loss, 0), at(settings, 0), width, update, sigmoid,
+        )  # fmt: skip
+        losses[e] = mean_loss(chunk_loss, m)
         if update:
-            for q in prange(workers):
-                v0, v1 = share(size // lanes, q, workers)
-                for j in range(v0 * lanes, v1 * lanes, lanes):
-                    gradient = vload(G, j)
-                    for chunk in range(1, n_chunks):
-                        gradient = gradient + vload(G, chunk * size + j)
-                    vstore(params, j, vfma(vsplat(params, step), gradient, vload(params, j)))
+            descend(team, at(params, 0), size, at(G, 0), n_chunks, -settings[LEARNING_RATE] / m)
 
 
 # ---------------------------------------------------------------- few features: samples as lanes
 #
-# A block is held as rows of ``width`` samples each. Arrays are addressed by offsets, never sliced: a slice inside a loop
-# costs an atomic count of references, as much as the arithmetic.
+# A block is held as rows of ``width`` samples each.
 
 
 @inlined
-def transpose_block(X, labels, targets, order, r0, n_rows, XT, x0, S, block, c, width):
-    """XT[x0:] = the samples order[r0 : r0 + n_rows], transposed; and their targets, into the block."""
-    n, xt = X.shape[1], XT.reshape(-1)
+def transpose_block(X, n, labels, targets, labelled, order, n_rows, XT, S, block, c, width):
+    """XT = the samples order[:n_rows], transposed; and their targets, into the block."""
     for i in range(n_rows):
-        row = order[r0 + i]
+        row = order[i] * n
         for j in range(n):
-            xt[x0 + j * width + i] = X[row, j]
-    gather_targets(labels, targets, order, r0, n_rows, S, block, 0, c, width)
+            XT[j * width + i] = X[row + j]
+    gather_targets(labels, targets, labelled, order, n_rows, S, block, 0, c, width)
 
 
 @inlined
-def narrow_logits(XT, x0, n, n_rows, theta, S, block, c, width):
-    """The block's Z = theta[0] + theta[1:]^T XT."""
-    lanes, z0 = lanes_of(theta), logits_at(block, c, width)
+def narrow_logits(XT, n, n_rows, theta, ldt, S, block, c, width):
+    """The block's Z = theta[0] + theta[1:]^T XT; rows of theta are ldt elements apart."""
+    lanes, z0 = lanes_of(XT), logits_at(block, c, width)
     for i in range(0, n_rows, lanes):
         for k in range(c):
-            z = vsplat(theta, theta[0, k])
+            z = vsplat(XT, theta[k])
             for j in range(n):
-                z = vfma(vsplat(theta, theta[j + 1, k]), vload(XT, x0 + j * width + i), z)
+                z = vfma(vsplat(XT, theta[(j + 1) * ldt + k]), vload(XT, j * width + i), z)
             vstore(S, z0 + k * width + i, z)
 
 
 @inlined
-def narrow_gradient(XT, x0, n, n_rows, S, block, c, width, G, g0, with_bias):
-    """G[g0, k] += sum_i D[k, i] and G[g0 + j + 1, k] += sum_i XT[j, i] D[k, i], three features at a time."""
+def narrow_gradient(XT, n, n_rows, S, block, c, width, G, with_bias):
+    """G[0, k] += sum_i D[k, i] and G[j + 1, k] += sum_i XT[j, i] D[k, i], three features at a time."""
     lanes, none = lanes_of(XT), vsplat(XT, 0.0)
     for k in range(c):
         d0 = deltas_at(block, c, width) + k * width
         for j in range(0, n, 3):
-            a = x0 + j * width
-            b, e = x0 + min(j + 1, n - 1) * width, x0 + min(j + 2, n - 1) * width
+            a, b, e = j * width, min(j + 1, n - 1) * width, min(j + 2, n - 1) * width
             sum_a = sum_b = sum_e = none
             for i in range(0, n_rows, lanes):
                 d = vload(S, d0 + i)
                 sum_a = vfma(d, vload(XT, a + i), sum_a)
                 sum_b = vfma(d, vload(XT, b + i), sum_b)
                 sum_e = vfma(d, vload(XT, e + i), sum_e)
-            G[g0 + j + 1, k] += vsum(sum_a)
+            G[(j + 1) * c + k] += vsum(sum_a)
             if j + 1 < n:
-                G[g0 + j + 2, k] += vsum(sum_b)
+                G[(j + 2) * c + k] += vsum(sum_b)
             if j + 2 < n:
-                G[g0 + j + 3, k] += vsum(sum_e)
-        G[g0, k] += with_bias * bias_gradient(S, block, k, n_rows, c, width)
+                G[(j + 3) * c + k] += vsum(sum_e)
+        G[k] += with_bias * bias_gradient(S, block, k, n_rows, c, width)
+
+
+@in_shares(
+    X=AT, m=INT, n=INT, c=INT, iota=AT_INDEX, labels=AT_INDEX, targets=AT, labelled=FLAG, theta=AT, ldt=INT, G=AT,
+    n_chunks=INT, XT=AT, S=AT, chunk_loss=AT64, settings=AT, width=INT, resident=FLAG, update=FLAG, sigmoid=FLAG,
+)  # fmt: skip
+def narrow_chunks(
+    X, m, n, c, iota, labels, targets, labelled, theta, ldt, G, n_chunks, XT, S, chunk_loss, settings, width, resident,
+    update, sigmoid, q, workers,
+):  # fmt: skip
+    """Worker q's chunks of rows; ``resident``: the only one is there already, transposed."""
+    zero = settings[0] * 0
+    chunk0, chunk1 = share(n_chunks, q, workers)
+    for chunk in range(chunk0, chunk1):
+        first, end = share(m, chunk, n_chunks)
+        g, xt = at(G, chunk * (n + 1) * c), at(XT, chunk * n * width)
+        block, total = chunk * block_size(c, width), 0.0
+        for i in range((n + 1) * c):
+            g[i] = zero
+        for r0 in range(first, end, width):
+            n_rows = min(width, end - r0)
+            if not resident:
+                transpose_block(X, n, labels, targets, labelled, at(iota, r0), n_rows, xt, S, block, c, width)
+            narrow_logits(xt, n, n_rows, theta, ldt, S, block, c, width)
+            output_layer(
+                S, block, 0, n_rows, c, width, labelled, sigmoid, True, True, update, settings[LOG_LOW],
+                settings[LOG_HIGH], 0.0, zero + 1,
+            )  # fmt: skip
+            total += total_loss(S, block, n_rows, c, width)
+            if update:
+                narrow_gradient(xt, n, n_rows, S, block, c, width, g, settings[WITH_BIAS])
+        chunk_loss[chunk] = total
 
 
 @kernel(
-    parallel=True,
     X=IN2, iota=INDEX, labels=INDEX, targets=IN1, theta=OUT2, G=OUT2, XT=OUT2, S=OUT1, chunk_loss=OUT64, losses=OUT64,
     settings=IN1, c=INT, repeats=INT, update=FLAG, sigmoid=FLAG,
 )  # fmt: skip
-def narrow(
-    X, iota, labels, targets, theta, G, XT, S, chunk_loss, losses, settings, c, repeats, update, sigmoid, workers
-):  # fmt: skip
+def narrow(X, iota, labels, targets, theta, G, XT, S, chunk_loss, losses, settings, c, repeats, update, sigmoid, team):
     """The same steps with samples as lanes everywhere. Every chunk has its rows of G (n + 1) and XT (n)."""
-    (m, n), width = X.shape, XT.shape[1]
-    n_chunks, zero, labelled = chunk_loss.shape[0], theta[0, 0] * 0, labels.shape[0] > 0
-    step, low, high = -settings[LEARNING_RATE] / m, settings[LOG_LOW], settings[LOG_HIGH]
+    (m, n), width, n_chunks, labelled = X.shape, XT.shape[1], chunk_loss.shape[0], labels.shape[0] > 0
+    step = -settings[LEARNING_RATE] / m
     resident = n_chunks == 1 and m <= width  # one block holds everything: transpose it once
     if resident:
-        transpose_block(X, labels, targets, iota, 0, m, XT, 0, S, 0, c, width)
+        transpose_block(
+            at(X, 0), n, at(labels, 0), at(targets, 0), labelled, at(iota, 0), m, at(XT, 0), at(S, 0), 0, c, width
+        )
     for e in range(repeats):
-        for q in prange(workers):
-            chunk0, chunk1 = share(n_chunks, q, workers)
-            for chunk in range(chunk0, chunk1):
-                first, end = share(m, chunk, n_chunks)
-                g0, x0, block, total = chunk * (n + 1), chunk * n * width, chunk * block_size(c, width), 0.0
-                for j in range(n + 1):
-                    for k in range(c):
-                        G[g0 + j, k] = zero
-                for r0 in range(first, end, width):
-                    n_rows = min(width, end - r0)
-                    if not resident:
-                        transpose_block(X, labels, targets, iota, r0, n_rows, XT, x0, S, block, c, width)
-                    narrow_logits(XT, x0, n, n_rows, theta, S, block, c, width)
-                    output_layer(
-                        S, block, 0, n_rows, c, width, labelled, sigmoid, True, True, update, low, high, 0.0, zero + 1
-                    )
-                    total += total_loss(S, block, n_rows, c, width)
-                    if update:
-                        narrow_gradient(XT, x0, n, n_rows, S, block, c, width, G, g0, settings[WITH_BIAS])
-                chunk_loss[chunk] = total
-        total = 0.0
-        for chunk in range(n_chunks):
-            total += chunk_loss[chunk]
-        losses[e] = total / m
+        narrow_chunks(
+            team, at(X, 0), m, n, c, at(iota, 0), at(labels, 0), at(targets, 0), labelled, at(theta, 0), theta.shape[1],
+            at(G, 0), n_chunks, at(XT, 0), at(S, 0), at(chunk_loss, 0), at(settings, 0), width, resident, update, sigmoid,
+        )  # fmt: skip
+        losses[e] = mean_loss(chunk_loss, m)
         if update:
             for j in range(n + 1):
                 for k in range(c):

@@ -1,21 +1,23 @@
 """The matrix products of training, cut into register tiles.
 
-    forward         Z = A W^T + b and ReLU            samples against the units of a layer
-    outer_product   C = scale C + step clip(A^T B)    the weight update; the gradient of a linear model
-                    C = (A^T B) masked by ReLU        a layer's deltas from those of the next layer
+    forward     Z = A W^T + b and ReLU            samples against the units of a layer
+    outer       C = scale C + step clip(A^T B)    the weight update; the gradient of a linear model
+                C = (A^T B) masked by ReLU        a layer's deltas from those of the next layer
 
 A product is a grid of tiles, and a thread is given some of them. The bits of a result do not depend on that cut,
 because every sum is added in one order (see ``tile.py``): the cut follows from speed alone. Matrices are addresses of
 their first elements here, so that one compiled product serves the user's data, the parameters and the scratch.
 """
 
-from .jit import helper, inlined
-from .simd import ahead
+from .jit import AT, AT_INDEX, FLAG, INT, REAL, inlined, routine
+from .simd import at, lanes_of, vload, vstore
 from .tile import (
+    DOT_FEW,
     DOT_ROWS,
     DOT_UNITS,
     OUTER_ROWS,
     OUTER_VECTORS,
+    dot_few,
     dot_full,
     dot_one,
     dot_row,
@@ -26,33 +28,54 @@ from .tile import (
     outer_vector,
 )
 
+PACK_FROM = 256  # rows of B: below, what a panel of B takes from the caches is too little to be worth a copy
+ACROSS_BELOW = 64  # rows of B: below, C is most of what is read, and tiles follow it along its rows
 
-@helper
+
+@routine(
+    A=AT, lda=INT, a_rows=AT_INDEX, n_rows=INT, W=AT, ldw=INT, w_rows=AT_INDEX, n_units=INT, K=INT,
+    bias=AT, bias_r=INT, bias_u=INT, Z=AT, act=AT, ldo=INT, floor=REAL,
+)  # fmt: skip
 def forward(A, lda, a_rows, n_rows, W, ldw, w_rows, n_units, K, bias, bias_r, bias_u, Z, act, ldo, floor):
     """Z[r, u] = A[a_rows[r]] . W[w_rows[u]] + bias[r bias_r + u bias_u] and act = max(Z, floor).
 
     bias_u is 1, or it is 0 and the bias of r stands four times in a row. So a layer's samples can be the rows of the
     result and its units the columns, or the other way round.
+
+    The last tile of a row or column of tiles is a whole one, too, if there is room: it reaches back and computes
+    some sums a second time, with the same result, which takes less time than doing the others one by one.
     """
     u = 0
     while u < n_units:
-        wide = u + DOT_UNITS <= n_units
-        w_index, bias_at = ahead(w_rows, u), ahead(bias, u * bias_u)
+        if n_units >= DOT_UNITS:
+            units, wide = DOT_UNITS, True
+            u = min(u, n_units - DOT_UNITS)
+        else:
+            units, wide = 1, False
+        w_index, bias_at = at(w_rows, u), at(bias, u * bias_u)
         r = 0
         while r < n_rows:
-            tall = r + DOT_ROWS <= n_rows
-            index, b = ahead(a_rows, r), ahead(bias_at, r * bias_r)
-            z, y = ahead(Z, r * ldo + u), ahead(act, r * ldo + u)
-            if wide and tall:
+            if n_rows >= DOT_ROWS and (n_rows - r > DOT_FEW or not wide):
+                rows = DOT_ROWS
+            elif n_rows >= DOT_FEW and wide:
+                rows = DOT_FEW
+            else:
+                rows = 1
+            r = min(r, n_rows - rows)
+            index, b = at(a_rows, r), at(bias_at, r * bias_r)
+            z, y = at(Z, r * ldo + u), at(act, r * ldo + u)
+            if wide and rows == DOT_ROWS:
                 dot_full(A, lda, index, W, ldw, w_index, K, b, bias_r, z, y, ldo, floor)
+            elif wide and rows == DOT_FEW:
+                dot_few(A, lda, index, W, ldw, w_index, K, b, bias_r, z, y, ldo, floor)
             elif wide:
                 dot_row(A, lda, index, W, ldw, w_index, K, b, bias_r, z, y, ldo, floor)
-            elif tall:
+            elif rows == DOT_ROWS:
                 dot_unit(A, lda, index, W, ldw, w_index, K, b, bias_r, z, y, ldo, floor)
             else:
                 dot_one(A, lda, index, W, ldw, w_index, K, b, bias_r, z, y, ldo, floor)
-            r += DOT_ROWS if tall else 1
-        u += DOT_UNITS if wide else 1
+            r += rows
+        u += units
 
 
 @inlined
@@ -68,31 +91,63 @@ def n_panels(n_columns, lanes):
     return n_columns // (OUTER_VECTORS * lanes) + (rest + lanes - 1) // lanes
 
 
-@helper
-def outer_tile(
-    group, panel, lanes, A, a_p, a_r, B, ldb, rows, depth, C, n_rows, n_columns, gate, gated, scale, step, limit
-):
-    """Tile (group, panel) of C (n_rows, n_columns); see ``tile.outer`` for the operands."""
-    tall, wide = n_rows // OUTER_ROWS, n_columns // (OUTER_VECTORS * lanes)
-    r = min(group, tall) * OUTER_ROWS + max(group - tall, 0)
-    v = (min(panel, wide) * OUTER_VECTORS + max(panel - wide, 0)) * lanes
-    count, at_c = min(lanes, n_columns - v), r * n_columns + v
-    a, b, c, g, ldc = ahead(A, r * a_r), ahead(B, v), ahead(C, at_c), ahead(gate, at_c), n_columns
-    if group < tall and panel < wide:
-        outer_full(a, a_p, a_r, b, ldb, rows, depth, c, ldc, count, g, gated, scale, step, limit)
-    elif panel < wide:
-        outer_row(a, a_p, a_r, b, ldb, rows, depth, c, ldc, count, g, gated, scale, step, limit)
-    elif group < tall:
-        outer_vector(a, a_p, a_r, b, ldb, rows, depth, c, ldc, count, g, gated, scale, step, limit)
-    else:
-        outer_one(a, a_p, a_r, b, ldb, rows, depth, c, ldc, count, g, gated, scale, step, limit)
+@inlined
+def n_tiles(n_rows, n_columns, lanes):
+    """Tiles in an outer product."""
+    return n_groups(n_rows) * n_panels(n_columns, lanes)
 
 
-@helper
-def outer_product(lanes, A, a_p, a_r, B, ldb, rows, depth, C, n_rows, n_columns, gate, gated, scale, step, limit):
-    """All tiles of C = scale C + step clip(A^T B), or of the masked product."""
-    for panel in range(n_panels(n_columns, lanes)):
-        for group in range(n_groups(n_rows)):
-            outer_tile(
-                group, panel, lanes, A, a_p, a_r, B, ldb, rows, depth, C, n_rows, n_columns, gate, gated, scale, step, limit
-            )  # fmt: skip
+@inlined
+def pack(B, ldb, rows, depth, panel):
+    """Copy B[rows, :], as wide as a tile, to ``panel``, where its rows follow each other.
+
+    Rows of B that are a multiple of 4096 bytes apart share a few sets of the caches, and each is another page.
+    """
+    lanes = lanes_of(B)
+    for p in range(depth):
+        source, to = rows[p] * ldb, p * OUTER_VECTORS * lanes
+        for v in range(0, OUTER_VECTORS * lanes, lanes):
+            vstore(panel, to + v, vload(B, source + v))
+
+
+@routine(
+    first=INT, end=INT, A=AT, a_p=INT, a_r=INT, B=AT, ldb=INT, rows=AT_INDEX, iota=AT_INDEX, depth=INT,
+    C=AT, n_rows=INT, n_columns=INT, gate=AT, gated=FLAG, scale=REAL, step=REAL, limit=REAL, panel=AT, packing=FLAG,
+)  # fmt: skip
+def outer(
+    first, end, A, a_p, a_r, B, ldb, rows, iota, depth, C, n_rows, n_columns, gate, gated, scale, step, limit,
+    panel, packing,
+):  # fmt: skip
+    """Tiles first ≤ t < end of C = scale C + step clip(A^T B), or of the masked product; see ``tile.outer``.
+
+    ``packing`` allows to copy columns of B to ``panel``, which holds depth rows of a tile's width.
+    """
+    lanes, ldc = lanes_of(C), n_columns
+    width = OUTER_VECTORS * lanes
+    tall, wide = n_rows // OUTER_ROWS, n_columns // width
+    groups, panels = n_groups(n_rows), n_panels(n_columns, lanes)
+    packing = packing and depth >= PACK_FROM and groups > 2
+    packed = -1
+    for t in range(first, end):
+        if depth < ACROSS_BELOW:
+            group, column = t // panels, t % panels
+        else:
+            group, column = t % groups, t // groups
+        r = min(group, tall) * OUTER_ROWS + max(group - tall, 0)
+        v = min(column, wide) * width + max(column - wide, 0) * lanes
+        count, at_c = min(lanes, n_columns - v), r * n_columns + v
+        a, b, c, g = at(A, r * a_r), at(B, v), at(C, at_c), at(gate, at_c)
+        b_rows, b_pitch = rows, ldb
+        if packing and column < wide:
+            if packed != column:
+                pack(b, ldb, rows, depth, panel)
+                packed = column
+            b, b_rows, b_pitch = panel, iota, width
+        if group < tall and column < wide:
+            outer_full(a, a_p, a_r, b, b_pitch, b_rows, depth, c, ldc, count, g, gated, scale, step, limit)
+        elif column < wide:
+            outer_row(a, a_p, a_r, b, b_pitch, b_rows, depth, c, ldc, count, g, gated, scale, step, limit)
+        elif group < tall:
+            outer_vector(a, a_p, a_r, b, b_pitch, b_rows, depth, c, ldc, count, g, gated, scale, step, limit)
+        else:
+            outer_one(a, a_p, a_r, b, b_pitch, b_rows, depth, c, ldc, count, g, gated, scale, step, limit)

@@ -13,10 +13,12 @@ need each other; small batches do their first layer by units instead, so that al
 a thread takes tiles of the weight matrices and updates them in place. No sum is split between threads.
 """
 
-from numba import prange
+from typing import Any, NamedTuple
 
-from .jit import FLAG, IN1, IN2, INDEX, INT, OUT1, OUT64, TABLE, helper, inlined, kernel
-from .matmul import forward, n_groups, n_panels, outer_product, outer_tile
+from numba import types
+
+from .jit import AT, AT_INDEX, FLAG, IN1, IN2, INDEX, INT, OUT1, OUT64, TABLE, in_shares, inlined, kernel, share
+from .matmul import forward, n_tiles, outer
 from .simd import at, lanes_of, vload_first, vmax, vmin, vsplat, vstore_first
 from .softmax import (
     bias_gradient,
@@ -28,9 +30,11 @@ from .softmax import (
     spread_bias,
     total_loss,
 )
-from .tile import DOT_UNITS
+from .target import TARGET
+from .tile import DOT_UNITS, OUTER_VECTORS
 
 N_IN, N_OUT, WEIGHTS, BIAS, UNITS = range(5)  # columns of layout
+N_COLUMNS = 5
 LEARNING_RATE, CLIP, LOG_LOW, LOG_HIGH, EPS, WITH_BIAS = range(6)  # entries of settings; the last for linear models
 FORWARD, LOSS, BACKWARD = 1, 2, 4  # bits of phases
 
@@ -38,56 +42,153 @@ BLOCK_BYTES = 256 * 1024  # of the first layer's input, kept in the second-level
 BY_UNITS_BELOW = 64  # rows: smaller batches give a thread units of the first layer, larger ones rows
 
 
-@inlined
-def share(total, q, workers):
-    """Worker q's part of a range, as (first, past the last)."""
-    return total * q // workers, total * (q + 1) // workers
+class Batch(NamedTuple):
+    """What the work of a step reads and writes; addresses are of first elements."""
+
+    X: Any
+    ldx: Any  # elements from row to row of X
+    order: Any  # the batch's rows of X
+    m: Any  # how many they are
+    iota: Any
+    labels: Any
+    targets: Any
+    labelled: Any
+    params: Any
+    layout: Any
+    n_layers: Any
+    S: Any
+    capacity: Any  # samples that S has room for
+    panels: Any  # scratch of every worker, for the columns of X that it packs
+    settings: Any
+    phases: Any
+    sigmoid: Any
+
+
+def BATCH(element):
+    """The type of a Batch."""
+    numbers, positions = AT(element), AT_INDEX(element)
+    integers, flag = types.int64, types.boolean
+    return types.NamedTuple(
+        (
+            numbers, integers, positions, integers, positions, positions, numbers, flag, numbers, positions, integers,
+            numbers, integers, numbers, numbers, integers, flag,
+        ),
+        Batch,
+    )  # fmt: skip
 
 
 @inlined
-def rows_at(buffer, l, layout, capacity):
+def entry(layout, l, column):
+    """A layer's entry in the layout."""
+    return layout[l * N_COLUMNS + column]
+
+
+@inlined
+def block_at(layout, n_layers, capacity):
+    """Where the last layer's block starts in S."""
+    return 3 * capacity * entry(layout, n_layers - 1, UNITS)
+
+
+@inlined
+def rows_at(buffer, l, batch):
     """Where hidden layer l's rows start in S: in buffer 0, Z; 1, A; or 2, D."""
-    n_hidden = layout[layout.shape[0] - 1, UNITS]
-    return capacity * (buffer * n_hidden + layout[l, UNITS])
+    n_hidden = entry(batch.layout, batch.n_layers - 1, UNITS)
+    return batch.capacity * (buffer * n_hidden + entry(batch.layout, l, UNITS))
 
 
-@helper
-def hidden(l, X, ldx, order, p0, iota, r0, r1, u0, u1, params, layout, capacity, S):
+@inlined
+def input_of(l, batch):
+    """What layer l reads: the address of its first element, elements from row to row, and the rows' numbers."""
+    if l == 0:
+        return batch.X, batch.ldx, batch.order
+    return at(batch.S, rows_at(1, l - 1, batch)), entry(batch.layout, l, N_IN), batch.iota
+
+
+@inlined
+def hidden(l, batch, r0, r1, u0, u1):
     """Units u0 ≤ u < u1 of hidden layer l for samples r0 ≤ r < r1 of the batch: Z and A = max(Z, 0)."""
-    n_in, n_out = layout[l, N_IN], layout[l, N_OUT]
-    here = r0 * n_out + u0
-    z, a = rows_at(0, l, layout, capacity) + here, rows_at(1, l, layout, capacity) + here
-    w, bias = at(params, layout[l, WEIGHTS] + u0 * n_in), at(params, layout[l, BIAS] + u0)
-    if l == 0:
-        source, rows = at(X, 0), at(order, p0 + r0)
-    else:
-        source, rows = at(S, rows_at(1, l - 1, layout, capacity) + r0 * n_in), at(iota, 0)
+    n_in, n_out = entry(batch.layout, l, N_IN), entry(batch.layout, l, N_OUT)
+    w, bias = entry(batch.layout, l, WEIGHTS) + u0 * n_in, entry(batch.layout, l, BIAS) + u0
+    source, pitch, rows = input_of(l, batch)
+    z = at(batch.S, rows_at(0, l, batch) + r0 * n_out + u0)
+    a = at(batch.S, rows_at(1, l, batch) + r0 * n_out + u0)
     forward(
-        source, ldx if l == 0 else n_in, rows, r1 - r0, w, n_in, at(iota, 0), u1 - u0, n_in,
-        bias, 0, 1, at(S, z), at(S, a), n_out, params[0] * 0,
+        source, pitch, at(rows, r0), r1 - r0, at(batch.params, w), n_in, batch.iota, u1 - u0, n_in,
+        at(batch.params, bias), 0, 1, z, a, n_out, 0.0,
     )  # fmt: skip
 
 
-@helper
-def logits(X, ldx, order, p0, iota, r0, r1, params, layout, capacity, S, block):
+@inlined
+def logits(batch, r0, r1):
     """The last layer's Z for samples r0 ≤ r < r1."""
-    l = layout.shape[0] - 1
-    n_in, c = layout[l, N_IN], layout[l, N_OUT]
-    w, z = at(params, layout[l, WEIGHTS]), at(S, logits_at(block, c, capacity) + r0)
-    if l == 0:
-        source, rows = at(X, 0), at(order, p0 + r0)
-    else:
-        source, rows = at(S, rows_at(1, l - 1, layout, capacity) + r0 * n_in), at(iota, 0)
+    l, block = batch.n_layers - 1, block_at(batch.layout, batch.n_layers, batch.capacity)
+    n_in, c, w = entry(batch.layout, l, N_IN), entry(batch.layout, l, N_OUT), entry(batch.layout, l, WEIGHTS)
+    source, pitch, rows = input_of(l, batch)
+    z, biases = logits_at(block, c, batch.capacity) + r0, biases_at(block, c, batch.capacity)
     forward(
-        w, n_in, at(iota, 0), c, source, ldx if l == 0 else n_in, rows, r1 - r0, n_in,
-        at(S, biases_at(block, c, capacity)), 4, 0, z, z, capacity, params[0] * 0 - float("inf"),
+        at(batch.params, w), n_in, batch.iota, c, source, pitch, at(rows, r0), r1 - r0, n_in,
+        at(batch.S, biases), 4, 0, at(batch.S, z), at(batch.S, z), batch.capacity, -float("inf"),
     )  # fmt: skip
+
+
+@inlined
+def deltas_of(l, batch):
+    """Where layer l's deltas start in S, and the elements from sample to sample and from unit to unit."""
+    if l == batch.n_layers - 1:
+        block = block_at(batch.layout, batch.n_layers, batch.capacity)
+        return deltas_at(block, entry(batch.layout, l, N_OUT), batch.capacity), 1, batch.capacity
+    return rows_at(2, l, batch), entry(batch.layout, l, N_OUT), 1
+
+
+@in_shares(batch=BATCH)
+def first_layer(batch, q, workers):
+    """Worker q's units of the first layer."""
+    n_units = entry(batch.layout, 0, N_OUT)
+    g0, g1 = share((n_units + DOT_UNITS - 1) // DOT_UNITS, q, workers)
+    hidden(0, batch, 0, batch.m, g0 * DOT_UNITS, min(g1 * DOT_UNITS, n_units))
+
+
+@in_shares(batch=BATCH)
+def rows(batch, q, workers):
+    """Worker q's samples, through all layers (but the first, if that was done by units) and back."""
+    S, settings, capacity, last, lanes = batch.S, batch.settings, batch.capacity, batch.n_layers - 1, lanes_of(batch.S)
+    block, c = block_at(batch.layout, batch.n_layers, capacity), entry(batch.layout, last, N_OUT)
+    going_forward, going_back = batch.phases & FORWARD > 0, batch.phases & BACKWARD > 0
+    with_loss, zero = batch.phases & LOSS > 0, settings[0] * 0
+    whole = 3 * lanes  # rows: whole vectors of samples, and whole tiles of 3 or 6 rows
+    at_once = max(whole, BLOCK_BYTES * lanes // (TARGET.vector_bytes * batch.ldx) // whole * whole)
+    g0, g1 = share((batch.m + lanes - 1) // lanes, q, workers)
+    end = min(g1 * lanes, batch.m)
+    for r0 in range(g0 * lanes, end, at_once):
+        r1 = min(r0 + at_once, end)
+        if going_forward:
+            for l in range(1 if batch.m < BY_UNITS_BELOW else 0, last):
+                hidden(l, batch, r0, r1, 0, entry(batch.layout, l, N_OUT))
+            logits(batch, r0, r1)
+        if batch.phases > FORWARD:
+            gather_targets(
+                batch.labels, batch.targets, batch.labelled, at(batch.order, r0), r1 - r0, S, block, r0, c, capacity
+            )
+        output_layer(
+            S, block, r0, r1 - r0, c, capacity, batch.labelled, batch.sigmoid, going_forward, with_loss, going_back,
+            settings[LOG_LOW], settings[LOG_HIGH], settings[EPS], 1 / (zero + batch.m),
+        )  # fmt: skip
+        if going_back:
+            for l in range(last, 0, -1):
+                n_in, n_out = entry(batch.layout, l, N_IN), entry(batch.layout, l, N_OUT)
+                deltas, by_sample, by_unit = deltas_of(l, batch)
+                before, gate = rows_at(2, l - 1, batch) + r0 * n_in, rows_at(1, l - 1, batch) + r0 * n_in
+                outer(
+                    0, n_tiles(r1 - r0, n_in, lanes), at(S, deltas + r0 * by_sample), by_unit, by_sample,
+                    at(batch.params, entry(batch.layout, l, WEIGHTS)), n_in, batch.iota, batch.iota, n_out,
+                    at(S, before), r1 - r0, n_in, at(S, gate), True, zero, zero, zero, S, False,
+                )  # fmt: skip
 
 
 @inlined
 def column_sums(S, start, m, n_out, params, bias, lr, clip):
     """The bias of a hidden layer -= lr clip(sums over the samples of its deltas), in four parts, added in order."""
-    lanes, zero = lanes_of(S), params[0] * 0
+    lanes, zero = lanes_of(S), lr * 0
     high, low = vsplat(S, clip), vsplat(S, -clip)
     for u in range(0, n_out, lanes):
         count = min(lanes, n_out - u)
@@ -105,14 +206,44 @@ def column_sums(S, start, m, n_out, params, bias, lr, clip):
         vstore_first(params, bias + u, b - vsplat(S, lr) * g, count)
 
 
+@in_shares(batch=BATCH)
+def weights(batch, q, workers):
+    """Worker q's tiles of all weight matrices, and the biases that follow them, updated."""
+    S, params, layout, lanes, n_layers = batch.S, batch.params, batch.layout, lanes_of(batch.S), batch.n_layers
+    lr, clip = batch.settings[LEARNING_RATE], batch.settings[CLIP]
+    total, done = 0, 0
+    for l in range(n_layers):
+        total += 1 + n_tiles(entry(layout, l, N_OUT), entry(layout, l, N_IN), lanes)
+    first, end = share(total, q, workers)
+    panel = at(batch.panels, q * batch.capacity * OUTER_VECTORS * lanes)
+    for l in range(n_layers):
+        n_in, n_out, bias = entry(layout, l, N_IN), entry(layout, l, N_OUT), entry(layout, l, BIAS)
+        tiles, w = n_tiles(n_out, n_in, lanes), at(params, entry(layout, l, WEIGHTS))
+        deltas, by_sample, by_unit = deltas_of(l, batch)
+        source, pitch, picked = input_of(l, batch)
+        outer(
+            max(first - done, 0), min(end - done, tiles), at(S, deltas), by_sample, by_unit, source, pitch, picked,
+            batch.iota, batch.m, w, n_out, n_in, w, False, 1.0, -lr, clip, panel, True,
+        )  # fmt: skip
+        done += tiles
+        if first <= done < end:
+            if l == n_layers - 1:
+                block = block_at(layout, n_layers, batch.capacity)
+                for k in range(n_out):
+                    g = bias_gradient(S, block, k, batch.m, n_out, batch.capacity)
+                    params[bias + k] -= lr * min(max(g, -clip), clip)
+            else:
+                column_sums(S, deltas, batch.m, n_out, params, bias, lr, clip)
+        done += 1
+
+
 @kernel(
-    parallel=True,
-    X=IN2, order=INDEX, iota=INDEX, labels=INDEX, targets=IN1, params=OUT1, layout=TABLE, S=OUT1, losses=OUT64,
-    settings=IN1, capacity=INT, batch_size=INT, repeats=INT, phases=INT, sigmoid=FLAG,
+    X=IN2, order=INDEX, iota=INDEX, labels=INDEX, targets=IN1, params=OUT1, layout=TABLE, S=OUT1, panels=OUT1,
+    losses=OUT64, settings=IN1, capacity=INT, batch_size=INT, repeats=INT, phases=INT, sigmoid=FLAG,
 )  # fmt: skip
 def run(
-    X, order, iota, labels, targets, params, layout, S, losses, settings, capacity, batch_size, repeats, phases, sigmoid,
-    workers,
+    X, order, iota, labels, targets, params, layout, S, panels, losses, settings, capacity, batch_size, repeats, phases,
+    sigmoid, team,
 ):  # fmt: skip
     """Steps over the batches of ``order``, ``repeats`` times; losses[i] is the mean loss of step i, before its update.
 
@@ -120,95 +251,21 @@ def run(
     the deltas, from A, and updates ``params``. ``labels`` (m,) are classes, or empty: then ``targets`` (m * c) holds
     distributions. ``iota`` counts 0, 1, … up to the larger of the capacity and the widest layer.
     """
-    last, lanes, zero = layout.shape[0] - 1, lanes_of(params), params[0] * 0
-    ldx, total_rows, c, labelled = X.shape[1], order.shape[0], layout[last, N_OUT], labels.shape[0] > 0
-    block = 3 * capacity * layout[last, UNITS]
-    lr, clip, low, high, eps = (
-        settings[LEARNING_RATE],
-        settings[CLIP],
-        settings[LOG_LOW],
-        settings[LOG_HIGH],
-        settings[EPS],
-    )
-    going_forward, with_loss, going_back = phases & FORWARD > 0, phases & LOSS > 0, phases & BACKWARD > 0
-    n_batches = (total_rows + batch_size - 1) // batch_size
-    whole = 3 * lanes  # rows: whole vectors of samples, and whole tiles of 3 or 6 rows
-    rows_at_once = max(whole, BLOCK_BYTES // (ldx * params.itemsize) // whole * whole)
-    n_tiles = 0
-    for l in range(last + 1):
-        n_tiles += 1 + n_groups(layout[l, N_OUT]) * n_panels(layout[l, N_IN], lanes)
-
+    n_layers, n_rows, table, S0 = layout.shape[0], order.shape[0], at(layout, 0), at(S, 0)
+    n_batches = (n_rows + batch_size - 1) // batch_size
+    block, c, bias = block_at(table, n_layers, capacity), layout[n_layers - 1, N_OUT], layout[n_layers - 1, BIAS]
     for step in range(repeats * n_batches):
         p0 = step % n_batches * batch_size
-        m = min(batch_size, total_rows - p0)
-        by_units = m < BY_UNITS_BELOW
-        spread_bias(params, layout[last, BIAS], S, block, c, capacity)
-        if by_units and going_forward and last > 0:
-            n_units = layout[0, N_OUT]
-            for q in prange(workers):
-                g0, g1 = share((n_units + DOT_UNITS - 1) // DOT_UNITS, q, workers)
-                u0, u1 = g0 * DOT_UNITS, min(g1 * DOT_UNITS, n_units)
-                hidden(0, X, ldx, order, p0, iota, 0, m, u0, u1, params, layout, capacity, S)
-
-        for q in prange(workers):
-            g0, g1 = share((m + lanes - 1) // lanes, q, workers)
-            end = min(g1 * lanes, m)
-            for r0 in range(g0 * lanes, end, rows_at_once):
-                r1 = min(r0 + rows_at_once, end)
-                if going_forward:
-                    for l in range(1 if by_units else 0, last):
-                        hidden(l, X, ldx, order, p0, iota, r0, r1, 0, layout[l, N_OUT], params, layout, capacity, S)
-                    logits(X, ldx, order, p0, iota, r0, r1, params, layout, capacity, S, block)
-                if phases > FORWARD:
-                    gather_targets(labels, targets, order, p0 + r0, r1 - r0, S, block, r0, c, capacity)
-                output_layer(
-                    S, block, r0, r1 - r0, c, capacity, labelled, sigmoid, going_forward, with_loss, going_back,
-                    low, high, eps, 1 / (zero + m),
-                )  # fmt: skip
-                if going_back:
-                    for l in range(last, 0, -1):
-                        n_in, n_out = layout[l, N_IN], layout[l, N_OUT]
-                        here, before = rows_at(2, l, layout, capacity) + r0 * n_out, r0 * n_in
-                        if l == last:
-                            here = deltas_at(block, c, capacity) + r0
-                        outer_product(
-                            lanes, at(S, here), capacity if l == last else 1, 1 if l == last else n_out,
-                            at(params, layout[l, WEIGHTS]), n_in, at(iota, 0), n_out,
-                            at(S, rows_at(2, l - 1, layout, capacity) + before), r1 - r0, n_in,
-                            at(S, rows_at(1, l - 1, layout, capacity) + before), True, zero, zero, zero,
-                        )  # fmt: skip
-
-        if with_loss:
+        m = min(batch_size, n_rows - p0)
+        batch = Batch(
+            at(X, 0), X.shape[1], at(order, p0), m, at(iota, 0), at(labels, 0), at(targets, 0), labels.shape[0] > 0,
+            at(params, 0), table, n_layers, S0, capacity, at(panels, 0), at(settings, 0), phases, sigmoid,
+        )  # fmt: skip
+        spread_bias(params, bias, S, block, c, capacity)
+        if phases & FORWARD and m < BY_UNITS_BELOW and n_layers > 1:
+            first_layer(team, batch)
+        rows(team, batch)
+        if phases & LOSS:
             losses[step] = total_loss(S, block, m, c, capacity) / m
-
-        if going_back:
-            for q in prange(workers):
-                t0, t1 = share(n_tiles, q, workers)
-                first = 0
-                for l in range(last + 1):
-                    n_in, n_out, weights, bias = layout[l, N_IN], layout[l, N_OUT], layout[l, WEIGHTS], layout[l, BIAS]
-                    groups, n_columns = n_groups(n_out), n_panels(n_in, lanes)
-                    deltas = deltas_at(block, c, capacity) if l == last else rows_at(2, l, layout, capacity)
-                    for t in range(max(t0 - first, 0), min(t1 - first, groups * n_columns)):
-                        if by_units:
-                            group, panel = t // n_columns, t % n_columns
-                        else:
-                            group, panel = t % groups, t // groups
-                        if l == 0:
-                            source, rows = at(X, 0), at(order, p0)
-                        else:
-                            source, rows = at(S, rows_at(1, l - 1, layout, capacity)), at(iota, 0)
-                        outer_tile(
-                            group, panel, lanes, at(S, deltas), 1 if l == last else n_out, capacity if l == last else 1,
-                            source, ldx if l == 0 else n_in, rows, m,
-                            at(params, weights), n_out, n_in, at(params, weights), False, zero + 1, -lr, clip,
-                        )  # fmt: skip
-                    first += groups * n_columns
-                    if t0 <= first < t1:
-                        if l == last:
-                            for k in range(c):
-                                g = bias_gradient(S, block, k, m, c, capacity)
-                                params[bias + k] -= lr * min(max(g, -clip), clip)
-                        else:
-                            column_sums(S, deltas, m, n_out, params, bias, lr, clip)
-                    first += 1
+        if phases & BACKWARD:
+            weights(team, batch)

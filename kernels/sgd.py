@@ -22,6 +22,7 @@ from .jit import FLAG, IN1, IN2, INDEX, INT, OUT1, OUT2, OUT64, TABLE, inlined, 
 from .linear import narrow_logits, transpose_block
 from .mlp import BIAS, LEARNING_RATE, LOG_HIGH, LOG_LOW, N_IN, N_OUT, WEIGHTS, WITH_BIAS
 from .simd import (
+    at,
     lanes_of,
     vexp,
     vexp_small,
@@ -117,13 +118,13 @@ def _make_narrow(name, vload, vload_first, vsplat):
         lr, low, high, with_bias = settings[LEARNING_RATE], settings[LOG_LOW], settings[LOG_HIGH], settings[WITH_BIAS]
         rate, one = vsplat(theta, lr), vsplat(theta, 1.0)
         if with_loss:
-            transpose_block(X, labels, targets, order, 0, m, XT, 0, S, 0, c, width)
+            transpose_block(at(X, 0), n, labels, targets, labels.shape[0] > 0, order, m, at(XT, 0), S, 0, c, width)
         n_steps = order.shape[0]
         for e in range(repeats):
             if with_loss:
-                narrow_logits(XT, 0, n, m, theta, S, 0, c, width)
+                narrow_logits(XT, n, m, at(theta, 0), lanes, S, 0, c, width)
                 output_layer(
-                    S, 0, 0, m, c, width, labels.shape[0] > 0, sigmoid, True, True, False, low, high, 0.0, zero
+                    at(S, 0), 0, 0, m, c, width, labels.shape[0] > 0, sigmoid, True, True, False, low, high, 0.0, zero
                 )
                 losses[e] = total_loss(S, 0, m, c, width) / m
             i = order[0]

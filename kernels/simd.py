@@ -361,27 +361,19 @@ def _make_splat(lanes_of_float):
 
 
 def _element_pointer(context, b, sig, args):
-    return b.gep(data_pointer(context, b, sig.args[0], args[0]), [args[1]])
+    """The address of element args[1] of an array, or after an address."""
+    base = args[0] if isinstance(sig.args[0], types.CPointer) else data_pointer(context, b, sig.args[0], args[0])
+    return b.gep(base, [args[1]])
 
 
 @intrinsic
 def at(typing_context, array, offset):
-    """The address ``offset`` elements after the array's first: what tiles take, whatever the array's type."""
+    """The address ``offset`` elements after the array's first, or after another address."""
 
     def codegen(context, b, sig, args):
         return _element_pointer(context, b, sig, args)
 
     return types.CPointer(array.dtype)(array, types.intp), codegen
-
-
-@intrinsic
-def ahead(typing_context, pointer, offset):
-    """The address ``offset`` elements after ``pointer``."""
-
-    def codegen(context, b, sig, args):
-        return b.gep(args[0], [args[1]])
-
-    return pointer(pointer, types.intp), codegen
 
 
 def _make_load(lanes_of_float):

@@ -14,7 +14,7 @@ linear models clip p), or p has ``eps`` added (the lab's deep MLP), or neither.
 Whole vectors are stored: ``ld`` is a multiple of 16, and columns after the last sample up to a whole vector are nobody's.
 """
 
-from .jit import helper, inlined
+from .jit import AT, FLAG, INT, REAL, inlined, routine
 from .simd import (
     lanes_of,
     vabs,
@@ -82,16 +82,16 @@ def spread_bias(params, bias, S, block, c, ld):
 
 
 @inlined
-def gather_targets(labels, targets, order, p0, n_rows, S, block, r0, c, ld):
-    """Write the targets of the samples order[p0 : p0 + n_rows] into the block, from column r0 on."""
-    if labels.shape[0]:
+def gather_targets(labels, targets, labelled, order, n_rows, S, block, r0, c, ld):
+    """Write the targets of the samples order[:n_rows] into the block, from column r0 on."""
+    if labelled:
         classes = classes_at(block, c, ld) + r0
         for r in range(n_rows):
-            S[classes + r] = labels[order[p0 + r]]
+            S[classes + r] = labels[order[r]]
     else:
         goals = targets_at(block, c, ld) + r0
         for r in range(n_rows):
-            i = order[p0 + r]
+            i = order[r]
             for k in range(c):
                 S[goals + k * ld + r] = targets[i * c + k]
 
@@ -157,7 +157,10 @@ def sample_losses(S, z, log_total, goals, classes, c, ld, labelled, sigmoid, low
     return loss
 
 
-@helper
+@routine(
+    S=AT, block=INT, r0=INT, n_rows=INT, c=INT, ld=INT, labelled=FLAG, sigmoid=FLAG, forward=FLAG, with_loss=FLAG,
+    backward=FLAG, low=REAL, high=REAL, eps=REAL, scale=REAL,
+)  # fmt: skip
 def output_layer(
     S, block, r0, n_rows, c, ld, labelled, sigmoid, forward, with_loss, backward, low, high, eps, scale
 ):  # fmt: skip

@@ -26,6 +26,11 @@ class Target(NamedTuple):
         return (6, 4) if self.registers >= 32 else (3, 4)
 
     @property
+    def dot_few(self) -> int:
+        """Rows of the smaller tile along k, for what the larger leaves over."""
+        return 4 if self.registers >= 32 else 2
+
+    @property
     def outer_tile(self) -> tuple[int, int]:
         """Rows and vectors of sums held in registers by the tile along rows."""
         return (5, 4) if self.registers >= 32 else (5, 2)

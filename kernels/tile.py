@@ -193,9 +193,11 @@ def _make_outer(n_rows: int, n_vectors: int):
 
 
 DOT_ROWS, DOT_UNITS = TARGET.dot_tile
+DOT_FEW = TARGET.dot_few
 OUTER_ROWS, OUTER_VECTORS = TARGET.outer_tile
+PANEL_BYTES = OUTER_VECTORS * TARGET.vector_bytes  # of a row of B, in an outer tile
 
-dot_full, dot_row = _make_dot(DOT_ROWS, DOT_UNITS), _make_dot(1, DOT_UNITS)
+dot_full, dot_few, dot_row = (_make_dot(rows, DOT_UNITS) for rows in (DOT_ROWS, DOT_FEW, 1))
 dot_unit, dot_one = _make_dot(DOT_ROWS, 1), _make_dot(1, 1)
 outer_full, outer_row = _make_outer(OUTER_ROWS, OUTER_VECTORS), _make_outer(1, OUTER_VECTORS)
 outer_vector, outer_one = _make_outer(OUTER_ROWS, 1), _make_outer(1, 1)

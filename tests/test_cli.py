@@ -8,8 +8,6 @@ import pytest
 
 from fastclf import cli, info
 
-from .helpers import DTYPES
-
 
 def run(*arguments, **environment):
     command = [sys.executable, "-m", "fastclf", *arguments]
@@ -38,21 +36,26 @@ def test_help_and_mistakes():
 
 def test_warmup_compiles_what_is_missing(monkeypatch, capsys):
     variants = info.all_variants()
-    assert {kernel.name for kernel, _, _ in variants} >= {"mlp.run", "linear.wide", "linear.narrow", "sgd.wide"}
-    chosen = [v for v in variants if v[0].name == "check.all_finite"]
+    assert {code.name for code, _ in variants} >= {
+        "mlp.run",
+        "matmul.outer",
+        "linear.wide",
+        "linear.narrow",
+        "sgd.wide",
+    }
+    chosen = [v for v in variants if v[0].name.startswith("check.")]
     monkeypatch.setattr(info, "all_variants", lambda: chosen)
     assert cli.main(["warmup"]) == 0
     assert "4 kernels in" in capsys.readouterr().out
-    for kernel, dtype, parallel in chosen:
-        assert kernel.is_cached(dtype, parallel)
+    for code, dtype in chosen:
+        assert code.is_cached(dtype)
 
 
-def test_every_kernel_comes_in_both_dtypes_and_its_twins():
-    variants = {(kernel.name, dtype, twin) for kernel, dtype, twin in info.all_variants()}
-    for kernel, _, _ in info.all_variants():
-        for dtype in DTYPES:
-            assert (kernel.name, dtype.type, False) in variants
-            assert ((kernel.name, dtype.type, True) in variants) is kernel.parallel
+def test_everything_that_computes_comes_in_both_dtypes():
+    variants = info.all_variants()
+    assert [(code.name, dtype) for code, dtype in variants if dtype == "int64"] == [("jit.for_each_thread", "int64")]
+    for code, dtype in variants:
+        assert dtype == "int64" or {(code, name) for name in ("float32", "float64")} <= {*variants}
 
 
 def test_an_interrupt_is_no_traceback(monkeypatch, capsys):

@@ -10,7 +10,7 @@ import pytest
 
 import fastclf
 from fastclf import _threads
-from fastclf.kernels import jit
+from fastclf.kernels import threads as pool
 
 from .helpers import in_new_process, problem
 
@@ -23,10 +23,10 @@ def digests(jobs):
 
     import fastclf
     from fastclf import _threads
-    from fastclf.kernels import jit
+    from fastclf.kernels import threads as pool
 
-    _threads.SERIAL_BELOW, region, used = 0, jit._parallel_region, set()
-    jit._parallel_region = lambda threads: used.add(threads) or region(threads)
+    _threads.SERIAL_BELOW, region, used = 0, pool.parallel_region, set()
+    pool.parallel_region = lambda threads: used.add(threads) or region(threads)
     rng = np.random.default_rng(0)
     X, many, y = rng.standard_normal((700, 200)), rng.standard_normal((5000, 4)), rng.integers(10, size=700)
     wide, narrow, binary = np.eye(10)[y], np.eye(3)[rng.integers(3, size=5000)], rng.integers(2, size=5000)
@@ -119,7 +119,7 @@ def test_the_number_of_threads_is_put_back_after_an_error():
     before = numba.get_num_threads()
 
     def interrupted():
-        with jit._parallel_region(1):
+        with pool.parallel_region(1):
             assert numba.get_num_threads() == 1
             raise KeyboardInterrupt
 
@@ -133,7 +133,7 @@ def no_threads(monkeypatch):
     def parallel_region(threads):
         raise AssertionError(f"{threads} threads")
 
-    monkeypatch.setattr(jit, "_parallel_region", parallel_region)
+    monkeypatch.setattr(pool, "parallel_region", parallel_region)
 
 
 def test_small_steps_are_serial(no_threads):

@@ -11,18 +11,19 @@ import pytest
 from numba import types
 from numba.core import config
 
-from fastclf.kernels import check, jit, linear, mlp, sgd
-from fastclf.kernels.jit import IN1, INT, KERNELS, OUT1
+from fastclf.kernels import cache, check, jit, linear, matmul, mlp, sgd, simd, softmax
+from fastclf.kernels.jit import AT, COMPILED, IN1, INT, OUT1
 
 from ..helpers import DTYPES, in_new_process
 
 SOURCES = Path(jit.__file__).parent
-MODULES = (check, linear, mlp, sgd)
+MODULES = (check, jit, linear, matmul, mlp, sgd, softmax)
 
 
 def test_every_kernel_is_listed():
-    kernels = {k.name: k for module in MODULES for k in vars(module).values() if isinstance(k, jit.Kernel)}
-    assert kernels == KERNELS
+    found = [v for module in MODULES for v in vars(module).values()]
+    found = [v.routine if isinstance(v, jit.InShares) else v for v in found]
+    assert {v.name: v for v in found if isinstance(v, jit.Compiled)} == COMPILED
 
 
 def test_no_flag_changes_a_rounding_or_hides_a_nan():
@@ -47,22 +48,19 @@ def double(x, out):
         {"out": OUT1, "x": IN1},
         {"x": IN1, "result": OUT1},
         {"x": IN1, "out": OUT1, "n": INT},
-        {"parallel": True},
     ],
-    ids=["too few", "another order", "another name", "too many", "no workers"],
+    ids=["too few", "another order", "another name", "too many"],
 )
 def test_declarations_must_fit_the_parameters(specs):
-    if "parallel" in specs:
-        specs |= {"x": IN1, "out": OUT1}
-    with pytest.raises(TypeError, match=r"kernel double: parameters \('x', 'out'\), declared"):
+    with pytest.raises(TypeError, match=r"double: parameters \('x', 'out'\), declared"):
         jit.kernel(**specs)(double)
-    assert not any("double" in name for name in KERNELS)
+    assert not any("double" in name for name in COMPILED)
 
 
 @pytest.fixture
 def doubling(monkeypatch):
     """A kernel that nobody else knows, compiled in memory."""
-    monkeypatch.setattr(jit, "KERNELS", {})
+    monkeypatch.setattr(jit, "COMPILED", {})
     monkeypatch.setattr(jit, "cache_folder", lambda: None)
     return jit.kernel(x=IN1, out=OUT1)(double)
 
@@ -76,7 +74,7 @@ def test_a_kernel_is_compiled_once_for_each_dtype(doubling, monkeypatch):
             doubling(np.arange(3, dtype=dtype), out)
             assert out.tolist() == [0, 2, 4]
     assert [line.split(" (")[0] for line in lines] == [f"fastclf: compiling test_jit.double for {d}" for d in DTYPES]
-    assert len(doubling._twin(False).signatures) == 2
+    assert len(doubling._dispatcher.signatures) == 2
 
 
 @pytest.mark.parametrize(
@@ -89,7 +87,7 @@ def test_nothing_else_is_compiled_silently(doubling, x):
     doubling(np.zeros(3), out)
     with pytest.raises((TypeError, AttributeError, KeyError, ValueError, NotImplementedError)):
         doubling(x, out)
-    assert len(doubling._twin(False).signatures) == 1
+    assert len(doubling._dispatcher.signatures) == 1
     assert out.tolist() == [0, 0, 0]
 
 
@@ -103,24 +101,74 @@ def test_what_a_kernel_reads_may_be_read_only_and_what_it_writes_not(doubling):
         doubling(x, out)
 
 
-@pytest.mark.parametrize("name", KERNELS)
+@pytest.mark.parametrize("name", COMPILED)
 def test_signatures_follow_the_dtype(name):
-    kernel = KERNELS[name]
-    for dtype in DTYPES:
-        sig = kernel.signature(dtype)
-        reals = {t.dtype for t in sig if isinstance(t, types.Array)} & {types.float32, types.float64}
-        assert getattr(types, dtype.name) in reals
-        assert reals <= {getattr(types, dtype.name), types.float64}  # losses are always float64
+    code = COMPILED[name]
+    for dtype in code.dtypes:
+        sig = code.signature(dtype)
+        flat = [t for a in sig for t in (a.types if isinstance(a, types.BaseTuple) else (a,))]
+        reals = {getattr(t, "dtype", t) for t in flat} & {types.float32, types.float64}
+        assert dtype == "int64" or getattr(types, dtype) in reals
+        assert reals <= {getattr(types, dtype), types.float64}  # losses are always float64
         assert all(t.layout == "C" for t in sig if isinstance(t, types.Array))
-        assert len(sig) == len(inspect.signature(kernel.__wrapped__).parameters)
+        assert len(sig) == len(inspect.signature(code.__wrapped__).parameters)
 
 
-@pytest.mark.parametrize("name", [name for name, kernel in KERNELS.items() if kernel.parallel])
-def test_twins_have_names_of_their_own(name):
-    """Or they would read each other's cache."""
-    serial, parallel = (KERNELS[name]._twin(parallel).py_func for parallel in (False, True))
-    assert serial.__qualname__ != parallel.__qualname__
-    assert serial.__code__ is parallel.__code__
+# ---------------------------------------------------------------- routines
+
+
+def scale(x, n, factor, q, workers):
+    first, end = jit.share(n, q, workers)
+    for i in range(first, end):
+        x[i] *= factor + q
+
+
+@pytest.fixture
+def scaling(monkeypatch):
+    """A routine in shares, and a kernel that calls it."""
+    monkeypatch.setattr(jit, "COMPILED", {})
+    monkeypatch.setattr(jit, "cache_folder", lambda: None)
+    shares = jit.in_shares(x=AT, n=INT, factor=jit.REAL)(scale)
+
+    def scale_all(x, n, team):
+        shares(team, simd.at(x, 0), n, 2)
+
+    return jit.kernel(x=OUT1, n=INT)(scale_all)
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+def test_a_team_shares_a_routine(scaling, dtype, threads):
+    x = np.ones(7, dtype)
+    scaling(x, 7, threads=threads)
+    assert x.tolist() == ([2] * 7 if threads == 1 else [2] * 3 + [3] * 4)
+
+
+def test_a_kernel_knows_the_routines_it_needs(scaling):
+    assert [r.name for r in scaling.needs] == ["test_jit.scale"]
+    assert {r.name for r in mlp.run.needs} == {"mlp.first_layer", "mlp.rows", "mlp.weights"}
+    assert {r.name for r in COMPILED["mlp.rows"].needs} == {"matmul.forward", "matmul.outer", "softmax.output_layer"}
+
+
+def test_a_routine_is_for_kernels():
+    with pytest.raises(TypeError, match=r"matmul\.forward is called by kernels only"):
+        matmul.forward(1)
+    with pytest.raises(TypeError, match=r"mlp\.rows is called by kernels only"):
+        mlp.rows(1)
+    with pytest.raises(TypeError, match=r"its last parameters must be q and workers"):
+        jit.InShares(matmul.forward)
+
+
+def test_names_are_unique(doubling):
+    """Two functions of one name would read each other's machine code."""
+    with pytest.raises(ValueError, match=r"there are two test_jit\.double"):
+        jit.kernel(x=IN1, out=OUT1)(double)
+
+
+@pytest.mark.parametrize("name", COMPILED)
+def test_another_dtype_is_refused(name):
+    with pytest.raises(TypeError, match=r"is for .*, got float16"):
+        COMPILED[name].compile(np.float16)
 
 
 # ---------------------------------------------------------------- where the cache is
@@ -140,18 +188,18 @@ def test_the_root_of_the_cache(ours, numbas, xdg, expected, monkeypatch):
     monkeypatch.setattr(config, "CACHE_DIR", numbas)
     for name, value in (("FASTCLF_CACHE_DIR", ours), ("XDG_CACHE_HOME", xdg)):
         monkeypatch.setenv(name, value) if value else monkeypatch.delenv(name, raising=False)
-    assert jit.cache_root() == Path(expected).expanduser()
+    assert cache.cache_root() == Path(expected).expanduser()
 
 
 @pytest.fixture
 def fresh_folder(monkeypatch, tmp_path):
     """``cache_folder`` without its memory, for a root of our own."""
     monkeypatch.setenv("FASTCLF_CACHE_DIR", str(tmp_path / "root"))
-    return jit.cache_folder.__wrapped__
+    return cache.cache_folder.__wrapped__
 
 
 def test_the_folder_is_named_by_the_digest(fresh_folder, tmp_path):
-    assert fresh_folder() == tmp_path / "root" / jit.source_digest()
+    assert fresh_folder() == tmp_path / "root" / cache.source_digest()
     assert fresh_folder().is_dir()
 
 
@@ -169,7 +217,7 @@ def test_old_versions_are_removed_and_nothing_else(fresh_folder, tmp_path):
     left = {path.name for path in root.iterdir()}
     assert current.name in left
     assert left >= {*others, "notes.txt"}
-    assert (left & set(old)) == set(old[-(jit._KEPT_DIGESTS - 1) :])
+    assert (left & set(old)) == set(old[-(cache._KEPT_DIGESTS - 1) :])
 
 
 # ---------------------------------------------------------------- what the cache notices
@@ -188,9 +236,9 @@ def digest_of_every_edit(folder):
     from pathlib import Path
 
     sys.path.insert(0, folder)
-    from kernels_copy import jit
+    from kernels_copy import cache
 
-    digest = jit.source_digest.__wrapped__
+    digest = cache.source_digest.__wrapped__
     before = digest()
     sources = sorted((Path(folder) / "kernels_copy").glob("*.py"))
     assert len(sources) > 5
@@ -200,11 +248,9 @@ def digest_of_every_edit(folder):
         assert digest() != before, source
         source.write_text(text)
         assert digest() == before
-    jit.FASTMATH = frozenset({"reassoc"})
-    assert digest() != before
 
 
-def test_the_digest_changes_with_every_source_and_flag(kernels_copy):
+def test_the_digest_changes_with_every_source(kernels_copy):
     in_new_process(digest_of_every_edit, str(kernels_copy.parent))
 
 
@@ -259,12 +305,12 @@ def train_without_a_cache():
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         from fastclf._inputs import check_finite
-        from fastclf.kernels import check, jit
+        from fastclf.kernels import cache, check
 
         check_finite(np.ones(70_000), "X")
         check_finite(np.ones(70_000, np.float32), "X")
         assert not check.all_finite.is_cached(np.float64)
-    assert jit.cache_folder() is None
+    assert cache.cache_folder() is None
     said = [w for w in caught if issubclass(w.category, RuntimeWarning)]
     assert len(said) == 1
     assert "FASTCLF_CACHE_DIR" in str(said[0].message)

@@ -9,6 +9,7 @@ import pytest
 from fastclf.kernels import jit, matmul
 from fastclf.kernels.simd import at, lanes_of
 from fastclf.kernels.target import TARGET
+from fastclf.kernels.tile import PANEL_BYTES
 
 from ..helpers import DTYPES, LANES, edges
 
@@ -25,16 +26,27 @@ def forward(A, a_rows, W, w_rows, bias, bias_r, bias_u, Z, act, floor):
 
 
 @numba.njit(**jit.FLAGS)
-def outer_product(A, B, rows, C, gate, gated, scale, step, limit):
-    matmul.outer_product(
-        lanes_of(C), at(A, 0), A.shape[1], 1, at(B, 0), B.shape[1], at(rows, 0), A.shape[0], at(C, 0), C.shape[0],
-        C.shape[1], at(gate, 0), gated, scale, step, limit,
-    )  # fmt: skip
+def outer(A, B, rows, C, gate, gated, scale, step, limit, parts, iota, panel):
+    """The whole product, by ranges of tiles; columns of B are packed if ``panel`` has room."""
+    total = matmul.n_tiles(C.shape[0], C.shape[1], lanes_of(C))
+    for q in range(parts):
+        first, end = jit.share(total, q, parts)
+        matmul.outer(
+            first, end, at(A, 0), A.shape[1], 1, at(B, 0), B.shape[1], at(rows, 0), at(iota, 0), A.shape[0], at(C, 0),
+            C.shape[0], C.shape[1], at(gate, 0), gated, scale, step, limit, at(panel, 0), panel.shape[0] > 0,
+        )  # fmt: skip
+
+
+def outer_product(*operands, parts=1, packing=False):
+    A, C = operands[0], operands[3]
+    outer(
+        *operands, parts, np.arange(len(A)), np.full(packing * A.shape[0] * PANEL_BYTES // C.itemsize, np.nan, C.dtype)
+    )
 
 
 @numba.njit(**jit.FLAGS)
 def tiles_of(n_rows, n_columns, lanes):
-    return matmul.n_groups(n_rows), matmul.n_panels(n_columns, lanes)
+    return matmul.n_groups(n_rows), matmul.n_panels(n_columns, lanes), matmul.n_tiles(n_rows, n_columns, lanes)
 
 
 @pytest.fixture(params=DTYPES, ids=str)
@@ -52,7 +64,7 @@ def picked(n):
 
 
 @pytest.mark.parametrize("n_units", edges(1, UNITS, 2 * UNITS))
-@pytest.mark.parametrize("n_rows", edges(1, ROWS, 2 * ROWS))
+@pytest.mark.parametrize("n_rows", edges(1, TARGET.dot_few, ROWS, ROWS + TARGET.dot_few, 2 * ROWS))
 def test_forward(n_rows, n_units, dtype):
     a_rows, w_rows = picked(n_rows), picked(n_units)
     for n_in in edges(1, *LANES):
@@ -108,6 +120,20 @@ def test_outer_product(n_columns, dtype):
         np.testing.assert_array_equal(masked, np.where(gate > 0, product, 0))
 
 
+@pytest.mark.parametrize("packing", [False, True])
+@pytest.mark.parametrize("depth", edges(matmul.ACROSS_BELOW, matmul.PACK_FROM))
+def test_any_cut_of_the_tiles_gives_the_same(depth, packing, dtype):
+    """Along rows or columns of tiles, packed or not, by one thread or three."""
+    n_rows, n_columns = 3 * OUTER_ROWS + 1, 2 * VECTORS * max(LANES) + 3
+    A, B = whole_numbers(depth, n_rows, dtype=dtype), whole_numbers(depth + 3, n_columns, dtype=dtype)
+    rows = np.random.default_rng(0).permutation(depth + 3)[:depth]
+    for parts in (1, 3):
+        C = np.full((n_rows, n_columns), np.nan, dtype)
+        numbers = dtype.type(0), dtype.type(-3), dtype.type(np.inf)
+        outer_product(A, B, rows, C, C, False, *numbers, parts=parts, packing=packing)
+        np.testing.assert_array_equal(C, -3 * (A.T @ B[rows]))
+
+
 def test_deltas_may_replace_weights_in_their_place(dtype):
     """The update writes where it reads: C may be the very matrix that the gate would be."""
     A, B, C = whole_numbers(4, 6, dtype=dtype), whole_numbers(4, 19, dtype=dtype), whole_numbers(6, 19, dtype=dtype)
@@ -120,4 +146,5 @@ def test_tiles_are_whole_ones_and_then_single_rows_and_vectors():
     for n_rows, n_columns, lanes in itertools.product(OUTER_SIZES, COLUMNS, LANES):
         tall, single = divmod(n_rows, OUTER_ROWS)
         wide, rest = divmod(n_columns, VECTORS * lanes)
-        assert tiles_of(n_rows, n_columns, lanes) == (tall + single, wide + -(-rest // lanes))
+        groups, panels = tall + single, wide + -(-rest // lanes)
+        assert tiles_of(n_rows, n_columns, lanes) == (groups, panels, groups * panels)

@@ -38,8 +38,9 @@ class Model:
         losses = np.zeros(repeats * -(-len(order) // batch_size))
         mlp.run(
             X, order, work.iota, np.empty(0, np.int64) if labels is None else labels,
-            np.empty(0, net.dtype) if targets is None else targets.reshape(-1), net.params, net.layout, work.buffer, losses,
-            settings(net.dtype, **numbers), work.capacity, batch_size, repeats, phases, self.sigmoid, threads=threads,
+            np.empty(0, net.dtype) if targets is None else targets.reshape(-1), net.params, net.layout, work.buffer,
+            work.panels(threads), losses, settings(net.dtype, **numbers), work.capacity, batch_size, repeats, phases,
+            self.sigmoid, threads=threads,
         )  # fmt: skip
         return losses
 

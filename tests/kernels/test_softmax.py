@@ -8,7 +8,7 @@ from torch.nn import functional as F
 
 from fastclf import reference
 from fastclf.kernels import jit, softmax
-from fastclf.kernels.simd import vlane0, vsplat
+from fastclf.kernels.simd import at, vlane0, vsplat
 from fastclf.network import CLIPPED, EXACT, SHIFTED, round_up
 
 from ..helpers import DTYPES, FINITE_DIFFERENCES, LANES, ONE_STEP, as_distribution, assert_close, edges, problem
@@ -18,8 +18,8 @@ from ..helpers import DTYPES, FINITE_DIFFERENCES, LANES, ONE_STEP, as_distributi
 def output_layer(S, labels, targets, order, c, ld, sigmoid, low, high, eps, scale):
     """All that ``softmax`` does with one block of scratch, for the samples of ``order``. Returns the total loss."""
     n_rows, labelled = order.shape[0], labels.shape[0] > 0
-    softmax.gather_targets(labels, targets, order, 0, n_rows, S, 0, 0, c, ld)
-    softmax.output_layer(S, 0, 0, n_rows, c, ld, labelled, sigmoid, True, True, True, low, high, eps, scale)
+    softmax.gather_targets(labels, targets, labelled, order, n_rows, S, 0, 0, c, ld)
+    softmax.output_layer(at(S, 0), 0, 0, n_rows, c, ld, labelled, sigmoid, True, True, True, low, high, eps, scale)
     return softmax.total_loss(S, 0, n_rows, c, ld)
 
 
@@ -52,7 +52,7 @@ def last_layer(
     ld = round_up(m)
     size, *starts = places(c, ld)
     S = np.full(size, before, dtype)
-    logits, P, D = (S[at : at + c * ld].reshape(c, ld) for at in starts[:3])
+    logits, P, D = (S[start : start + c * ld].reshape(c, ld) for start in starts[:3])
     losses = S[starts[3] : starts[3] + ld]
     logits[:], logits[:, :m] = np.nan, Z.T
     total = output_layer(
@@ -143,16 +143,16 @@ def test_a_part_of_a_block(dtype):
     S = np.full(size, 9, dtype)
     S[starts[0] : starts[0] + c * ld].reshape(c, ld)[:] = Z.T
     part(S, labels, np.arange(32), 16, c, ld, *(dtype.type(v) for v in (*EXACT, 1.0)))
-    for expected, at in ((P, starts[1]), (D, starts[2]), (losses[:, None], starts[3])):
-        got = S[at : at + expected.size].reshape(-1, ld).T
+    for expected, start in ((P, starts[1]), (D, starts[2]), (losses[:, None], starts[3])):
+        got = S[start : start + expected.size].reshape(-1, ld).T
         np.testing.assert_array_equal(got[16:], expected[16:])
         assert (got[:16] == 9).all()
 
 
 @numba.njit(**jit.FLAGS)
 def part(S, labels, order, r0, c, ld, low, high, eps, scale):
-    softmax.gather_targets(labels, S, order, r0, ld - r0, S, 0, r0, c, ld)
-    softmax.output_layer(S, 0, r0, ld - r0, c, ld, True, False, True, True, True, low, high, eps, scale)
+    softmax.gather_targets(labels, S, True, at(order, r0), ld - r0, S, 0, r0, c, ld)
+    softmax.output_layer(at(S, 0), 0, r0, ld - r0, c, ld, True, False, True, True, True, low, high, eps, scale)
 
 
 @pytest.mark.parametrize("before", [np.nan, np.inf])
@@ -167,21 +167,21 @@ def test_what_the_results_memory_held_does_not_matter(before, dtype, sigmoid):
 
 def test_an_impossible_class_leaves_the_others_alone(dtype):
     """Logits of -inf have probability 0, wherever they stand."""
-    for at in range(3):
-        Z = np.insert(np.log(np.array([[1.0, 3.0]])), at, -np.inf, axis=1).astype(dtype)
-        P, _, _ = last_layer(Z, np.array([at - 1]))
-        assert_close(ONE_STEP[dtype], P=(P, np.insert([[0.25, 0.75]], at, 0.0, axis=1)))
+    for k in range(3):
+        Z = np.insert(np.log(np.array([[1.0, 3.0]])), k, -np.inf, axis=1).astype(dtype)
+        P, _, _ = last_layer(Z, np.array([k - 1]))
+        assert_close(ONE_STEP[dtype], P=(P, np.insert([[0.25, 0.75]], k, 0.0, axis=1)))
 
 
 def test_delta_is_the_slope_of_the_loss(sigmoid):
     Z, targets = logits(3, 5, np.float64), problem(3, 1, 5, sigmoid=sigmoid).targets
     _, D, _ = last_layer(Z, targets=targets, sigmoid=sigmoid)
     slopes, h = np.empty_like(Z), 1e-5
-    for at in np.ndindex(Z.shape):
+    for place in np.ndindex(Z.shape):
         up, down = Z.copy(), Z.copy()
-        up[at], down[at] = Z[at] + h, Z[at] - h
-        losses = [last_layer(z, targets=targets, sigmoid=sigmoid)[2][at[0]] for z in (up, down)]
-        slopes[at] = (losses[0] - losses[1]) / (2 * h)
+        up[place], down[place] = Z[place] + h, Z[place] - h
+        losses = [last_layer(z, targets=targets, sigmoid=sigmoid)[2][place[0]] for z in (up, down)]
+        slopes[place] = (losses[0] - losses[1]) / (2 * h)
     assert_close(FINITE_DIFFERENCES, D=(D, slopes))
 
 

@@ -14,7 +14,7 @@ from fastclf.kernels.target import TARGET
 from ..helpers import DTYPES, edges
 
 
-@jit.helper
+@jit.inlined
 def pitch(matrix):
     """Elements from one row to the next."""
     return matrix.strides[0] // matrix.itemsize
@@ -50,6 +50,7 @@ OUTER_ROWS, VECTORS = TARGET.outer_tile
 # tile: its caller, its rows, its units (dot) or vectors (outer)
 DOTS = {
     "full": (dot_caller(tile.dot_full), ROWS, UNITS),
+    "few": (dot_caller(tile.dot_few), TARGET.dot_few, UNITS),
     "row": (dot_caller(tile.dot_row), 1, UNITS),
     "unit": (dot_caller(tile.dot_unit), ROWS, 1),
     "one": (dot_caller(tile.dot_one), 1, 1),
