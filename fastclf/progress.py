@@ -58,6 +58,11 @@ class Reporter:
         elif self._bar is not None:
             self._bar.write(line)
 
+    @property
+    def silent(self) -> bool:
+        """Whether nobody is told of epochs."""
+        return not self._say and self._bar is None and self.callback is None
+
     def epoch(self, epoch: int, loss: float, model: Callable[[], Any]) -> bool:
         """Report one epoch; True if the callback asks to stop. ``model()`` is what the callback is given."""
         if self._say and (line := self._line(epoch, loss)) is not None:
@@ -93,9 +98,12 @@ def train_in_stretches(
         start = time.perf_counter()
         new = stretch(count)
         elapsed = time.perf_counter() - start
-        for loss in new:
-            losses.append(float(loss))
-            if reporter.epoch(len(losses) - 1, losses[-1], model):
-                return losses
         count = max(1, min(10 * count, int(count * STRETCH / max(elapsed, 1e-9))))
+        if reporter.silent:
+            losses.extend(map(float, new))
+            continue
+        for loss in map(float, new):
+            losses.append(loss)
+            if reporter.epoch(len(losses) - 1, loss, model):
+                return losses
     return losses
