@@ -177,10 +177,10 @@ def digits() -> tuple[np.ndarray, np.ndarray]:
 
 
 @cache
-def images(m: int) -> tuple[np.ndarray, np.ndarray]:
+def images(m: int, n_features: int = 3072) -> tuple[np.ndarray, np.ndarray]:
     """As large as the lab's CIFAR-10 images. Small enough numbers for no gradient to be clipped: peers do not clip."""
     rng, m = np.random.default_rng(0), min(m, 100) if quick() else m
-    return rng.random((m, 3072)) / 2, rng.integers(0, 10, m)
+    return rng.random((m, n_features)) / 2, rng.integers(0, 10, m)
 
 
 def problem(data, dtype, n_classes=10, **how) -> Problem:
@@ -335,14 +335,14 @@ TABLE: tuple[Workload, ...] = (
     ),
     *(
         Workload(
-            f"threads.{m}", f"MLP 3072–100–10, batch {m}, float32: all threads over one",
+            f"threads.{n}.{m}", f"MLP {n}–100–10, batch {m}, float32: all threads over one",
             _arms(
                 {"fastclf": partial(arms.fastclf_network, threads=-1), "one": partial(arms.fastclf_network, threads=1)},
-                partial(images, m), np.float32, hidden=(100,),
+                partial(images, m, n), np.float32, hidden=(100,),
             ),
             passes=2000 // m, check=5, group="threads",
         )
-        for m in (1, 2, 4, 8)
+        for n, m in ((64, 16), (64, 32), (64, 64), (784, 1), (784, 2), (784, 8), (3072, 1))
     ),
 )  # fmt: skip
 

@@ -15,7 +15,7 @@ _NARROW_FEATURES = 32
 _NARROW_BLOCK = 1024  # samples that the narrow kernels hold transposed at a time
 _ROWS_PER_CHUNK = 64  # at least; chunks have gradients of their own, added in order
 _MAX_CHUNKS = 64
-_BLOCK_BYTES = 256 * 1024  # of X, per block of rows: stays in the second-level cache
+_BLOCK_BYTES = 600 * 1024  # of X, per block of rows: the second-level cache holds it, with the gradient of ten classes
 _SGD_OPERATIONS = 2e9  # in one call of a kernel that can not be interrupted: a fraction of a second
 
 
