@@ -264,7 +264,7 @@ def run(
         spread_bias(params, bias, S, block, c, capacity)
         if phases & FORWARD and m < BY_UNITS_BELOW and n_layers > 1:
             first_layer(team, batch)
-        rows(team, batch)
+        rows(team if m > lanes_of(S) else (1, team[1]), batch)  # no thread takes less than a vector of samples
         if phases & LOSS:
             losses[step] = total_loss(S, block, m, c, capacity) / m
         if phases & BACKWARD:
