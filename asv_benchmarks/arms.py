@@ -137,19 +137,19 @@ def fastclf_linear(p: Problem) -> Arm:
 def fastclf_network(p: Problem, threads: int | None = None) -> Arm:
     """Batch steps; ``threads`` is n_jobs, whatever the size of a step; None leaves the number to fastclf."""
     from fastclf import _threads, network
-    from fastclf.kernels.mlp import BACKWARD, FORWARD, LOSS
+    from fastclf.kernels.batch import BACKWARD, FORWARD, LOSS
 
     model = network.Network(p.widths, p.X.dtype)
     for W, b, start in zip(model.weights, model.biases, p.start):
         W[:], b[:] = start
-    work = network.Workspace(model, len(p.X))
+    work, samples = network.Workspace(model, len(p.X)), network.Samples(p.X, p.y)
     deep = {"rule": network.SHIFTED, "clip_threshold": 1.0} if len(p.hidden) == 2 else {}
     numbers = network.settings(p.X.dtype, p.learning_rate, **deep)
     operations = float(model.operations) * len(p.X)
     threads = _threads.resolve(threads) if threads else _threads.for_work(operations, None)
 
     def train(passes):
-        network.run(model, work, p.X, p.y, FORWARD | LOSS | BACKWARD, numbers, passes, threads)
+        network.run(model, work, samples, FORWARD | LOSS | BACKWARD, numbers, repeats=passes, threads=threads)
 
     return Arm(train, loss=lambda: p.loss(list(zip(model.weights, model.biases))))
 

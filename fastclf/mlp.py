@@ -59,7 +59,15 @@ class _Perceptron(Activations):
     ) -> NDArray[Any]:
         repeats = how.pop("repeats", 1)
         numbers = network.settings(self._network.dtype, rule=self._rule, **how)
-        return network.run(self._network, work, X, y, phases, numbers, repeats, self._threads_for(len(X)))
+        return network.run(
+            self._network,
+            work,
+            network.Samples(X, y),
+            phases,
+            numbers,
+            repeats=repeats,
+            threads=self._threads_for(len(X)),
+        )
 
     def forward(self, X: ArrayLike) -> NDArray[Any]:
         """Probabilities of every class; Z's and A's of all layers are kept as attributes.
@@ -79,7 +87,7 @@ class _Perceptron(Activations):
         TypeError, ValueError
             If X is not a finite matrix of n rows.
         """
-        from .kernels.mlp import FORWARD
+        from .kernels.batch import FORWARD
 
         samples = self._columns(X, "X")
         if self._own_activations:
@@ -136,7 +144,7 @@ class _Perceptron(Activations):
         return top + np.log(np.exp(z - top).sum(axis=0)) - z[labels, np.arange(m)]
 
     def _backward(self, X: ArrayLike, y: ArrayLike, learning_rate: float, clip_threshold: float) -> None:
-        from .kernels.mlp import BACKWARD
+        from .kernels.batch import BACKWARD
 
         samples = self._columns(X, "X")
         labels = as_labels(y, "y", len(samples), self._network.widths[-1])
@@ -256,7 +264,7 @@ class MLPClassifier(_Perceptron):
         TypeError, ValueError
             If an argument is not what is described above; the message names it.
         """
-        from .kernels.mlp import BACKWARD, FORWARD, LOSS
+        from .kernels.batch import BACKWARD, FORWARD, LOSS
 
         samples = self._columns(X_train, "X_train")
         labels = as_labels(y_train, "y_train", len(samples), self._network.widths[-1])
@@ -451,7 +459,7 @@ class DeepMLPClassifier(_Perceptron):
 
     def _fused_step(self) -> Callable[..., float]:
         """A step in scratch of its own: what ``forward`` has returned, before or in a callback, stays as it is."""
-        from .kernels.mlp import BACKWARD, FORWARD, LOSS
+        from .kernels.batch import BACKWARD, FORWARD, LOSS
 
         work = Workspace(self._network, 1)
 

@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+SQUARE_PARTS = 64  # as in kernels.update
 _ALIGNMENT = 64  # bytes, one cache line and one AVX-512 register
 
 
@@ -37,7 +38,7 @@ def round_up(n: int) -> int:
 
 def output_block(n_classes: int, capacity: int) -> int:
     """Numbers in the last layer's block of scratch, for so many samples: see kernels.softmax."""
-    return (4 * n_classes + 2) * capacity + 4 * n_classes
+    return (4 * n_classes + 3) * capacity + 4 * n_classes
 
 
 def aligned(n: int, dtype: np.dtype) -> np.ndarray:
@@ -53,9 +54,21 @@ def settings(
     rule: LossRule = EXACT,
     clip_threshold: float = math.inf,
     bias: bool = True,
+    *,
+    l2: float = 0.0,
+    l2_shared: float = 0.0,
+    l1: float = 0.0,
+    beta_1: float = 0.0,
+    beta_2: float = 0.0,
+    epsilon: float = 0.0,
+    dropout: float = 0.0,
 ) -> np.ndarray:
-    """The numbers that kernels read beside the data, in the order of ``kernels.mlp``."""
-    return np.array([learning_rate, clip_threshold, *rule, bias], dtype)
+    """The numbers that kernels read beside the data, in the order of ``kernels.batch``.
+
+    ``l2_shared`` is a penalty that a batch's samples share: it is divided by their weight.
+    """
+    entries = learning_rate, clip_threshold, *rule, bias, l2, l2_shared, l1, beta_1, beta_2, epsilon, dropout
+    return np.array(entries, dtype)
 
 
 class Network:
@@ -116,7 +129,16 @@ class Workspace:
         self.hidden_size = self.capacity * hidden
         self.buffer = aligned(3 * self.hidden_size + output_block(c, self.capacity), network.dtype)
         self.iota = np.arange(max(self.capacity, *network.widths))
+        self.parts = np.empty(SQUARE_PARTS)
         self._panels = aligned(0, network.dtype)
+        self._gathered = np.empty((0, network.widths[0]), network.dtype)
+
+    def gathered(self) -> np.ndarray:
+        """Room for a batch whose bytes have become numbers."""
+        if not len(self._gathered):
+            size = self.capacity * self.network.widths[0]
+            self._gathered = aligned(size, self.network.dtype).reshape(self.capacity, -1)
+        return self._gathered
 
     def panels(self, threads: int) -> np.ndarray:
         """Scratch in which each thread packs a few columns of a batch."""
@@ -139,27 +161,63 @@ class Workspace:
         return self.buffer[start : start + size].reshape(self.capacity, n_out)[:m].T
 
 
-_NO_LABELS = np.empty(0, np.int64)
+class Samples(NamedTuple):
+    """What a network is trained on: X (m, n) of its dtype or uint8, and the other arrays (m, …) or None.
+
+    ``labels`` are class numbers; ``targets`` (m, c), of the network's dtype, take their place. ``scale`` is what bytes are
+    multiplied by.
+    """
+
+    X: np.ndarray
+    labels: np.ndarray | None = None
+    targets: np.ndarray | None = None
+    weights: np.ndarray | None = None
+    scale: float = 1.0
+
+
+IN_PLACE, MOMENTUM, NESTEROV, ADAM = range(4)  # as in kernels.batch
+_NO_INDEX, _NO_RATES = np.empty(0, np.int64), np.empty(0)
+_NO_BYTES = np.empty((0, 1), np.uint8)
 
 
 def run(
     network: Network,
     work: Workspace,
-    X: np.ndarray,
-    labels: np.ndarray | None,
+    samples: Samples,
     phases: int,
     numbers: np.ndarray,
+    *,
+    order: np.ndarray | None = None,
+    batch_size: int | None = None,
     repeats: int = 1,
+    rates: np.ndarray | None = None,
+    mixes: np.ndarray | None = None,
+    optimiser: int = IN_PLACE,
+    state: np.ndarray | None = None,
+    sigmoid: bool = False,
+    seed: int = 0,
     threads: int = 1,
 ) -> np.ndarray:
-    """``repeats`` steps on the batch X (m, n) with class labels (m,): see ``kernels.mlp.run``; returns the losses."""
+    """Steps over the batches of ``order``, all samples if it is None: see ``kernels.mlp.run``; returns the losses.
+
+    ``rates`` are the steps' learning rates; if None, that of ``numbers``. ``state`` is what the optimiser keeps, three times
+    as long as the parameters, unless it works in place.
+    """
     from .kernels import mlp
 
-    m = len(X)
-    losses = np.empty(repeats)
+    order = work.iota[: len(samples.X)] if order is None else order
+    batch_size = batch_size or len(order)
+    steps = repeats * -(-len(order) // batch_size)
+    nothing, losses = np.empty(0, network.dtype), np.empty(steps)
+    X, raw, gathered = samples.X, _NO_BYTES, np.empty((0, 1), network.dtype)
+    if X.dtype == np.uint8:
+        X, raw, gathered = gathered, samples.X, work.gathered()
     mlp.run(
-        X, work.iota[:m], work.iota, _NO_LABELS if labels is None else labels, np.empty(0, network.dtype),
-        network.params, network.layout, work.buffer, work.panels(threads), losses, numbers, work.capacity, m, repeats,
-        phases, False, threads=threads,
+        X, raw, gathered, samples.scale, order, work.iota, _NO_INDEX if samples.labels is None else samples.labels,
+        nothing if samples.targets is None else samples.targets.reshape(-1),
+        nothing if samples.weights is None else samples.weights, network.params, nothing if state is None else state,
+        network.layout, work.buffer, work.panels(threads), work.parts, losses,
+        np.full(steps, numbers[0], np.float64) if rates is None else rates, _NO_RATES if mixes is None else mixes, numbers,
+        work.capacity, batch_size, repeats, phases, optimiser, sigmoid, seed, threads=threads,
     )  # fmt: skip
     return losses

@@ -16,10 +16,11 @@ _NARROW_BLOCK = 1024  # samples that the narrow kernels hold transposed at a tim
 _ROWS_PER_CHUNK = 64  # at least; chunks have gradients of their own, added in order
 _MAX_CHUNKS = 64
 _BLOCK_BYTES = 600 * 1024  # of X, per block of rows: the second-level cache holds it, with the gradient of ten classes
+LOSS_BLOCK = 64  # as in kernels.sgd
 _SGD_OPERATIONS = 2e9  # in one call of a kernel that can not be interrupted: a fraction of a second
 
 
-_NO_LABELS = np.empty(0, np.int64)
+_NO_LABELS, _NO_RATES = np.empty(0, np.int64), np.empty(0)
 
 
 class _Trainer:
@@ -42,6 +43,7 @@ class _Trainer:
         self.X, self.sigmoid, self.rule, self.n_classes, self.bias = X, sigmoid, rule, n_classes, bias
         self.labels = _NO_LABELS if labels is None else labels
         self.targets = np.empty(0, X.dtype) if targets is None else targets.reshape(-1)
+        self.weights = np.empty(0, X.dtype)
         self.threads = _threads.for_work(6.0 * X.size * n_classes, n_jobs)
         self.iota = np.arange(max(len(X), n_classes))
         self.order = self.iota[: len(X)]
@@ -85,8 +87,8 @@ class WideTrainer(_Trainer):
 
         losses = np.empty(repeats)
         linear.wide(
-            self.X, self.iota, self.labels, self.targets, self.network.params, self.network.layout, self.G, self.S,
-            self.chunk_loss, losses, self._settings(learning_rate), self.width, repeats, update, self.sigmoid,
+            self.X, self.iota, self.labels, self.targets, self.weights, self.network.params, self.network.layout, self.G,
+            self.S, self.chunk_loss, losses, self._settings(learning_rate), self.width, repeats, update, self.sigmoid,
             threads=self.threads,
         )  # fmt: skip
         return losses
@@ -97,6 +99,7 @@ class WideTrainer(_Trainer):
 
         losses = np.empty(repeats)
         z, u, g = self._zeros(3, round_up(self.n_classes))
+        terms = self._zeros(2 * LOSS_BLOCK)
         numbers = self._settings(learning_rate)
         rows = max(1, int(_SGD_OPERATIONS / (4 * self.X.shape[1] * self.n_classes)))
         for i in range(repeats):
@@ -104,8 +107,8 @@ class WideTrainer(_Trainer):
                 losses[i] = self.descend(0.0, 1, update=False)[0]
             for start in range(0, len(self.order), rows):
                 sgd.wide(
-                    self.X, self.order[start : start + rows], self.labels, self.targets, self.network.params,
-                    self.network.layout, z, u, g, numbers, self.sigmoid,
+                    self.X, self.order[start : start + rows], self.labels, self.targets, self.weights, _NO_RATES,
+                    self.network.params, self.network.layout, z, u, g, terms, _NO_RATES, numbers, self.sigmoid,
                 )  # fmt: skip
         return losses
 

@@ -86,6 +86,11 @@ def INDEX(element: types.Type) -> types.Type:
     return types.Array(types.int64, 1, "C", readonly=True)
 
 
+def INDEX32(element: types.Type) -> types.Type:
+    """Columns of a sparse matrix: a vector of int32 that the kernel reads."""
+    return types.Array(types.int32, 1, "C", readonly=True)
+
+
 def TABLE(element: types.Type) -> types.Type:
     """A model's layout: a matrix of int64 that the kernel reads."""
     return types.Array(types.int64, 2, "C", readonly=True)
@@ -94,6 +99,16 @@ def TABLE(element: types.Type) -> types.Type:
 def OUT64(element: types.Type) -> types.Type:
     """Losses: a vector of float64 that the kernel writes, whatever the element type."""
     return types.Array(types.float64, 1, "C")
+
+
+def IN64(element: types.Type) -> types.Type:
+    """Rates and the like: a vector of float64 that the kernel reads."""
+    return types.Array(types.float64, 1, "C", readonly=True)
+
+
+def BYTES2(element: types.Type) -> types.Type:
+    """Images: a matrix of uint8 that the kernel reads."""
+    return types.Array(types.uint8, 2, "C", readonly=True)
 
 
 def AT(element: types.Type) -> types.Type:
@@ -109,6 +124,11 @@ def AT_INDEX(element: types.Type) -> types.Type:
 def AT64(element: types.Type) -> types.Type:
     """The address of float64 numbers, whatever the element type."""
     return types.CPointer(types.float64)
+
+
+def AT_BYTES(element: types.Type) -> types.Type:
+    """The address of bytes."""
+    return types.CPointer(types.uint8)
 
 
 def REAL(element: types.Type) -> types.Type:

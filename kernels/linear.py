@@ -13,6 +13,7 @@ Rows are cut into chunks, each with a gradient of its own; their number follows 
 in order, so the bits do not depend on the threads.
 """
 
+from .batch import BIAS, LEARNING_RATE, LOG_HIGH, LOG_LOW, N_IN, N_OUT, WEIGHTS, WITH_BIAS
 from .jit import (
     AT,
     AT64,
@@ -33,7 +34,6 @@ from .jit import (
     share,
 )
 from .matmul import forward, n_tiles, outer
-from .mlp import BIAS, LEARNING_RATE, LOG_HIGH, LOG_LOW, N_IN, N_OUT, WEIGHTS, WITH_BIAS
 from .simd import at, lanes_of, vfma, vload, vsplat, vstore, vsum
 from .softmax import (
     bias_gradient,
@@ -41,6 +41,7 @@ from .softmax import (
     block_size,
     deltas_at,
     gather_targets,
+    gather_weights,
     logits_at,
     output_layer,
     spread_bias,
@@ -49,12 +50,13 @@ from .softmax import (
 
 
 @in_shares(
-    X=AT, m=INT, n=INT, c=INT, iota=AT_INDEX, labels=AT_INDEX, targets=AT, labelled=FLAG, params=AT, weights=INT, bias=INT,
-    size=INT, G=AT, n_chunks=INT, S=AT, chunk_loss=AT64, settings=AT, width=INT, update=FLAG, sigmoid=FLAG,
+    X=AT, m=INT, n=INT, c=INT, iota=AT_INDEX, labels=AT_INDEX, targets=AT, labelled=FLAG, sample_weight=AT, weighted=FLAG,
+    params=AT, weights=INT, bias=INT, size=INT, G=AT, n_chunks=INT, S=AT, chunk_loss=AT64, settings=AT, width=INT,
+    update=FLAG, sigmoid=FLAG,
 )  # fmt: skip
 def chunks(
-    X, m, n, c, iota, labels, targets, labelled, params, weights, bias, size, G, n_chunks, S, chunk_loss, settings, width,
-    update, sigmoid, q, workers,
+    X, m, n, c, iota, labels, targets, labelled, sample_weight, weighted, params, weights, bias, size, G, n_chunks, S,
+    chunk_loss, settings, width, update, sigmoid, q, workers,
 ):  # fmt: skip
     """Worker q's chunks of rows: the loss and the gradient of each."""
     lanes, zero = lanes_of(X), settings[0] * 0
@@ -72,6 +74,7 @@ def chunks(
                 at(S, biases_at(block, c, width)), 4, 0, z, z, width, -float("inf"),
             )  # fmt: skip
             gather_targets(labels, targets, labelled, picked, n_rows, S, block, 0, c, width)
+            gather_weights(sample_weight, weighted, picked, n_rows, S, block, 0, c, width)
             output_layer(S, block, 0, n_rows, c, width, labelled, sigmoid, True, True, update, low, high, 0.0, one)
             total += total_loss(S, block, n_rows, c, width)
             if update:
@@ -99,36 +102,42 @@ def descend(params, size, G, n_chunks, step, q, workers):
 
 
 @inlined
-def mean_loss(chunk_loss, m):
-    """The chunks' losses, added in order, per sample."""
+def mean_loss(chunk_loss, total_weight):
+    """The chunks' losses, added in order, per unit of weight."""
     total = 0.0
     for chunk in range(chunk_loss.shape[0]):
         total += chunk_loss[chunk]
-    return total / m
+    return total / total_weight
 
 
 @kernel(
-    X=IN2, iota=INDEX, labels=INDEX, targets=IN1, params=OUT1, layout=TABLE, G=OUT2, S=OUT1, chunk_loss=OUT64,
-    losses=OUT64, settings=IN1, width=INT, repeats=INT, update=FLAG, sigmoid=FLAG,
+    X=IN2, iota=INDEX, labels=INDEX, targets=IN1, sample_weight=IN1, params=OUT1, layout=TABLE, G=OUT2, S=OUT1,
+    chunk_loss=OUT64, losses=OUT64, settings=IN1, width=INT, repeats=INT, update=FLAG, sigmoid=FLAG,
 )  # fmt: skip
 def wide(
-    X, iota, labels, targets, params, layout, G, S, chunk_loss, losses, settings, width, repeats, update, sigmoid, team
+    X, iota, labels, targets, sample_weight, params, layout, G, S, chunk_loss, losses, settings, width, repeats, update,
+    sigmoid, team,
 ):  # fmt: skip
     """``repeats`` steps over all rows; losses[i] is the mean loss before step i. Without ``update``, losses only.
 
     Every chunk has a row of G, like ``params``, and a block of S for ``width`` samples. ``iota`` counts to the larger of m
-    and c.
+    and c. ``sample_weight`` (m,) may be empty: 1 each.
     """
     m, n_chunks, size = X.shape[0], G.shape[0], params.shape[0]
+    weighted, total_weight = sample_weight.shape[0] > 0, 0.0
+    for i in range(sample_weight.shape[0]):
+        total_weight += sample_weight[i]
+    if not weighted:
+        total_weight = float(m)
     for e in range(repeats):
         chunks(
             team, at(X, 0), m, layout[0, N_IN], layout[0, N_OUT], at(iota, 0), at(labels, 0), at(targets, 0),
-            labels.shape[0] > 0, at(params, 0), layout[0, WEIGHTS], layout[0, BIAS], size, at(G, 0), n_chunks, at(S, 0),
-            at(chunk_loss, 0), at(settings, 0), width, update, sigmoid,
+            labels.shape[0] > 0, at(sample_weight, 0), weighted, at(params, 0), layout[0, WEIGHTS], layout[0, BIAS], size,
+            at(G, 0), n_chunks, at(S, 0), at(chunk_loss, 0), at(settings, 0), width, update, sigmoid,
         )  # fmt: skip
-        losses[e] = mean_loss(chunk_loss, m)
+        losses[e] = mean_loss(chunk_loss, total_weight)
         if update:
-            descend(team, at(params, 0), size, at(G, 0), n_chunks, -settings[LEARNING_RATE] / m)
+            descend(team, at(params, 0), size, at(G, 0), n_chunks, -settings[LEARNING_RATE] / total_weight)
 
 
 # ---------------------------------------------------------------- few features: samples as lanes
@@ -138,12 +147,13 @@ def wide(
 
 @inlined
 def transpose_block(X, n, labels, targets, labelled, order, n_rows, XT, S, block, c, width):
-    """XT = the samples order[:n_rows], transposed; and their targets, into the block."""
+    """XT = the samples order[:n_rows], transposed; and their targets, and weights of 1, into the block."""
     for i in range(n_rows):
         row = order[i] * n
         for j in range(n):
             XT[j * width + i] = X[row + j]
     gather_targets(labels, targets, labelled, order, n_rows, S, block, 0, c, width)
+    gather_weights(XT, False, order, n_rows, S, block, 0, c, width)
 
 
 @inlined

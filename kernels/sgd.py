@@ -18,12 +18,14 @@ are taken without subtracting the maximum, unless a logit is so large that it is
 ``wide``: any shape, weights (c, n), four classes at a time.
 """
 
-from .jit import FLAG, IN1, IN2, INDEX, INT, OUT1, OUT2, OUT64, TABLE, inlined, kernel
+from .batch import BIAS, L2, LEARNING_RATE, LOG_HIGH, LOG_LOW, N_IN, N_OUT, WEIGHTS, WITH_BIAS
+from .jit import FLAG, IN1, IN2, IN64, INDEX, INT, OUT1, OUT2, OUT64, TABLE, inlined, kernel
 from .linear import narrow_logits, transpose_block
-from .mlp import BIAS, LEARNING_RATE, LOG_HIGH, LOG_LOW, N_IN, N_OUT, WEIGHTS, WITH_BIAS
 from .simd import (
     at,
     lanes_of,
+    real,
+    vabs,
     vexp,
     vexp_small,
     vfirst,
@@ -35,6 +37,7 @@ from .simd import (
     vload4,
     vload4_first,
     vload_first,
+    vlog,
     vmax,
     vmin,
     vsplat,
@@ -159,25 +162,25 @@ narrow4 = _make_narrow("narrow4", vload4, vload4_first, vsplat4)
 
 
 @inlined
-def update_and_predict(params, row, n, g, X, old, new):
-    """The weights at ``row`` -= g times the sample at X[old:]; returns their product with the sample at X[new:]."""
+def update_and_predict(params, row, n, keep, g, X, old, new):
+    """The weights at ``row``, times keep, -= g times the sample at X[old:]; returns their product with that at X[new:]."""
     lanes, zero = lanes_of(params), params[0] * 0
-    minus, sums = vsplat(params, -g), vsplat(params, zero)
+    minus, sums, keep = vsplat(params, -g), vsplat(params, zero), vsplat(params, keep)
     whole = n - n % lanes
     for j in range(0, whole, lanes):
-        w = vfma(minus, vload(X, old + j), vload(params, row + j))
+        w = vfma(minus, vload(X, old + j), keep * vload(params, row + j))
         vstore(params, row + j, w)
         sums = vfma(w, vload(X, new + j), sums)
     if whole < n:
         count = n - whole
-        w = vfma(minus, vload_first(X, old + whole, count, zero), vload_first(params, row + whole, count, zero))
+        w = vfma(minus, vload_first(X, old + whole, count, zero), keep * vload_first(params, row + whole, count, zero))
         vstore_first(params, row + whole, w, count)
         sums = vfma(w, vload_first(X, new + whole, count, zero), sums)
     return vsum(sums)
 
 
 @inlined
-def update_and_predict4(params, row, n, g, k, X, old, new):
+def update_and_predict4(params, row, n, keep, g, k, X, old, new):
     """The same for four rows of weights and g[k : k + 4]; returns the four products, as a vector."""
     lanes, zero = lanes_of(params), params[0] * 0
     m0, m1, m2, m3 = (
@@ -186,15 +189,16 @@ def update_and_predict4(params, row, n, g, k, X, old, new):
         vsplat(params, -g[k + 2]),
         vsplat(params, -g[k + 3]),
     )
+    keep = vsplat(params, keep)
     r0, r1, r2, r3 = row, row + n, row + 2 * n, row + 3 * n
     s0 = s1 = s2 = s3 = vsplat(params, zero)
     whole = n - n % lanes
     for j in range(0, whole, lanes):
         a, b = vload(X, old + j), vload(X, new + j)
-        w0 = vfma(m0, a, vload(params, r0 + j))
-        w1 = vfma(m1, a, vload(params, r1 + j))
-        w2 = vfma(m2, a, vload(params, r2 + j))
-        w3 = vfma(m3, a, vload(params, r3 + j))
+        w0 = vfma(m0, a, keep * vload(params, r0 + j))
+        w1 = vfma(m1, a, keep * vload(params, r1 + j))
+        w2 = vfma(m2, a, keep * vload(params, r2 + j))
+        w3 = vfma(m3, a, keep * vload(params, r3 + j))
         vstore(params, r0 + j, w0)
         vstore(params, r1 + j, w1)
         vstore(params, r2 + j, w2)
@@ -203,10 +207,10 @@ def update_and_predict4(params, row, n, g, k, X, old, new):
     if whole < n:
         count = n - whole
         a, b = vload_first(X, old + whole, count, zero), vload_first(X, new + whole, count, zero)
-        w0 = vfma(m0, a, vload_first(params, r0 + whole, count, zero))
-        w1 = vfma(m1, a, vload_first(params, r1 + whole, count, zero))
-        w2 = vfma(m2, a, vload_first(params, r2 + whole, count, zero))
-        w3 = vfma(m3, a, vload_first(params, r3 + whole, count, zero))
+        w0 = vfma(m0, a, keep * vload_first(params, r0 + whole, count, zero))
+        w1 = vfma(m1, a, keep * vload_first(params, r1 + whole, count, zero))
+        w2 = vfma(m2, a, keep * vload_first(params, r2 + whole, count, zero))
+        w3 = vfma(m3, a, keep * vload_first(params, r3 + whole, count, zero))
         vstore_first(params, r0 + whole, w0, count)
         vstore_first(params, r1 + whole, w1, count)
         vstore_first(params, r2 + whole, w2, count)
@@ -216,34 +220,42 @@ def update_and_predict4(params, row, n, g, k, X, old, new):
 
 
 @inlined
-def pass_over(params, w, n, c, g, X, old, new, u):
-    """W -= g x^T for the sample at X[old:], and u = W x' for the one at X[new:]."""
+def pass_over(params, w, n, c, keep, g, X, old, new, u):
+    """W = keep W - g x^T for the sample at X[old:], and u = W x' for the one at X[new:]."""
     for k in range(0, c - c % 4, 4):
-        vstore(u, k, update_and_predict4(params, w + k * n, n, g, k, X, old, new))
+        vstore(u, k, update_and_predict4(params, w + k * n, n, keep, g, k, X, old, new))
     for k in range(c - c % 4, c):
-        u[k] = update_and_predict(params, w + k * n, n, g[k], X, old, new)
+        u[k] = update_and_predict(params, w + k * n, n, keep, g[k], X, old, new)
 
 
 @inlined
-def scaled_delta(z, g, c, label, targets, t0, lr, sigmoid):
-    """Fill g with lr (activation(z) - target). z and g are padded to whole vectors; g's padding becomes 0."""
+def scaled_delta(z, g, c, label, targets, t0, rate, sigmoid):
+    """Fill g with rate (activation(z) - target). z and g are padded to whole vectors; g's padding becomes 0.
+
+    Returns a and b of the loss, a + log(b), where there is a label.
+    """
     lanes, zero = lanes_of(z), z[0] * 0
-    one, none, rate, total = vsplat(z, 1.0), vsplat(z, 0.0), vsplat(z, lr), vsplat(z, 0.0)
+    one, none, rates, total = vsplat(z, 1.0), vsplat(z, 0.0), vsplat(z, rate), vsplat(z, 0.0)
     if sigmoid:
         for k in range(0, c, lanes):
             vstore(g, k, one / (one + vexp(none - vload(z, k))))
-        scale = rate
+        scale = rates
+        a = max(z[0], zero) - (z[0] if label > 0 else zero)
+        b = vlane0(one + vexp(none - vabs(vload(z, 0))))
     else:
         lowest = zero - float("inf")
         top = vfirst(vload(z, 0), min(lanes, c), lowest)
         for k in range(lanes, c, lanes):
             top = vmax(top, vfirst(vload(z, k), min(lanes, c - k), lowest))
-        highest = vsplat(z, vhighest(top))
+        high = vhighest(top)
+        highest = vsplat(z, high)
         for k in range(0, c, lanes):
             e = vfirst(vexp(vload(z, k) - highest), min(lanes, c - k), zero)
             total = total + e
             vstore(g, k, e)
-        scale = rate / vtotal(total)
+        total = vtotal(total)
+        scale = rates / total
+        a, b = high - z[max(label, 0)], vlane0(total)
     for k in range(0, c, lanes):
         count = min(lanes, c - k)
         t = vhot(z, label - k) if label >= 0 and not (sigmoid and label == 0) else none
@@ -251,37 +263,72 @@ def scaled_delta(z, g, c, label, targets, t0, lr, sigmoid):
             t = one
         if label < 0:
             t = vload_first(targets, t0 + k, count, zero)
-        vstore(g, k, vfirst(vload(g, k) * scale - t * rate, count, zero))
+        vstore(g, k, vfirst(vload(g, k) * scale - t * rates, count, zero))
+    return a, b
+
+
+# Losses need a logarithm per sample. It is taken of a block of them at once.
+
+LOSS_BLOCK = 64
+
+
+@inlined
+def keep_loss(terms, i, b, weight):
+    """Put the i-th sample's part of the loss, weight log(b), aside; returns those of a block, whenever one is full."""
+    j = i % LOSS_BLOCK
+    terms[j], terms[LOSS_BLOCK + j] = b, weight
+    return sum_of_losses(terms, LOSS_BLOCK) if j == LOSS_BLOCK - 1 else 0.0
+
+
+@inlined
+def sum_of_losses(terms, count):
+    """The losses put aside in the first ``count`` places."""
+    total, lanes = vsplat(terms, 0.0), lanes_of(terms)
+    for j in range(0, count, lanes):
+        loss = vload(terms, LOSS_BLOCK + j) * vlog(vload(terms, j))
+        total = total + vfirst(loss, min(lanes, count - j), terms[0] * 0)
+    return vsum(total)
 
 
 @kernel(
-    X=IN2, order=INDEX, labels=INDEX, targets=IN1, params=OUT1, layout=TABLE, z=OUT1, u=OUT1, g=OUT1, settings=IN1,
-    sigmoid=FLAG,
+    X=IN2, order=INDEX, labels=INDEX, targets=IN1, sample_weight=IN1, rates=IN64, params=OUT1, layout=TABLE, z=OUT1, u=OUT1,
+    g=OUT1, terms=OUT1, losses=OUT64, settings=IN1, sigmoid=FLAG,
 )  # fmt: skip
-def wide(X, order, labels, targets, params, layout, z, u, g, settings, sigmoid):
+def wide(X, order, labels, targets, sample_weight, rates, params, layout, z, u, g, terms, losses, settings, sigmoid):
     """One pass over the samples of ``order``; z, u and g are scratch, c numbers up to whole vectors.
 
     The pass over the weights that applies the update by one sample and multiplies by the next but one does not need the
     gradient in between, so the processor runs it while that gradient's exponentials and division are under way.
+
+    ``sample_weight`` and ``rates`` (a learning rate per step) may be empty: 1 each, and that of the settings. Weights decay
+    by 1 - rate l2 at each step. If ``losses`` is not empty, losses[0] is the sum of the losses before each step; for labels.
     """
     n, c, w, bias = layout[0, N_IN], layout[0, N_OUT], layout[0, WEIGHTS], layout[0, BIAS]
-    lr, lanes, with_bias = settings[LEARNING_RATE], lanes_of(params), settings[WITH_BIAS]
-    n_steps = order.shape[0]
+    lanes, with_bias, l2, one = lanes_of(params), settings[WITH_BIAS], settings[L2], params[0] * 0 + 1
+    n_steps, with_loss, total, lr, keep = order.shape[0], losses.shape[0] > 0, 0.0, settings[LEARNING_RATE], one
     old = new = order[0] * n
     for k in range(c):
         g[k] = 0  # nothing to be updated yet
-    pass_over(params, w, n, c, g, X, old, new, u)
+    pass_over(params, w, n, c, keep, g, X, old, new, u)
     for k in range(0, c, lanes):
         vstore(z, k, vload(u, k) + vload(params, bias + k))
     for step in range(n_steps):
         i = order[step]
         new = order[step + 1 if step + 1 < n_steps else 0] * n
-        pass_over(params, w, n, c, g, X, old, new, u)
-        scaled_delta(z, g, c, labels[i] if labels.shape[0] else -1, targets, i * c, lr, sigmoid)
+        pass_over(params, w, n, c, keep, g, X, old, new, u)
+        if rates.shape[0]:
+            lr = real(params, rates[step])
+        weight = sample_weight[i] if sample_weight.shape[0] else one
+        a, b = scaled_delta(z, g, c, labels[i] if labels.shape[0] else -1, targets, i * c, lr * weight, sigmoid)
+        if with_loss:
+            total += weight * a + keep_loss(terms, step, b, weight)
+        keep = max(one - lr * l2, one - one)
         old = i * n
-        s = vsplat(params, -(with_bias + sample_product(X, old, new, n)))
+        s, keeps = vsplat(params, -(with_bias + sample_product(X, old, new, n))), vsplat(params, keep)
         for k in range(0, c, lanes):
-            b, delta = vload(params, bias + k), vload(g, k)
-            vstore(z, k, vfma(s, delta, vload(u, k) + b))
-            vstore(params, bias + k, vfma(vsplat(params, -with_bias), delta, b))
-    pass_over(params, w, n, c, g, X, old, old, u)
+            x, delta = vload(params, bias + k), vload(g, k)
+            vstore(z, k, vfma(s, delta, vfma(keeps, vload(u, k), x)))
+            vstore(params, bias + k, vfma(vsplat(params, -with_bias), delta, x))
+    pass_over(params, w, n, c, keep, g, X, old, old, u)
+    if with_loss:
+        losses[0] = total + sum_of_losses(terms, n_steps % LOSS_BLOCK)

@@ -303,6 +303,7 @@ vfma = _elementwise(lambda b, x, y, z, f: fma(b, x, y, z), 3)
 vmax = _elementwise(lambda b, x, y, f: larger(b, x, y), 2)
 vmin = _elementwise(lambda b, x, y, f: b.select(b.fcmp_ordered(">", x, y), y, x), 2)
 vabs = _elementwise(lambda b, x, f: call(b, "fabs", x.type, x), 1)
+vsqrt = _elementwise(lambda b, x, f: call(b, "sqrt", x.type, x), 1)
 vexp = _elementwise(_exp, 1)
 vexp_small = _elementwise(_exp_small, 1)
 vlog = _elementwise(_log, 1)
@@ -317,6 +318,28 @@ def vwhere_equal(typing_context, x, y, value):
         return b.select(b.fcmp_ordered("==", x, y), value, constant(value.type, 0.0))
 
     return value(x, y, value), codegen
+
+
+@intrinsic
+def vwhere_positive(typing_context, x, value):
+    """``value`` in the lanes where x is positive, zero in the others."""
+
+    def codegen(context, b, sig, args):
+        none = constant(args[0].type, 0.0)
+        return b.select(b.fcmp_ordered(">", args[0], none), args[1], none)
+
+    return value(x, value), codegen
+
+
+@intrinsic
+def real(typing_context, like, value):
+    """A number in the element type of ``like``, an array or address."""
+    f = FLOAT[like.dtype]
+
+    def codegen(context, b, sig, args):
+        return context.cast(b, args[1], sig.args[1], f.type)
+
+    return f.type(like, value), codegen
 
 
 # ---------------------------------------------------------------- memory, lanes

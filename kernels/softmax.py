@@ -7,7 +7,8 @@
 
 All of it happens in a block of scratch, for up to ``ld`` samples: a row per class and a column per sample, of the logits
 Z, the probabilities P, the deltas D and the target distributions T; then a row of target classes, written as
-floating-point numbers, which takes T's place where there are labels; a row of losses; and room for the biases. Three
+floating-point numbers, which takes T's place where there are labels; a row of losses; a row of sample weights, by which
+losses and deltas are multiplied; and room for the biases. Three
 conventions for a vanishing probability are told apart by numbers: its logarithm is brought into [low, high] (the lab's
 linear models clip p), or p has ``eps`` added (the lab's deep MLP), or neither.
 
@@ -33,8 +34,8 @@ from .simd import (
 
 @inlined
 def block_size(c, ld):
-    """Numbers in a block: Z, P, D and T, classes and losses, biases."""
-    return (4 * c + 2) * ld + 4 * c
+    """Numbers in a block: Z, P, D and T, classes, losses and weights, biases."""
+    return (4 * c + 3) * ld + 4 * c
 
 
 @inlined
@@ -68,8 +69,13 @@ def losses_at(block, c, ld):
 
 
 @inlined
-def biases_at(block, c, ld):
+def weights_at(block, c, ld):
     return block + (4 * c + 2) * ld
+
+
+@inlined
+def biases_at(block, c, ld):
+    return block + (4 * c + 3) * ld
 
 
 @inlined
@@ -94,6 +100,14 @@ def gather_targets(labels, targets, labelled, order, n_rows, S, block, r0, c, ld
             i = order[r]
             for k in range(c):
                 S[goals + k * ld + r] = targets[i * c + k]
+
+
+@inlined
+def gather_weights(sample_weight, weighted, order, n_rows, S, block, r0, c, ld):
+    """Write the weights of the samples order[:n_rows] into the block, from column r0 on: 1 each if not ``weighted``."""
+    weights = weights_at(block, c, ld) + r0
+    for r in range(n_rows):
+        S[weights + r] = sample_weight[order[r]] if weighted else 1
 
 
 @inlined
@@ -169,17 +183,19 @@ def output_layer(
     ``forward`` computes P from Z, ``with_loss`` (only with it) the losses, ``backward`` D from P. Deltas and losses past
     the last sample, up to a whole vector, are 0.
     """
-    lanes, factor, zero = lanes_of(S), vsplat(S, scale), scale * 0
+    lanes, zero = lanes_of(S), scale * 0
     for r in range(r0, r0 + n_rows, lanes):
         count = min(lanes, r0 + n_rows - r)
         z, p, d = logits_at(block, c, ld) + r, probabilities_at(block, c, ld) + r, deltas_at(block, c, ld) + r
         goals, classes = targets_at(block, c, ld) + r, classes_at(block, c, ld) + r
+        weight = vload(S, weights_at(block, c, ld) + r)
         if forward:
             log_total = probabilities(S, z, p, c, ld, sigmoid)
             if with_loss:
                 loss = sample_losses(S, z, log_total, goals, classes, c, ld, labelled, sigmoid, low, high, eps)
-                vstore(S, losses_at(block, c, ld) + r, vfirst(loss, count, zero))
+                vstore(S, losses_at(block, c, ld) + r, vfirst(loss * weight, count, zero))
         if backward:
+            factor = weight * vsplat(S, scale)
             for k in range(c):
                 goal = target(S, goals, classes, k, ld, labelled, sigmoid)
                 vstore(S, d + k * ld, vfirst((vload(S, p + k * ld) - goal) * factor, count, zero))

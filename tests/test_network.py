@@ -8,9 +8,22 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
-from fastclf.kernels import mlp
+from fastclf import network, trainers
+from fastclf.kernels import batch, sgd, update
 from fastclf.kernels.softmax import block_size
-from fastclf.network import CLIPPED, EXACT, SHIFTED, Network, Workspace, aligned, output_block, round_up, run, settings
+from fastclf.network import (
+    CLIPPED,
+    EXACT,
+    SHIFTED,
+    Network,
+    Samples,
+    Workspace,
+    aligned,
+    output_block,
+    round_up,
+    run,
+    settings,
+)
 
 from .helpers import DTYPES
 
@@ -57,11 +70,11 @@ def test_the_layout_says_where(widths, dtype):
     network.params[:] = np.arange(len(network.params))
     units = 0
     for layer, row in enumerate(network.layout):
-        assert tuple(row[[mlp.N_IN, mlp.N_OUT]]) == widths[layer : layer + 2]
-        assert network.weights[layer][0, 0] == row[mlp.WEIGHTS]
-        assert network.biases[layer][0] == row[mlp.BIAS]
-        assert row[mlp.UNITS] == units
-        units += row[mlp.N_OUT]
+        assert tuple(row[[batch.N_IN, batch.N_OUT]]) == widths[layer : layer + 2]
+        assert network.weights[layer][0, 0] == row[batch.WEIGHTS]
+        assert network.biases[layer][0] == row[batch.BIAS]
+        assert row[batch.UNITS] == units
+        units += row[batch.N_OUT]
     assert network.n_units == units
     assert network.operations == 6 * sum(i * o for i, o in pairwise(widths))
 
@@ -81,10 +94,25 @@ def test_a_copys_layers_are_views_of_its_own_buffer(make, dtype):
 def test_settings_are_in_the_kernels_order(dtype):
     numbers = settings(dtype, 0.5, SHIFTED, 2.0, bias=False)
     assert numbers.dtype == dtype
-    at = [mlp.LEARNING_RATE, mlp.CLIP, mlp.LOG_LOW, mlp.LOG_HIGH, mlp.EPS, mlp.WITH_BIAS]
+    at = [batch.LEARNING_RATE, batch.CLIP, batch.LOG_LOW, batch.LOG_HIGH, batch.EPS, batch.WITH_BIAS]
+    assert len(numbers) == batch.N_SETTINGS
     np.testing.assert_array_equal(numbers[at], np.array([0.5, 2, -np.inf, np.inf, 1e-10, 0], dtype))
-    assert settings(dtype)[mlp.CLIP] == np.inf
-    assert settings(dtype)[mlp.WITH_BIAS] == 1
+    assert settings(dtype)[batch.CLIP] == np.inf
+    assert settings(dtype)[batch.WITH_BIAS] == 1
+    more = {"l2": 1, "l2_shared": 2, "l1": 3, "beta_1": 4, "beta_2": 5, "epsilon": 6, "dropout": 7}
+    numbers = settings(dtype, **more)
+    assert {name: numbers[getattr(batch, name.upper())] for name in more} == more
+
+
+def test_numbers_that_the_kernels_have_too():
+    assert (network.IN_PLACE, network.MOMENTUM, network.NESTEROV, network.ADAM) == (
+        batch.IN_PLACE,
+        batch.MOMENTUM,
+        batch.NESTEROV,
+        batch.ADAM,
+    )
+    assert network.SQUARE_PARTS == update.SQUARE_PARTS
+    assert trainers.LOSS_BLOCK == sgd.LOSS_BLOCK
 
 
 def test_the_labs_rules():
@@ -126,7 +154,7 @@ def test_run_takes_batches_of_any_size_up_to_the_workspaces(dtype):
     for m in (50, 1, 16, 17, 49):
         small, results = Workspace(network, m), []
         for work in (large, small):
-            loss = run(network, work, X[:m], labels[:m], mlp.FORWARD | mlp.LOSS, settings(dtype))
+            loss = run(network, work, Samples(X[:m], labels[:m]), batch.FORWARD | batch.LOSS, settings(dtype))
             results.append([loss, work.samples("A", 0, m), work.samples("A", 1, m)])
         for got, expected in zip(*results):
             np.testing.assert_array_equal(got, expected)

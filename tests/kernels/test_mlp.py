@@ -6,9 +6,9 @@ import torch
 from torch.nn import functional as F
 
 from fastclf.kernels import mlp
-from fastclf.kernels.mlp import BACKWARD, FORWARD, LOSS
+from fastclf.kernels.batch import BACKWARD, FORWARD, LOSS
 from fastclf.kernels.target import TARGET
-from fastclf.network import CLIPPED, EXACT, SHIFTED, Network, Workspace, settings
+from fastclf.network import CLIPPED, EXACT, SHIFTED, Network, Samples, Workspace, run, settings
 
 from ..helpers import DTYPES, FINITE_DIFFERENCES, LANES, ONE_STEP, assert_close, edges, problem
 
@@ -18,7 +18,7 @@ OUTER_ROWS, VECTORS = TARGET.outer_tile
 
 
 class Model:
-    """A network with random parameters and the scratch for its batches: all that ``mlp.run`` takes."""
+    """A network with random parameters and the scratch for its batches."""
 
     def __init__(self, widths, dtype=np.float64, capacity=64, sigmoid=False):
         self.network, self.sigmoid = Network(widths, np.dtype(dtype)), sigmoid
@@ -32,17 +32,11 @@ class Model:
         self, X, labels=None, targets=None, *, phases=STEP, order=None, batch_size=None, repeats=1, threads=1, **numbers
     ):  # fmt: skip
         """Steps over the batches of ``order``; their losses."""
-        net, work = self.network, self.work
-        order = np.arange(len(X)) if order is None else order
-        batch_size = batch_size or len(order)
-        losses = np.zeros(repeats * -(-len(order) // batch_size))
-        mlp.run(
-            X, order, work.iota, np.empty(0, np.int64) if labels is None else labels,
-            np.empty(0, net.dtype) if targets is None else targets.reshape(-1), net.params, net.layout, work.buffer,
-            work.panels(threads), losses, settings(net.dtype, **numbers), work.capacity, batch_size, repeats, phases,
-            self.sigmoid, threads=threads,
+        return run(
+            self.network, self.work, Samples(X, labels, targets), phases, settings(self.network.dtype, **numbers),
+            order=np.arange(len(X)) if order is None else order, batch_size=batch_size, repeats=repeats,
+            sigmoid=self.sigmoid, threads=threads,
         )  # fmt: skip
-        return losses
 
     @property
     def parameters(self):

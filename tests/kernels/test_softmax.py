@@ -19,6 +19,7 @@ def output_layer(S, labels, targets, order, c, ld, sigmoid, low, high, eps, scal
     """All that ``softmax`` does with one block of scratch, for the samples of ``order``. Returns the total loss."""
     n_rows, labelled = order.shape[0], labels.shape[0] > 0
     softmax.gather_targets(labels, targets, labelled, order, n_rows, S, 0, 0, c, ld)
+    softmax.gather_weights(S, False, order, n_rows, S, 0, 0, c, ld)
     softmax.output_layer(at(S, 0), 0, 0, n_rows, c, ld, labelled, sigmoid, True, True, True, low, high, eps, scale)
     return softmax.total_loss(S, 0, n_rows, c, ld)
 
@@ -152,6 +153,7 @@ def test_a_part_of_a_block(dtype):
 @numba.njit(**jit.FLAGS)
 def part(S, labels, order, r0, c, ld, low, high, eps, scale):
     softmax.gather_targets(labels, S, True, at(order, r0), ld - r0, S, 0, r0, c, ld)
+    softmax.gather_weights(S, False, at(order, r0), ld - r0, S, 0, r0, c, ld)
     softmax.output_layer(at(S, 0), 0, r0, ld - r0, c, ld, True, False, True, True, True, low, high, eps, scale)
 
 

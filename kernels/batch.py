@@ -1,0 +1,100 @@
+"""A mini-batch as the kernels of a network see it: where everything is.
+
+    m samples, n_in inputs and n_out units of a layer; layer l has weights (n_out, n_in) and a bias (n_out,)
+
+All parameters lie in one vector, ``params``; a row of ``layout`` says where a layer's are: n_in, n_out, the offset of
+its weights, the offset of its bias, and the number of units in the layers before it. What an optimiser keeps has the same
+form, one vector after the other: the gradient, the first moment or velocity, the second moment or average.
+
+The scratch S for a batch of up to ``capacity`` samples holds, for all hidden units, Z before the activation, A after it and
+the deltas D, layer after layer, a row per sample, as the next product wants them; and then the last layer's block (see
+``softmax``), a row per class. A linear model is the network of one layer.
+"""
+
+from collections import namedtuple
+
+from numba import types
+
+from .jit import AT, AT_INDEX, FLAG, INT, REAL, inlined
+from .simd import at
+from .softmax import deltas_at
+
+N_IN, N_OUT, WEIGHTS, BIAS, UNITS = range(5)  # columns of layout
+N_COLUMNS = 5
+# entries of settings
+LEARNING_RATE, CLIP, LOG_LOW, LOG_HIGH, EPS, WITH_BIAS, L2, L2_SHARED, L1, BETA_1, BETA_2, EPSILON, DROPOUT = range(13)
+N_SETTINGS = 13
+FORWARD, LOSS, BACKWARD = 1, 2, 4  # bits of phases
+IN_PLACE, MOMENTUM, NESTEROV, ADAM = range(4)  # optimisers
+
+FIELDS = {
+    "X": AT,
+    "ldx": INT,  # elements from row to row of X
+    "order": AT_INDEX,  # the batch's rows of X
+    "m": INT,  # how many they are
+    "iota": AT_INDEX,  # 0, 1, …
+    "labels": AT_INDEX,
+    "targets": AT,
+    "labelled": FLAG,  # labels are given, or else targets
+    "sample_weight": AT,
+    "weighted": FLAG,
+    "chosen": AT_INDEX,  # the batch's samples in labels, targets and weights
+    "total_weight": REAL,  # of the batch: m if not weighted
+    "params": AT,
+    "state": AT,
+    "size": INT,  # of params, and of each part of state
+    "layout": AT_INDEX,
+    "n_layers": INT,
+    "S": AT,
+    "capacity": INT,  # samples that S has room for
+    "panels": AT,  # scratch of every worker, for the columns of X that it packs
+    "settings": AT,
+    "rate": REAL,  # learning rate of this step
+    "mix": REAL,  # what the average of the parameters takes from them in this step
+    "optimiser": INT,
+    "seed": INT,  # of this step's dropout
+    "phases": INT,
+    "sigmoid": FLAG,
+}
+Batch = namedtuple("Batch", FIELDS)
+
+
+def BATCH(element):
+    """The type of a Batch, a parameter of routines."""
+    return types.NamedTuple(tuple(spec(element) for spec in FIELDS.values()), Batch)
+
+
+@inlined
+def entry(layout, l, column):
+    """A layer's entry in the layout."""
+    return layout[l * N_COLUMNS + column]
+
+
+@inlined
+def block_at(layout, n_layers, capacity):
+    """Where the last layer's block starts in S."""
+    return 3 * capacity * entry(layout, n_layers - 1, UNITS)
+
+
+@inlined
+def rows_at(buffer, l, batch):
+    """Where hidden layer l's rows start in S: in buffer 0, Z; 1, A; or 2, D."""
+    n_hidden = entry(batch.layout, batch.n_layers - 1, UNITS)
+    return batch.capacity * (buffer * n_hidden + entry(batch.layout, l, UNITS))
+
+
+@inlined
+def input_of(l, batch):
+    """What layer l reads: the address of its first element, elements from row to row, and the rows' numbers."""
+    if l == 0:
+        return batch.X, batch.ldx, batch.order
+    return at(batch.S, rows_at(1, l - 1, batch)), entry(batch.layout, l, N_IN), batch.iota
+
+
+@inlined
+def deltas_of(l, batch):
+    """Where layer l's deltas start in S, and the elements from sample to sample and from unit to unit."""
+    if l == batch.n_layers - 1:
+        block = block_at(batch.layout, batch.n_layers, batch.capacity)
+        return deltas_at(block, entry(batch.layout, l, N_OUT), batch.capacity), 1, batch.capacity
+    return rows_at(2, l, batch), entry(batch.layout, l, N_OUT), 1

@@ -1,0 +1,140 @@
+"""Per-sample stochastic gradient descent over rows of (feature, value) pairs: CSR matrices; and dense rows, where a penalty
+or an average asks for more than ``sgd.wide`` does.
+
+    z = W x + b;  g = rate weight (activation(z) - t);  W = (1 - rate l2) W - g x^T;  b -= intercept_decay g
+
+A step touches the features of its sample only. So W is kept as a factor times a matrix, a row per feature and classes as
+lanes, and the decay by L2 is one product with the factor (Bottou, 2010); the L1 penalty is cumulative (Tsuruoka, Tsujii and
+Ananiadou, 2009): a weight is shrunk by what it has missed when its feature next occurs; and the average of all iterates is
+kept as a + b W with numbers a and b (Xu, 2011). All of it is what scikit-learn's SGDClassifier does for two classes.
+"""
+
+from .batch import L1, L2, WITH_BIAS
+from .jit import FLAG, IN1, IN64, INDEX, INDEX32, INT, OUT1, OUT2, OUT64, REAL, inlined, kernel
+from .sgd import LOSS_BLOCK, keep_loss, scaled_delta, sum_of_losses
+from .simd import at, lanes_of, real, vfma, vlane0, vload, vmax, vmin, vsplat, vstore, vwhere_positive
+
+FACTOR, AVERAGE_A, AVERAGE_B, L1_SUM = range(4)  # entries of scales
+SMALLEST_FACTOR = 1e-9  # below it the factor is multiplied into the weights
+
+
+@inlined
+def products(values, features, count, W, ldw, z, n_lanes, factor, bias):
+    """z[k] = factor sum_j values[j] W[features[j], k] + bias[k]."""
+    lanes = lanes_of(W)
+    if n_lanes == 1:
+        total = vlane0(vsplat(W, 0.0))
+        for j in range(count):
+            total += values[j] * W[features[j]]
+        z[0] = factor * total + bias[0]
+        return
+    for k in range(0, n_lanes, lanes):
+        even = odd = vsplat(W, 0.0)
+        for j in range(0, count - 1, 2):
+            even = vfma(vsplat(W, values[j]), vload(W, features[j] * ldw + k), even)
+            odd = vfma(vsplat(W, values[j + 1]), vload(W, features[j + 1] * ldw + k), odd)
+        if count % 2:
+            even = vfma(vsplat(W, values[count - 1]), vload(W, features[count - 1] * ldw + k), even)
+        vstore(z, k, vfma(vsplat(W, factor), even + odd, vload(bias, k)))
+
+
+@inlined
+def add(values, features, count, A, ldw, g, n_lanes, factor):
+    """A[features[j], k] -= factor values[j] g[k]."""
+    lanes = lanes_of(A)
+    if n_lanes == 1:
+        change = factor * g[0]
+        for j in range(count):
+            A[features[j]] -= change * values[j]
+        return
+    for k in range(0, n_lanes, lanes):
+        change = vsplat(A, -factor) * vload(g, k)
+        for j in range(count):
+            i = features[j] * ldw + k
+            vstore(A, i, vfma(vsplat(A, values[j]), change, vload(A, i)))
+
+
+@inlined
+def shrink(features, count, W, Q, ldw, n_lanes, factor, total):
+    """Bring the weights of the features nearer to 0 by the L1 penalty they have missed: ``total`` in all, Q so far."""
+    lanes = lanes_of(W)
+    for j in range(count):
+        first = features[j] * ldw
+        if n_lanes == 1:
+            w, missed = W[first], Q[first]
+            new = w
+            if w > 0:
+                new = max(w - (total + missed) / factor, w * 0)
+            elif w < 0:
+                new = min(w + (total - missed) / factor, w * 0)
+            W[first] = new
+            Q[first] = missed + factor * (new - w)
+        else:
+            none, inverse, every = vsplat(W, 0.0), vsplat(W, 1 / factor), vsplat(W, total)
+            for k in range(0, n_lanes, lanes):
+                w, missed = vload(W, first + k), vload(Q, first + k)
+                above, below = vmax(w - (every + missed) * inverse, none), vmin(w + (every - missed) * inverse, none)
+                new = vwhere_positive(w, above) + vwhere_positive(none - w, below)
+                vstore(W, first + k, new)
+                vstore(Q, first + k, vfma(vsplat(W, factor), new - w, missed))
+
+
+@inlined
+def multiply_in(W, A, scales):
+    """Multiply the factors into the weights and the average: both are what they stand for afterwards."""
+    for i in range(W.size):
+        if A.size:
+            A[i] = (A[i] + scales[AVERAGE_A] * W[i]) / scales[AVERAGE_B]
+        W[i] *= scales[FACTOR]
+    scales[FACTOR], scales[AVERAGE_A], scales[AVERAGE_B] = 1, 0, 1
+
+
+@kernel(
+    values=IN1, features=INDEX32, starts=INDEX, dense=FLAG, order=INDEX, labels=INDEX, sample_weight=IN1, rates=IN64, W=OUT2,
+    bias=OUT1, Q=OUT2, A=OUT2, average_bias=OUT1, scales=OUT64, z=OUT1, g=OUT1, terms=OUT1, losses=OUT64, settings=IN1,
+    c=INT, averaged=INT, intercept_decay=REAL, sigmoid=FLAG,
+)  # fmt: skip
+def sgd(
+    values, features, starts, dense, order, labels, sample_weight, rates, W, bias, Q, A, average_bias, scales, z, g, terms,
+    losses, settings, c, averaged, intercept_decay, sigmoid,
+):  # fmt: skip
+    """One pass over the rows of ``order``; losses[0] is the sum of their losses, each before its step.
+
+    Row i has values[starts[i] : starts[i + 1]] and its features in the same places, or where it is ``dense``, all features,
+    0 ≤ j < n. W and, where they are not empty, Q (for the L1 penalty) and A (the average) are (n, ldw), a row per feature
+    padded to whole vectors, or one number wide where c is 1; ``scales`` holds what they are multiplied by, and the sum of
+    the L1 penalty; they come and go multiplied in. ``averaged`` is the number of iterates in the average before this pass,
+    or negative: so many steps come before the first of them.
+    """
+    ldw, one = W.shape[1], real(W, 1.0)
+    n_lanes, with_bias, l2, l1, total = ldw, settings[WITH_BIAS], settings[L2], settings[L1], 0.0
+    n_steps, with_average = order.shape[0], A.shape[0] > 0
+    w, q, average = at(W, 0), at(Q, 0), at(A, 0)
+    for step in range(n_steps):
+        i = order[step]
+        first, count = starts[i], starts[i + 1] - starts[i]
+        x, columns = at(values, first), at(features, 0 if dense else first)
+        products(x, columns, count, w, ldw, z, n_lanes, real(W, scales[FACTOR]), at(bias, 0))
+        rate, weight = rates[step], sample_weight[i] if sample_weight.shape[0] else one
+        a, b = scaled_delta(z, g, c, labels[i], values, 0, real(W, rate) * weight, sigmoid)
+        total += weight * a + keep_loss(terms, step, b, weight)
+        scales[FACTOR] *= max(0.0, 1 - rate * l2)
+        if scales[FACTOR] < SMALLEST_FACTOR:
+            multiply_in(W.reshape(-1), A.reshape(-1), scales)
+        factor = scales[FACTOR]
+        add(x, columns, count, w, ldw, at(g, 0), n_lanes, real(W, 1 / factor))
+        for k in range(c):
+            bias[k] -= with_bias * intercept_decay * g[k]
+        iterates = averaged + step + 1
+        if with_average and iterates > 0:
+            add(x, columns, count, average, ldw, at(g, 0), n_lanes, real(W, -scales[AVERAGE_A] / factor))
+            if iterates > 1:
+                scales[AVERAGE_B] /= 1 - 1 / iterates
+            scales[AVERAGE_A] += scales[AVERAGE_B] * factor / iterates
+            for k in range(c):
+                average_bias[k] += (bias[k] - average_bias[k]) / iterates
+        if l1 > 0:
+            scales[L1_SUM] += rate * l1
+            shrink(columns, count, w, q, ldw, n_lanes, real(W, factor), real(W, scales[L1_SUM]))
+    multiply_in(W.reshape(-1), A.reshape(-1), scales)
+    losses[0] = total + sum_of_losses(terms, n_steps % LOSS_BLOCK)
