@@ -70,6 +70,7 @@ from .tile import DOT_UNITS, OUTER_VECTORS
 from .update import SQUARE_PARTS, decay_of, squares, update
 
 BLOCK_BYTES = 256 * 1024  # of the first layer's input, kept in the second-level cache while all units pass over it
+FEW_PARAMETERS = 30_000  # below, a pass over them is shorter than it takes to start the threads
 BY_UNITS_BELOW = 64  # rows: smaller batches give a thread units of the first layer, larger ones rows
 
 
@@ -272,7 +273,13 @@ def run(
             losses[step] = total_loss(S, block, m, c, capacity) / total_weight
             decay = decay_of(batch)
             if decay > 0:
-                squares(team, at(params, 0), table, n_layers, at(parts, 0))
+                squares(
+                    team if params.shape[0] > FEW_PARAMETERS else (1, team[1]),
+                    at(params, 0),
+                    table,
+                    n_layers,
+                    at(parts, 0),
+                )
                 total = 0.0
                 for part in range(SQUARE_PARTS):
                     total += parts[part]

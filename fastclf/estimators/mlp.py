@@ -1,0 +1,615 @@
+"""A ReLU multi-layer perceptron behind scikit-learn's interface."""
+
+from __future__ import annotations
+
+import math
+import warnings
+from collections.abc import Sequence
+from numbers import Integral, Real
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from sklearn.base import _fit_context
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.model_selection import train_test_split
+from sklearn.preprocessing import LabelBinarizer
+from sklearn.utils import check_random_state, column_or_1d
+from sklearn.utils._param_validation import Interval, Options, StrOptions
+from sklearn.utils.multiclass import _check_partial_fit_first_call, type_of_target, unique_labels
+from sklearn.utils.validation import check_is_fitted
+
+from .. import _threads, network
+from ..network import EXACT, Network, Samples, Workspace
+from ..optimisers import SGD, Adam
+from ..progress import Reporter
+from ..schedules import StepDecay
+from .base import FastClassifier, Watch, clipped, interrupted, rows_at_once, shuffled, with_callbacks
+
+_FORWARD, _LOSS, _BACKWARD = 1, 2, 4  # as in kernels.batch
+_PREDICT_ROWS = 1024
+
+
+class FastMLPClassifier(FastClassifier):
+    """Multi-layer perceptron with ReLU, trained on the log-loss by mini-batch SGD or Adam in compiled kernels.
+
+    The parameters up to ``max_fun`` are those of scikit-learn's ``MLPClassifier``, with the same defaults and meaning: started
+    from the same weights and given the same batches, both take the same steps, to rounding. The others are new.
+
+    Parameters
+    ----------
+    hidden_layer_sizes : array-like of int, default=(100,)
+        Units of each hidden layer.
+    activation : {"relu"}, default="relu"
+        No other is supported.
+    solver : {"adam", "sgd"}, default="adam"
+        "lbfgs" is not supported.
+    alpha : float, default=0.0001
+        Strength of the L2 penalty, which the samples of a batch share.
+    batch_size : int or "auto", default="auto"
+        Samples per step; "auto" is min(200, n_samples).
+    learning_rate : {"constant", "invscaling", "adaptive", "step"}, default="constant"
+        Schedule for solver "sgd", as in scikit-learn; "step" multiplies the rate by ``gamma`` every ``step_size`` epochs, for
+        both solvers.
+    learning_rate_init : float, default=0.001
+    power_t : float, default=0.5
+        Exponent of "invscaling".
+    max_iter : int, default=200
+        Epochs at most.
+    shuffle : bool, default=True
+        Take the samples in a new order in each epoch.
+    random_state : int, RandomState instance or None, default=None
+        Initial weights, validation split, shuffling, dropout.
+    tol : float, default=1e-4
+        Training ends when the loss, or the validation score, has not improved by this for ``n_iter_no_change`` epochs.
+    verbose : bool or "bar", default=False
+        True prints a line per epoch, "bar" shows a progress bar.
+    warm_start : bool, default=False
+        Let ``fit`` go on from the weights it finds.
+    momentum : float, default=0.9
+    nesterovs_momentum : bool, default=True
+        For solver "sgd".
+    early_stopping : bool, default=False
+        End by the score on validation data, a ``validation_fraction`` of the training data, unless ``fit`` is given some.
+    validation_fraction : float, default=0.1
+    beta_1, beta_2, epsilon : float, default=0.9, 0.999, 1e-8
+        For solver "adam".
+    n_iter_no_change : int, default=10
+    max_fun : int, default=15000
+        Not used: it belongs to "lbfgs".
+    class_weight : dict, "balanced" or None, default=None
+        Weights of classes, multiplied with ``sample_weight``.
+    clip_threshold : float or None, default=None
+        Bring every component of the gradient into [-clip_threshold, clip_threshold].
+    dropout : float, default=0.0
+        Probability that a hidden unit is left out in a step.
+    step_size : int, default=10
+    gamma : float, default=0.5
+        For the schedule "step".
+    scale : float or None, default=None
+        What bytes are multiplied by; None is 1/255 if the training data are uint8, else 1.
+    n_jobs : int or None, default=None
+        Threads; None and -1 for all. The results are the same bits for any number.
+
+    Attributes
+    ----------
+    classes_ : ndarray of shape (n_classes,)
+    coefs_ : list of ndarray of shape (n_in, n_out)
+        Weights of each layer, of X's dtype; float32 for bytes.
+    intercepts_ : list of ndarray of shape (n_out,)
+    loss_, best_loss_ : float
+        Loss of the last epoch, and the lowest; in nats, with the penalty. ``best_loss_`` is None with early stopping.
+    loss_curve_ : list of float
+        Mean loss of each epoch, each batch before its update.
+    validation_scores_, best_validation_score_ : list of float, float
+        Accuracy on the validation data after each epoch, and the best; None without validation data.
+    validation_loss_curve_ : list of float
+        Mean loss on the validation data after each epoch, without the penalty.
+    n_iter_, t_ : int
+        Epochs, and samples trained on.
+    n_layers_, n_outputs_, out_activation_, n_features_in_, feature_names_in_
+        As in scikit-learn.
+    scale_ : float
+        What bytes are multiplied by.
+    """
+
+    _parameter_constraints: dict[str, list[Any]] = {  # noqa: RUF012
+        "hidden_layer_sizes": ["array-like", Interval(Integral, 1, None, closed="left")],
+        "activation": [StrOptions({"identity", "logistic", "tanh", "relu"})],
+        "solver": [StrOptions({"lbfgs", "sgd", "adam"})],
+        "alpha": [Interval(Real, 0, None, closed="left")],
+        "batch_size": [StrOptions({"auto"}), Interval(Integral, 1, None, closed="left")],
+        "learning_rate": [StrOptions({"constant", "invscaling", "adaptive", "step"})],
+        "learning_rate_init": [Interval(Real, 0, None, closed="neither")],
+        "power_t": [Interval(Real, 0, None, closed="left")],
+        "max_iter": [Interval(Integral, 1, None, closed="left")],
+        "shuffle": ["boolean"],
+        "random_state": ["random_state"],
+        "tol": [Interval(Real, 0, None, closed="left")],
+        "verbose": ["verbose", StrOptions({"bar"})],
+        "warm_start": ["boolean"],
+        "momentum": [Interval(Real, 0, 1, closed="both")],
+        "nesterovs_momentum": ["boolean"],
+        "early_stopping": ["boolean"],
+        "validation_fraction": [Interval(Real, 0, 1, closed="left")],
+        "beta_1": [Interval(Real, 0, 1, closed="left")],
+        "beta_2": [Interval(Real, 0, 1, closed="left")],
+        "epsilon": [Interval(Real, 0, None, closed="neither")],
+        "n_iter_no_change": [Interval(Integral, 1, None, closed="left"), Options(Real, {np.inf})],
+        "max_fun": [Interval(Integral, 1, None, closed="left")],
+        "class_weight": [StrOptions({"balanced"}), dict, list, None],
+        "clip_threshold": [Interval(Real, 0, None, closed="neither"), None],
+        "dropout": [Interval(Real, 0, 1, closed="left")],
+        "step_size": [Interval(Integral, 1, None, closed="left")],
+        "gamma": [Interval(Real, 0, None, closed="neither")],
+        "scale": [Interval(Real, 0, None, closed="neither"), None],
+        "n_jobs": [Integral, None],
+    }
+
+    def __init__(
+        self,
+        hidden_layer_sizes: int | Sequence[int] = (100,),
+        activation: str = "relu",
+        *,
+        solver: str = "adam",
+        alpha: float = 0.0001,
+        batch_size: int | str = "auto",
+        learning_rate: str = "constant",
+        learning_rate_init: float = 0.001,
+        power_t: float = 0.5,
+        max_iter: int = 200,
+        shuffle: bool = True,
+        random_state: Any = None,
+        tol: float = 1e-4,
+        verbose: bool | str = False,
+        warm_start: bool = False,
+        momentum: float = 0.9,
+        nesterovs_momentum: bool = True,
+        early_stopping: bool = False,
+        validation_fraction: float = 0.1,
+        beta_1: float = 0.9,
+        beta_2: float = 0.999,
+        epsilon: float = 1e-8,
+        n_iter_no_change: float = 10,
+        max_fun: int = 15000,
+        class_weight: Any = None,
+        clip_threshold: float | None = None,
+        dropout: float = 0.0,
+        step_size: int = 10,
+        gamma: float = 0.5,
+        scale: float | None = None,
+        n_jobs: int | None = None,
+    ) -> None:
+        self.hidden_layer_sizes = hidden_layer_sizes
+        self.activation = activation
+        self.solver = solver
+        self.alpha = alpha
+        self.batch_size = batch_size
+        self.learning_rate = learning_rate
+        self.learning_rate_init = learning_rate_init
+        self.power_t = power_t
+        self.max_iter = max_iter
+        self.shuffle = shuffle
+        self.random_state = random_state
+        self.tol = tol
+        self.verbose = verbose
+        self.warm_start = warm_start
+        self.momentum = momentum
+        self.nesterovs_momentum = nesterovs_momentum
+        self.early_stopping = early_stopping
+        self.validation_fraction = validation_fraction
+        self.beta_1 = beta_1
+        self.beta_2 = beta_2
+        self.epsilon = epsilon
+        self.n_iter_no_change = n_iter_no_change
+        self.max_fun = max_fun
+        self.class_weight = class_weight
+        self.clip_threshold = clip_threshold
+        self.dropout = dropout
+        self.step_size = step_size
+        self.gamma = gamma
+        self.scale = scale
+        self.n_jobs = n_jobs
+
+    # ------------------------------------------------------------ fitting
+
+    @with_callbacks
+    @_fit_context(prefer_skip_nested_validation=True)  # type: ignore[untyped-decorator]
+    def fit(
+        self,
+        X: ArrayLike,
+        y: ArrayLike,
+        sample_weight: ArrayLike | None = None,
+        X_val: ArrayLike | None = None,
+        y_val: ArrayLike | None = None,
+        sample_weight_val: ArrayLike | None = None,
+    ) -> FastMLPClassifier:
+        """Train on X and y.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            float32, float64 and uint8 are taken as they are, if C-ordered; anything else becomes float64.
+        y : array-like of shape (n_samples,) or (n_samples, n_outputs)
+            Classes, or for several labels a matrix of 0 and 1.
+        sample_weight : array-like of shape (n_samples,), optional
+        X_val, y_val : array-like, optional
+            Validation data. Their loss and accuracy are kept after every epoch, and the weights of the epoch with the lowest
+            loss are what remains; with ``early_stopping``, training ends when that loss no longer improves.
+        sample_weight_val : array-like, optional
+            Weights of the validation samples.
+
+        Returns
+        -------
+        self
+
+        Raises
+        ------
+        ValueError, TypeError
+            If a parameter or an argument is not what is described here, or training diverged.
+        """
+        validation = None if X_val is None and y_val is None else (X_val, y_val, sample_weight_val)
+        return self._fit(X, y, sample_weight, validation, incremental=False)
+
+    @_fit_context(prefer_skip_nested_validation=True)  # type: ignore[untyped-decorator]
+    def partial_fit(
+        self,
+        X: ArrayLike,
+        y: ArrayLike,
+        sample_weight: ArrayLike | None = None,
+        classes: ArrayLike | None = None,
+    ) -> FastMLPClassifier:
+        """One epoch over the given data.
+
+        Parameters
+        ----------
+        X, y, sample_weight : array-like
+            As for ``fit``.
+        classes : array-like of shape (n_classes,), optional
+            All classes that will ever occur: for the first call.
+
+        Returns
+        -------
+        self
+        """
+        if self.early_stopping:
+            raise ValueError("partial_fit does not support early_stopping=True")
+        if _check_partial_fit_first_call(self, classes):
+            self._label_binarizer = LabelBinarizer().fit(
+                y if type_of_target(y).startswith("multilabel") else np.asarray(classes)
+            )
+        return self._fit(X, y, sample_weight, None, incremental=True)
+
+    def _fit(self, X: Any, y: Any, sample_weight: Any, validation: Any, *, incremental: bool) -> FastMLPClassifier:
+        self._refuse_what_is_missing()
+        first = not hasattr(self, "coefs_") or not (self.warm_start or incremental)
+        X, y = self._check(X, y, reset=first, multi_output=True)
+        y = column_or_1d(y, warn=True) if y.ndim == 2 and y.shape[1] == 1 else y
+        self._take_classes(y, incremental)
+        if first:
+            self._note_scale(X)
+        dtype = self._computing_dtype(X) if first else self._network.dtype
+        weights = self._weights(sample_weight, y, X, dtype)
+        random = check_random_state(self.random_state)
+        if first:
+            self._begin(X.shape[1], dtype, random)
+        net = self._bound()
+        if self._optimiser is None or not incremental:
+            self._optimiser = self._new_optimiser(net)
+
+        score_decides = self.early_stopping and validation is None and not incremental
+        if score_decides:
+            stratify = y if self.n_outputs_ == 1 else None  # as scikit-learn has it, so that the parts are the same
+            rows, rows_val = train_test_split(
+                np.arange(len(X)), random_state=random, test_size=self.validation_fraction, stratify=stratify
+            )
+            if len(rows_val) < 2:
+                raise ValueError(
+                    "The validation set is too small. Increase 'validation_fraction' or the size of your dataset."
+                )
+            parts = [(X, y, weights, np.ascontiguousarray(rows)), (X, y, weights, np.ascontiguousarray(rows_val))]
+        else:
+            parts = [(X, y, weights, np.arange(len(X)))]
+            if validation is not None:
+                parts.append(self._check_validation(*validation, dtype))
+        samples, rows = self._samples(*parts[0][:3], net), parts[0][3]
+        held_out = (self._samples(*parts[1][:3], net), parts[1][1], parts[1][3]) if len(parts) > 1 else None
+        self._train(X, y, samples, rows, held_out, random, score_decides, incremental)
+        if not all(np.isfinite(w).all() for w in net.weights + net.biases):
+            raise ValueError(
+                "Solver produced non-finite parameter weights. The input data may contain large values and need to be "
+                "preprocessed."
+            )
+        return self
+
+    def _refuse_what_is_missing(self) -> None:
+        for name, supported in (("activation", ("relu",)), ("solver", ("adam", "sgd"))):
+            if (value := getattr(self, name)) not in supported:
+                raise ValueError(
+                    f"{name}={value!r} is not supported by FastMLPClassifier: use {' or '.join(map(repr, supported))}, or "
+                    "sklearn.neural_network.MLPClassifier"
+                )
+        sizes = np.atleast_1d(np.asarray(self.hidden_layer_sizes, dtype=object))
+        if any(not isinstance(size, Integral) or size <= 0 for size in sizes):
+            raise ValueError(f"hidden_layer_sizes must be > 0, got {[*sizes]}.")
+
+    def _take_classes(self, y: NDArray[Any], incremental: bool) -> None:
+        """Learn the classes, or see that they are those known."""
+        if not hasattr(self, "classes_") or not (self.warm_start or incremental):
+            self._label_binarizer = LabelBinarizer().fit(y)
+            self.classes_ = self._label_binarizer.classes_
+            return
+        classes = unique_labels(y)
+        if self.warm_start and not incremental:
+            if {*classes.tolist()} != {*self.classes_.tolist()}:
+                raise ValueError(
+                    "warm_start can only be used where `y` has the same classes as in the previous call to fit. "
+                    f"Previously got {self.classes_}, `y` has {classes}"
+                )
+        elif len(np.setdiff1d(classes, self.classes_)):
+            raise ValueError(
+                f"`y` has classes not in `self.classes_`. `self.classes_` has {self.classes_}. 'y' has {classes}."
+            )
+
+    def _begin(self, n_features: int, dtype: np.dtype[Any], random: np.random.RandomState) -> None:
+        """Weights as Glorot and Bengio (2010) draw them, and everything else as before the first epoch."""
+        multiclass = self._label_binarizer.y_type_ == "multiclass"
+        self.out_activation_ = "softmax" if multiclass else "logistic"
+        self.n_outputs_ = (
+            1 if len(self.classes_) <= 2 and self._label_binarizer.y_type_ == "binary" else len(self.classes_)
+        )
+        hidden = [int(size) for size in np.atleast_1d(np.asarray(self.hidden_layer_sizes, dtype=object))]
+        widths = n_features, *hidden, self.n_outputs_
+        self.n_layers_, self.n_iter_, self.t_ = len(widths), 0, 0
+        self._network, self._optimiser = Network(widths, dtype), None
+        for W, b in zip(self._network.weights, self._network.biases):
+            bound = np.sqrt(6.0 / sum(W.shape))
+            W[:] = random.uniform(-bound, bound, W.shape[::-1]).T
+            b[:] = random.uniform(-bound, bound, len(b))
+        self._bind()
+        self.loss_curve_: list[float] = []
+        self.best_loss_: float | None = math.inf
+        self.validation_scores_: list[float] | None = None
+        self.best_validation_score_: float | None = None
+        self.validation_loss_curve_: list[float] | None = None
+        self._watch: Watch | None = None
+
+    def _bind(self) -> None:
+        """Show the network's parameters as scikit-learn does."""
+        self.coefs_ = [W.T for W in self._network.weights]
+        self.intercepts_ = [*self._network.biases]
+
+    def _bound(self) -> Network:
+        """The network, with the parameters that ``coefs_`` and ``intercepts_`` hold: somebody may have put others there."""
+        shown = [*self.coefs_, *self.intercepts_]
+        if getattr(self, "_network", None) is None:
+            widths = self.coefs_[0].shape[0], *(W.shape[1] for W in self.coefs_)
+            self._network, stale = Network(widths, self.coefs_[0].dtype), True
+        else:
+            own = [*self._network.weights, *self._network.biases]
+            stale = any(a.base is not b.base and a is not b for a, b in zip(shown, own))
+        if stale:
+            for ours, theirs in zip([*self._network.weights, *self._network.biases], shown):
+                ours[:] = theirs.T
+            self._bind()
+        return self._network
+
+    def _new_optimiser(self, net: Network) -> SGD | Adam:
+        if self.solver == "adam":
+            return Adam(net, self.learning_rate_init, self.beta_1, self.beta_2, self.epsilon)
+        simple = self.clip_threshold is None or self.alpha == 0
+        return SGD(net, self.learning_rate_init, self.momentum, self.nesterovs_momentum, simple)
+
+    def _check_validation(self, X: Any, y: Any, sample_weight: Any, dtype: Any) -> tuple[Any, ...]:
+        if X is None or y is None:
+            raise ValueError(f"X_val and y_val go together: {'X_val' if X is None else 'y_val'} is None")
+        X, y = self._check(X, y, reset=False, multi_output=True)
+        y = column_or_1d(y) if y.ndim == 2 and y.shape[1] == 1 else y
+        if unknown := {*unique_labels(y).tolist()} - {*self.classes_.tolist()}:
+            raise ValueError(f"y_val has classes that y does not have: {sorted(unknown)}")
+        return X, y, self._weights(sample_weight, y, X, dtype), np.arange(len(X))
+
+    def _samples(self, X: Any, y: NDArray[Any], weights: NDArray[Any] | None, net: Network) -> Samples:
+        """The data as the kernels want them: class numbers, or a matrix of 0 and 1."""
+        X = X if X.dtype == np.uint8 else np.ascontiguousarray(X, net.dtype)
+        if y.ndim == 2:
+            return Samples(X, None, np.ascontiguousarray(y, net.dtype), weights, self.scale_)
+        return Samples(X, np.searchsorted(self.classes_, y).astype(np.int64), None, weights, self.scale_)
+
+    def _train(
+        self,
+        X: Any,
+        y: Any,
+        samples: Samples,
+        rows: NDArray[np.int64],
+        held_out: Any,
+        random: np.random.RandomState,
+        score_decides: bool,
+        incremental: bool,
+    ) -> None:
+        net, optimiser, order, n = self._bound(), self._optimiser, rows, len(rows)
+        batch_size = min(200, n) if self.batch_size == "auto" else int(self.batch_size)
+        if batch_size > n:
+            warnings.warn(
+                "Got `batch_size` less than 1 or larger than sample size. It is going to be clipped", stacklevel=4
+            )
+            batch_size = n
+        work, stretch = Workspace(net, batch_size), rows_at_once(net.operations, batch_size)
+        threads = _threads.for_work(float(net.operations) * batch_size, self.n_jobs)
+        numbers = network.settings(
+            net.dtype, rule=clipped(net.dtype), clip_threshold=self.clip_threshold or math.inf, l2_shared=self.alpha,
+            beta_1=optimiser.beta_1, beta_2=optimiser.beta_2, epsilon=optimiser.epsilon, dropout=self.dropout,
+        )  # fmt: skip
+        decay = StepDecay(optimiser.learning_rate, self.step_size, self.gamma) if self.learning_rate == "step" else None
+        watch = self._watch if incremental and self._watch else Watch(self.tol, rising=score_decides)
+        self._watch, best, lowest = watch, None, math.inf
+        self.n_iter_, epochs = 0, 1 if incremental else self.max_iter
+        if held_out is not None:
+            self.validation_scores_, self.validation_loss_curve_ = [], []
+            self.best_validation_score_, self.best_loss_ = -math.inf, None if score_decides else math.inf
+
+        def line(epoch: int, loss: float) -> str:
+            return f"Iteration {epoch + 1}, loss = {loss:.8f}"
+
+        verbose = self.verbose if self.verbose == "bar" else bool(self.verbose)
+        with Reporter(verbose, line, epochs) as reporter, self._told(X, y, epochs) as after_epoch:
+            try:
+                for epoch in range(epochs):
+                    if self.shuffle:
+                        order = shuffled(order, random)
+                    seed = int(random.randint(2**31)) if self.dropout else 0
+                    total = 0.0
+                    for start in range(0, n, stretch):
+                        part = order[start : start + stretch]
+                        steps = -(-len(part) // batch_size)
+                        losses = network.run(
+                            net, work, samples, _FORWARD | _LOSS | _BACKWARD, numbers, order=part, batch_size=batch_size,
+                            rates=optimiser.rates(steps), optimiser=optimiser.kind, state=optimiser.state,
+                            sigmoid=self.out_activation_ == "logistic", seed=seed + start, threads=threads,
+                        )  # fmt: skip
+                        sizes = np.full(steps, batch_size)
+                        sizes[-1] = len(part) - (steps - 1) * batch_size
+                        total += float(losses @ sizes)
+                    self.n_iter_ += 1
+                    self.t_ += n
+                    self.loss_ = total / n
+                    self.loss_curve_.append(self.loss_)
+                    reporter.epoch(epoch, self.loss_, lambda: None)
+
+                    value = self.loss_
+                    if held_out is not None:
+                        loss, score = self._validate(net, *held_out)
+                        self.validation_loss_curve_.append(loss)  # type: ignore[union-attr]
+                        self.validation_scores_.append(score)  # type: ignore[union-attr]
+                        self.best_validation_score_ = max(score, self.best_validation_score_)  # type: ignore[type-var]
+                        if score_decides or self.early_stopping:
+                            value = score if score_decides else loss
+                    better = watch.after(value)
+                    if self.best_loss_ is not None:
+                        self.best_loss_ = min(self.best_loss_, self.loss_)
+                    if held_out is not None and (better if score_decides else loss < lowest):
+                        best, lowest = net.params.copy(), loss
+                    self._end_epoch(optimiser, decay, epoch)
+                    stop = after_epoch({"coefs_": self.coefs_, "intercepts_": self.intercepts_})
+                    if stop or self._is_over(watch, optimiser, reporter):
+                        break
+                    if self.n_iter_ == self.max_iter and not incremental:
+                        warnings.warn(
+                            f"Stochastic Optimizer: Maximum iterations ({self.max_iter}) reached and the optimization hasn't "
+                            "converged yet.",
+                            ConvergenceWarning,
+                            stacklevel=4,
+                        )
+            except KeyboardInterrupt:
+                interrupted()
+        if best is not None:
+            net.params[:] = best
+
+    def _end_epoch(self, optimiser: SGD | Adam, decay: StepDecay | None, epoch: int) -> None:
+        """The learning rate of the next epoch."""
+        if self.solver == "sgd" and self.learning_rate == "invscaling":
+            optimiser.learning_rate = self.learning_rate_init / (self.t_ + 1) ** self.power_t
+        if decay is not None and decay.after(epoch):
+            optimiser.learning_rate = decay.learning_rate
+
+    def _is_over(self, watch: Watch, optimiser: SGD | Adam, reporter: Reporter) -> bool:
+        """Whether there have been too many epochs without improvement; an adaptive learning rate falls first."""
+        if watch.count <= self.n_iter_no_change:
+            return False
+        what = "Validation score" if self.early_stopping else "Training loss"
+        said = f"{what} did not improve more than tol={self.tol:f} for {self.n_iter_no_change} consecutive epochs."
+        if self.solver == "sgd" and self.learning_rate == "adaptive" and optimiser.learning_rate > 1e-6:
+            optimiser.learning_rate /= 5
+            watch.count = 0
+            reporter.say(f"{said} Setting learning rate to {optimiser.learning_rate:f}")
+            return False
+        reporter.say(f"{said} Stopping.")
+        return True
+
+    def _validate(
+        self, net: Network, samples: Samples, y: NDArray[Any], rows: NDArray[np.int64]
+    ) -> tuple[float, float]:
+        """Loss, without the penalty, and accuracy on some rows."""
+        P, losses = self._forward(net, samples, rows, with_loss=True)
+        weights = np.ones(len(rows)) if samples.weights is None else samples.weights[rows]
+        right = self._label_binarizer.inverse_transform(P) == y[rows]
+        right = right.all(axis=1) if right.ndim == 2 else right
+        return losses, float(np.average(right, weights=weights))
+
+    # ------------------------------------------------------------ predicting
+
+    def _forward(
+        self, net: Network, samples: Samples, rows: NDArray[np.int64] | None = None, with_loss: bool = False
+    ) -> tuple[NDArray[Any], float]:
+        """Probabilities (m, n_outputs) of some rows, or all, and their mean loss."""
+        order = np.arange(len(samples.X)) if rows is None else rows
+        capacity = min(_PREDICT_ROWS, len(order))
+        work, P = Workspace(net, capacity), np.empty((len(order), net.widths[-1]), net.dtype)
+        rule = clipped(net.dtype) if with_loss else EXACT
+        numbers, total, weight = network.settings(net.dtype, rule=rule), 0.0, 0.0
+        threads = _threads.for_work(float(net.operations) * capacity / 3, self.n_jobs)
+        for start in range(0, len(order), capacity):
+            part = order[start : start + capacity]
+            losses = network.run(
+                net, work, samples, _FORWARD | (_LOSS if with_loss else 0), numbers, order=part,
+                sigmoid=self.out_activation_ == "logistic", threads=threads,
+            )  # fmt: skip
+            P[start : start + len(part)] = work.samples("A", len(net.widths) - 2, len(part)).T
+            if with_loss:
+                w = len(part) if samples.weights is None else float(samples.weights[part].sum())
+                total, weight = total + float(losses[0]) * w, weight + w
+        return P, total / weight if with_loss else math.nan
+
+    def _probabilities(self, X: Any) -> NDArray[Any]:
+        check_is_fitted(self)
+        X = self._check(X, reset=False)
+        net = self._bound()
+        X = X if X.dtype == np.uint8 else np.ascontiguousarray(X, net.dtype)
+        return self._forward(net, Samples(X, scale=self.scale_))[0]
+
+    def predict(self, X: ArrayLike) -> NDArray[Any]:
+        """The most probable class of each sample; with several labels, a matrix of 0 and 1.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+
+        Returns
+        -------
+        ndarray of shape (n_samples,) or (n_samples, n_outputs)
+        """
+        P = self._probabilities(X)
+        return self._label_binarizer.inverse_transform(P)
+
+    def predict_proba(self, X: ArrayLike) -> NDArray[Any]:
+        """The probability of each class: softmax, or the sigmoid for two classes and for several labels.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+
+        Returns
+        -------
+        ndarray of shape (n_samples, n_classes)
+            In the order of ``classes_``.
+        """
+        P = self._probabilities(X)
+        return np.hstack([1 - P, P]) if self.n_outputs_ == 1 else P
+
+    def predict_log_proba(self, X: ArrayLike) -> NDArray[Any]:
+        """The logarithm of ``predict_proba(X)``."""
+        P = self.predict_proba(X)
+        with np.errstate(divide="ignore"):
+            return np.log(P, out=P)
+
+    # ------------------------------------------------------------ scikit-learn
+
+    def __getstate__(self) -> dict[str, Any]:
+        """The network is what ``coefs_`` and ``intercepts_`` show: they are kept once."""
+        state = super().__getstate__()
+        return {**state, "_network": None} if "_network" in state else state
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.classifier_tags.multi_label = True
+        return tags
