@@ -20,12 +20,14 @@ from .batch import (
     EPS,
     FORWARD,
     IN_PLACE,
+    L2_SHARED,
     LOG_HIGH,
     LOG_LOW,
     LOSS,
     N_IN,
     N_OUT,
     WEIGHTS,
+    WITH_BIAS,
     Batch,
     block_at,
     deltas_of,
@@ -191,6 +193,7 @@ def weights(batch, q, workers):
     if batch.optimiser == IN_PLACE:
         out, scale, keep = batch.params, one - batch.rate * decay_of(batch), one
         step, limit = -batch.rate, batch.settings[CLIP]
+    bias_step = step * batch.settings[WITH_BIAS]
     total, done = 0, 0
     for l in range(n_layers):
         total += 1 + n_tiles(entry(layout, l, N_OUT), entry(layout, l, N_IN), lanes)
@@ -211,10 +214,10 @@ def weights(batch, q, workers):
                 block = block_at(layout, n_layers, batch.capacity)
                 for k in range(n_out):
                     bias[k] = moved(
-                        bias[k], bias_gradient(S, block, k, batch.m, n_out, batch.capacity), keep, step, limit
+                        bias[k], bias_gradient(S, block, k, batch.m, n_out, batch.capacity), keep, bias_step, limit
                     )
             else:
-                column_sums(S, deltas, batch.m, n_out, bias, keep, step, limit)
+                column_sums(S, deltas, batch.m, n_out, bias, keep, bias_step, limit)
         done += 1
 
 
@@ -240,8 +243,8 @@ def run(
 
     ``phases`` says what a step does: FORWARD fills Z and A (probabilities in the last layer), LOSS the losses, BACKWARD
     the deltas, from A, and updates ``params``. ``labels`` (m,) are classes, or empty: then ``targets`` (m * c) holds
-    distributions. ``sample_weight`` (m,) may be empty: 1 each. The loss has (decay / 2) times the squares of all weights
-    added. Samples are the rows of X, or where ``raw`` has rows, those times ``raw_scale``; then ``gathered`` has room for
+    distributions. ``sample_weight`` (m,) may be empty: 1 each. The loss has half the shared penalty times the squares of
+    all weights added. Samples are the rows of X, or where ``raw`` has rows, those times ``raw_scale``; then ``gathered`` has room for
     a batch. ``iota`` counts 0, 1, … up to the larger of the capacity and the widest layer. Step i has the learning rate
     rates[i]; mixes[i] is empty, or what the average takes from the parameters.
     """
@@ -271,7 +274,7 @@ def run(
         rows(team if m > lanes_of(S) else (1, team[1]), batch)  # no thread takes less than a vector of samples
         if phases & LOSS:
             losses[step] = total_loss(S, block, m, c, capacity) / total_weight
-            decay = decay_of(batch)
+            decay = batch.settings[L2_SHARED] / batch.total_weight
             if decay > 0:
                 squares(
                     team if params.shape[0] > FEW_PARAMETERS else (1, team[1]),

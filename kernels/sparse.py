@@ -12,7 +12,7 @@ kept as a + b W with numbers a and b (Xu, 2011). All of it is what scikit-learn'
 from .batch import L1, L2, WITH_BIAS
 from .jit import FLAG, IN1, IN64, INDEX, INDEX32, INT, OUT1, OUT2, OUT64, REAL, inlined, kernel
 from .sgd import LOSS_BLOCK, keep_loss, scaled_delta, sum_of_losses
-from .simd import at, lanes_of, real, vfma, vlane0, vload, vmax, vmin, vsplat, vstore, vwhere_positive
+from .simd import at, lanes_of, real, vfma, vload, vmax, vmin, vsplat, vstore, vwhere_positive
 
 FACTOR, AVERAGE_A, AVERAGE_B, L1_SUM = range(4)  # entries of scales
 SMALLEST_FACTOR = 1e-9  # below it the factor is multiplied into the weights
@@ -23,10 +23,15 @@ def products(values, features, count, W, ldw, z, n_lanes, factor, bias):
     """z[k] = factor sum_j values[j] W[features[j], k] + bias[k]."""
     lanes = lanes_of(W)
     if n_lanes == 1:
-        total = vlane0(vsplat(W, 0.0))
-        for j in range(count):
-            total += values[j] * W[features[j]]
-        z[0] = factor * total + bias[0]
+        a = b = c = d = real(W, 0.0)
+        for j in range(0, count - 3, 4):
+            a += values[j] * W[features[j]]
+            b += values[j + 1] * W[features[j + 1]]
+            c += values[j + 2] * W[features[j + 2]]
+            d += values[j + 3] * W[features[j + 3]]
+        for j in range(count - count % 4, count):
+            a += values[j] * W[features[j]]
+        z[0] = factor * ((a + b) + (c + d)) + bias[0]
         return
     for k in range(0, n_lanes, lanes):
         even = odd = vsplat(W, 0.0)

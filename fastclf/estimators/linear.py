@@ -1,0 +1,431 @@
+"""A linear classifier, native softmax, behind scikit-learn's interface."""
+
+from __future__ import annotations
+
+import math
+import warnings
+from numbers import Integral, Real
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from scipy import sparse
+from scipy.special import expit, log_expit, log_softmax, softmax
+from sklearn.base import _fit_context
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.linear_model._base import LinearClassifierMixin, SparseCoefMixin
+from sklearn.model_selection import train_test_split
+from sklearn.utils import check_random_state
+from sklearn.utils._param_validation import Hidden, Interval, StrOptions
+from sklearn.utils.extmath import row_norms, safe_sparse_dot
+from sklearn.utils.multiclass import _check_partial_fit_first_call, check_classification_targets
+from sklearn.utils.validation import check_is_fitted
+
+from ..progress import Reporter
+from ..steppers import stepper_for
+from .base import FastClassifier, Watch, interrupted, shuffled, with_callbacks
+
+_FEW_SAMPLES = 100  # batch_size="auto" takes full-batch steps for so few
+_DECISION_ROWS = 4096  # of bytes that are made numbers at a time
+
+
+class FastLinearClassifier(FastClassifier, LinearClassifierMixin, SparseCoefMixin):  # type: ignore[misc]
+    """Linear classifier, softmax or for two classes a sigmoid, trained on the log-loss by SGD in compiled kernels.
+
+    The parameters up to ``average`` are those of scikit-learn's ``SGDClassifier(loss="log_loss")``, with the same defaults and
+    meaning. For two classes both take the same steps, to rounding, if they take the samples in the same order. For more, this
+    is one softmax model where scikit-learn trains one model per class against the rest. The other parameters are new.
+
+    Parameters
+    ----------
+    loss : {"log_loss"}, default="log_loss"
+    penalty : {"l2", "l1", "elasticnet"} or None, default="l2"
+    alpha : float, default=0.0001
+        Strength of the penalty; it also sets the pace of the learning rate "optimal".
+    l1_ratio : float, default=0.15
+        For "elasticnet": 0 is l2, 1 is l1.
+    fit_intercept : bool, default=True
+    max_iter : int, default=1000
+        Epochs at most.
+    tol : float or None, default=1e-3
+        Training ends when the objective, or the validation score, has not improved by this for ``n_iter_no_change`` epochs.
+    shuffle : bool, default=True
+    verbose : int, bool or "bar", default=0
+        True prints a line per epoch, "bar" shows a progress bar.
+    n_jobs : int or None, default=None
+        Threads for mini-batches and full batches; per-sample SGD has one. The results are the same bits for any number.
+    random_state : int, RandomState instance or None, default=None
+    learning_rate : {"optimal", "constant", "invscaling", "adaptive"}, default="optimal"
+        "optimal" is 1 / (alpha (t + t0)) as in scikit-learn; with full batches it is 1 / L, where L bounds the curvature of the
+        objective.
+    eta0 : float, default=0.01
+    power_t : float, default=0.5
+    early_stopping : bool, default=False
+        End by the accuracy on a ``validation_fraction`` of the data.
+    validation_fraction : float, default=0.1
+    n_iter_no_change : int, default=5
+    class_weight : dict, "balanced" or None, default=None
+    warm_start : bool, default=False
+    average : bool or int, default=False
+        Return the average of the parameters after each step, from that step on.
+    batch_size : int, "full" or "auto", default="auto"
+        Samples per step. "auto" is 1, per-sample SGD, except for at most 100 samples: these take full batches, for which an
+        integer weight is exactly a repeated sample. CSR matrices take 1 or "full".
+    scale : float or None, default=None
+        What bytes are multiplied by; None is 1/255 if the training data are uint8, else 1.
+
+    Attributes
+    ----------
+    classes_ : ndarray of shape (n_classes,)
+    coef_ : ndarray of shape (1, n_features) or (n_classes, n_features)
+        Of X's dtype; float32 for bytes, and then for bytes times ``scale_``.
+    intercept_ : ndarray of shape (1,) or (n_classes,)
+    loss_curve_ : list of float
+        Mean loss of each epoch, each sample or batch before its step, without the penalty; in nats.
+    n_iter_ : int
+        Epochs.
+    t_ : float
+        One more than the number of samples trained on.
+    scale_ : float
+    n_features_in_, feature_names_in_
+        As in scikit-learn.
+    """
+
+    _parameter_constraints: dict[str, list[Any]] = {  # noqa: RUF012
+        "loss": [StrOptions({"log_loss"})],
+        "penalty": [StrOptions({"l2", "l1", "elasticnet"}), None],
+        "alpha": [Interval(Real, 0, None, closed="left")],
+        "l1_ratio": [Interval(Real, 0, 1, closed="both"), None],
+        "fit_intercept": ["boolean"],
+        "max_iter": [Interval(Integral, 1, None, closed="left")],
+        "tol": [Interval(Real, 0, None, closed="left"), None, Hidden(Interval(Real, None, None, closed="both"))],
+        "shuffle": ["boolean"],
+        "verbose": ["verbose", StrOptions({"bar"})],
+        "n_jobs": [Integral, None],
+        "random_state": ["random_state"],
+        "learning_rate": [StrOptions({"optimal", "constant", "invscaling", "adaptive"})],
+        "eta0": [Interval(Real, 0, None, closed="neither")],
+        "power_t": [Interval(Real, 0, None, closed="left")],
+        "early_stopping": ["boolean"],
+        "validation_fraction": [Interval(Real, 0, 1, closed="neither")],
+        "n_iter_no_change": [Interval(Integral, 1, None, closed="left")],
+        "class_weight": [StrOptions({"balanced"}), dict, None],
+        "warm_start": ["boolean"],
+        "average": [Interval(Integral, 0, None, closed="left"), "boolean"],
+        "batch_size": [StrOptions({"full", "auto"}), Interval(Integral, 1, None, closed="left")],
+        "scale": [Interval(Real, 0, None, closed="neither"), None],
+    }
+
+    def __init__(
+        self,
+        loss: str = "log_loss",
+        *,
+        penalty: str | None = "l2",
+        alpha: float = 0.0001,
+        l1_ratio: float = 0.15,
+        fit_intercept: bool = True,
+        max_iter: int = 1000,
+        tol: float | None = 1e-3,
+        shuffle: bool = True,
+        verbose: int | str = 0,
+        n_jobs: int | None = None,
+        random_state: Any = None,
+        learning_rate: str = "optimal",
+        eta0: float = 0.01,
+        power_t: float = 0.5,
+        early_stopping: bool = False,
+        validation_fraction: float = 0.1,
+        n_iter_no_change: int = 5,
+        class_weight: Any = None,
+        warm_start: bool = False,
+        average: bool | int = False,
+        batch_size: int | str = "auto",
+        scale: float | None = None,
+    ) -> None:
+        self.loss = loss
+        self.penalty = penalty
+        self.alpha = alpha
+        self.l1_ratio = l1_ratio
+        self.fit_intercept = fit_intercept
+        self.max_iter = max_iter
+        self.tol = tol
+        self.shuffle = shuffle
+        self.verbose = verbose
+        self.n_jobs = n_jobs
+        self.random_state = random_state
+        self.learning_rate = learning_rate
+        self.eta0 = eta0
+        self.power_t = power_t
+        self.early_stopping = early_stopping
+        self.validation_fraction = validation_fraction
+        self.n_iter_no_change = n_iter_no_change
+        self.class_weight = class_weight
+        self.warm_start = warm_start
+        self.average = average
+        self.batch_size = batch_size
+        self.scale = scale
+
+    # ------------------------------------------------------------ fitting
+
+    @with_callbacks
+    @_fit_context(prefer_skip_nested_validation=True)  # type: ignore[untyped-decorator]
+    def fit(
+        self,
+        X: ArrayLike,
+        y: ArrayLike,
+        coef_init: ArrayLike | None = None,
+        intercept_init: ArrayLike | None = None,
+        sample_weight: ArrayLike | None = None,
+    ) -> FastLinearClassifier:
+        """Train on X and y.
+
+        Parameters
+        ----------
+        X : array-like or CSR matrix of shape (n_samples, n_features)
+            float32, float64 and uint8 are taken as they are, if C-ordered; anything else becomes float64. CSR matrices are
+            float32 or float64, and are never made dense.
+        y : array-like of shape (n_samples,)
+        coef_init, intercept_init : array-like, optional
+            Where to start, of the shapes of ``coef_`` and ``intercept_``; else 0.
+        sample_weight : array-like of shape (n_samples,), optional
+
+        Returns
+        -------
+        self
+
+        Raises
+        ------
+        ValueError, TypeError
+            If a parameter or an argument is not what is described here, or training diverged.
+        """
+        X, y = self._check_both(X, y, reset=True)
+        start = None
+        if self.warm_start and hasattr(self, "coef_"):
+            start = self._parameters()
+        self.classes_ = np.unique(y)
+        self.t_, self.loss_curve_ = 1.0, []
+        self._note_scale(X)
+        if coef_init is not None or intercept_init is not None or start is None or start[0].shape != self._shape(X):
+            start = self._initial(coef_init, intercept_init, X)
+        self._train(X, y, sample_weight, start, self.max_iter)
+        if self.tol is not None and self.n_iter_ == self.max_iter and self.tol > -np.inf:
+            warnings.warn(
+                "Maximum number of iteration reached before convergence. Consider increasing max_iter to improve the fit.",
+                ConvergenceWarning,
+                stacklevel=2,
+            )
+        return self
+
+    @_fit_context(prefer_skip_nested_validation=True)  # type: ignore[untyped-decorator]
+    def partial_fit(
+        self,
+        X: ArrayLike,
+        y: ArrayLike,
+        classes: ArrayLike | None = None,
+        sample_weight: ArrayLike | None = None,
+    ) -> FastLinearClassifier:
+        """One epoch over the given data.
+
+        Parameters
+        ----------
+        X, y, sample_weight : array-like
+            As for ``fit``.
+        classes : array-like of shape (n_classes,), optional
+            All classes that will ever occur: for the first call.
+
+        Returns
+        -------
+        self
+        """
+        first = not hasattr(self, "classes_")
+        X, y = self._check_both(X, y, reset=first)
+        _check_partial_fit_first_call(self, classes)
+        if self.class_weight == "balanced":
+            raise ValueError(
+                "class_weight 'balanced' is not supported for partial_fit. In order to use 'balanced' weights, use "
+                "compute_class_weight('balanced', classes=classes, y=y) on all data and pass them as class_weight"
+            )
+        if first or not hasattr(self, "coef_"):
+            self.t_, self.loss_curve_ = 1.0, []
+            self._note_scale(X)
+            start = self._initial(None, None, X)
+        else:
+            start = self._parameters()
+        if unknown := {*np.unique(y).tolist()} - {*self.classes_.tolist()}:
+            raise ValueError(f"y has classes that the first call to partial_fit was not told of: {sorted(unknown)}")
+        self._train(X, y, sample_weight, start, 1)
+        return self
+
+    def _check_both(self, X: Any, y: Any, reset: bool) -> tuple[Any, NDArray[Any]]:
+        X, y = self._check(X, y, reset=reset, accept_sparse="csr", accept_large_sparse=False)
+        check_classification_targets(y)
+        if sparse.issparse(X) and X.dtype == np.uint8:
+            X = X.astype(np.float64)
+        return X, y
+
+    def _shape(self, X: Any) -> tuple[int, int]:
+        n_classes = len(self.classes_)
+        if n_classes < 2:
+            raise ValueError(f"The number of classes has to be greater than one; got {n_classes} class")
+        return 1 if n_classes == 2 else n_classes, X.shape[1]
+
+    def _initial(self, coef: Any, intercept: Any, X: Any) -> tuple[NDArray[Any], NDArray[Any]]:
+        shape, dtype = self._shape(X), self._computing_dtype(X)
+        W = np.zeros(shape, dtype) if coef is None else np.array(coef, dtype)
+        b = np.zeros(shape[:1], dtype) if intercept is None else np.array(intercept, dtype).reshape(-1)
+        W = W.reshape(shape) if W.size == math.prod(shape) else W
+        for name, array, wanted in (("coef_init", W, shape), ("intercept_init", b, shape[:1])):
+            if array.shape != wanted:
+                raise ValueError(f"{name} must have the shape {wanted}, got {array.shape}")
+        self._mean: Any = None
+        return W, b
+
+    def _parameters(self) -> tuple[NDArray[Any], NDArray[Any]]:
+        """Where to go on from: not from their average."""
+        if getattr(self, "_last", None) is not None:
+            return self._last  # type: ignore[no-any-return]
+        coef = self.coef_.toarray() if sparse.issparse(self.coef_) else self.coef_
+        return coef, self.intercept_
+
+    def _train(self, X: Any, y: Any, sample_weight: Any, start: Any, epochs: int) -> None:
+        random, dtype = check_random_state(self.random_state), start[0].dtype
+        weights = self._weights(sample_weight, y, X, dtype)
+        labels = np.searchsorted(self.classes_, y).astype(np.int64)
+        rows, held_out = np.arange(X.shape[0]), None
+        if self.early_stopping:
+            rows, held_out = self._split(y, weights, random)
+        batch = self._batch_size(X, len(rows))
+        stepper = stepper_for(
+            X, labels, weights, *start, batch_size=batch, penalty=self._penalties(), bias=self.fit_intercept,
+            average=int(self.average), mean=getattr(self, "_mean", None), scale=self.scale_, n_jobs=self.n_jobs,
+        )  # fmt: skip
+        rate, l1, l2 = self.eta0, *self._penalties()
+        if batch == len(rows) > 1 and self.learning_rate == "optimal":
+            rate, intercept_rate = self._full_batch_rates(X, rows, weights)
+            stepper.bias = self.fit_intercept * intercept_rate / rate
+        tol = -np.inf if self.tol is None else self.tol
+        watch, self.n_iter_ = Watch(tol, rising=self.early_stopping), 0
+        verbose = "bar" if self.verbose == "bar" else bool(self.verbose)
+
+        def line(epoch: int, loss: float) -> str:
+            return f"Epoch {epoch + 1}, loss = {loss:.6f}"
+
+        with Reporter(verbose, line, epochs) as reporter, self._told(X, y, epochs) as after_epoch:
+            try:
+                for epoch in range(epochs):
+                    if self.shuffle and batch < len(rows):
+                        rows = shuffled(rows, random)
+                    loss = stepper.epoch(rows, self._rates(rate, len(rows), batch), self.t_)
+                    self.t_ += len(rows)
+                    self.n_iter_ += 1
+                    self.loss_curve_.append(loss)
+                    reporter.epoch(epoch, loss, lambda: None)
+                    W, b = stepper.parameters()
+                    if not (np.isfinite(W).all() and np.isfinite(b).all()):
+                        raise ValueError(
+                            f"Floating-point under-/overflow occurred at epoch #{epoch + 1}. Scaling input data with "
+                            "StandardScaler or MinMaxScaler might help."
+                        )
+                    if held_out is not None:
+                        self.coef_, self.intercept_ = W, b
+                        sw = None if weights is None else weights[held_out]
+                        value = self.score(X[held_out], y[held_out], sw)
+                    else:
+                        value = loss + l2 / 2 * float(np.vdot(W, W)) + l1 * float(np.abs(W).sum())
+                    watch.after(value)
+                    if after_epoch({"coef_": W, "intercept_": b}):
+                        break
+                    if self.tol is not None and watch.count >= self.n_iter_no_change:
+                        if self.learning_rate != "adaptive" or rate <= 1e-6:
+                            break
+                        rate, watch.count = rate / 5, 0
+            except KeyboardInterrupt:
+                interrupted()
+        self.coef_, self.intercept_ = self._last = stepper.parameters()
+        self._mean = stepper.mean()
+        if self.average and self.average <= self.t_ - 1 and self._mean is not None:
+            self.coef_, self.intercept_ = self._mean
+
+    def _split(self, y: Any, weights: Any, random: Any) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Rows to train on and rows to be scored on; samples without weight belong to neither."""
+        rows = np.arange(len(y)) if weights is None else np.flatnonzero(weights > 0)
+        train, held_out = train_test_split(
+            rows, test_size=self.validation_fraction, random_state=random, stratify=y[rows]
+        )
+        return np.ascontiguousarray(train), np.ascontiguousarray(held_out)
+
+    def _batch_size(self, X: Any, n: int) -> int:
+        batch = self.batch_size
+        if batch == "auto":
+            batch = "full" if n <= _FEW_SAMPLES and not self.average else 1
+        if sparse.issparse(X) and batch not in (1, "full"):
+            raise ValueError(f'batch_size must be 1, "full" or "auto" for a CSR matrix, got {batch!r}')
+        return n if batch == "full" else min(int(batch), n)
+
+    def _penalties(self) -> tuple[float, float]:
+        """L1 and l2 strengths."""
+        ratio = {None: 0.0, "l2": 0.0, "l1": 1.0, "elasticnet": self.l1_ratio}[self.penalty]
+        alpha = 0.0 if self.penalty is None else self.alpha
+        return alpha * ratio, alpha * (1 - ratio)
+
+    def _rates(self, rate: float, n: int, batch: int) -> NDArray[np.float64]:
+        """Learning rates of an epoch's steps."""
+        t = self.t_ + np.arange(0, n, batch, dtype=np.float64)
+        if self.learning_rate == "optimal" and batch < n:
+            if self.alpha == 0:
+                raise ValueError('alpha must be > 0 for learning_rate="optimal", got 0')
+            typical = math.sqrt(1 / math.sqrt(self.alpha))  # Bottou's heuristic: a typical weight
+            return 1 / (self.alpha * (1 / (typical * self.alpha) + t - 1))
+        if self.learning_rate == "invscaling":
+            return self.eta0 / t**self.power_t
+        return np.full(len(t), rate)
+
+    def _full_batch_rates(self, X: Any, rows: NDArray[np.int64], weights: Any) -> tuple[float, float]:
+        """Learning rates of the coefficients and of the intercepts: one over the curvature of the objective at most.
+
+        The log-loss's Hessian is at most half that of |x|^2 / 2, averaged (Böhning, 1992), and at most twice its diagonal blocks,
+        of which the intercepts' is 1: these need not wait for the coefficients where features are large.
+        """
+        norms = row_norms(X, squared=True) if X.dtype != np.uint8 else (self.scale_**2 * np.square(X, dtype=np.float32)).sum(1)
+        mean = float(np.average(norms[rows], weights=None if weights is None else weights[rows]))
+        return 1 / (mean + self.alpha) if mean + self.alpha > 0 else 1.0, 1.0
+
+    # ------------------------------------------------------------ predicting
+
+    def decision_function(self, X: ArrayLike) -> NDArray[Any]:
+        """The logits of each sample; for two classes those of the second.
+
+        Parameters
+        ----------
+        X : array-like or CSR matrix of shape (n_samples, n_features)
+
+        Returns
+        -------
+        ndarray of shape (n_samples,) or (n_samples, n_classes)
+        """
+        check_is_fitted(self)
+        X = self._check(X, reset=False, accept_sparse="csr")
+        coef = self.coef_
+        if not sparse.issparse(X) and X.dtype == np.uint8:
+            dtype = self.intercept_.dtype
+            parts = [X[i : i + _DECISION_ROWS].astype(dtype) * dtype.type(self.scale_) for i in range(0, len(X), _DECISION_ROWS)]
+            Z = np.vstack([safe_sparse_dot(part, coef.T, dense_output=True) for part in parts])
+        else:
+            Z = safe_sparse_dot(X, coef.T, dense_output=True)
+        Z = Z + self.intercept_
+        return Z[:, 0] if Z.shape[1] == 1 else Z
+
+    def predict_proba(self, X: ArrayLike) -> NDArray[Any]:
+        """The probability of each class, (n_samples, n_classes), in the order of ``classes_``."""
+        Z = self.decision_function(X)
+        return np.column_stack([expit(-Z), expit(Z)]) if Z.ndim == 1 else softmax(Z, axis=1)
+
+    def predict_log_proba(self, X: ArrayLike) -> NDArray[Any]:
+        """The logarithm of ``predict_proba(X)``, computed without it: finite where a probability is too small for a number."""
+        Z = self.decision_function(X)
+        return np.column_stack([log_expit(-Z), log_expit(Z)]) if Z.ndim == 1 else log_softmax(Z, axis=1)
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.input_tags.sparse = True
+        return tags

@@ -1,0 +1,280 @@
+"""Epochs of stochastic gradient descent for a linear model: which kernel takes the steps, and its arguments.
+
+A stepper trains on rows of one data set. ``epoch(rows, rates, t)`` takes the rows in their order, a learning rate per step,
+and returns their mean loss, each sample's before its step; t is one more than the number of samples before.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import sparse
+from scipy.special import log_expit, log_softmax
+
+from . import _threads, network
+from .network import EXACT, IN_PLACE, MOMENTUM, Network, Samples, Workspace, round_up
+from .trainers import LOSS_BLOCK
+
+Parameters = tuple[NDArray[Any], NDArray[Any]]
+
+_SPARSE_INTERCEPT_DECAY = 0.01  # as in scikit-learn: intercepts of sparse data move less
+_CALL_OPERATIONS = 2e9  # in one call of a kernel that can not be interrupted: a fraction of a second
+_BYTE_ROWS = 1024  # that are made numbers at a time
+
+
+class _Stepper:
+    """What all have: data, parameters, penalties."""
+
+    def __init__(
+        self,
+        X: Any,
+        labels: NDArray[np.int64],
+        weights: NDArray[Any] | None,
+        W: NDArray[Any],
+        b: NDArray[Any],
+        *,
+        penalty: tuple[float, float],
+        bias: bool,
+        average: int,
+        mean: Parameters | None,
+        scale: float,
+        n_jobs: int | None,
+    ) -> None:
+        self.X, self.labels, self.dtype, self.average = X, labels, W.dtype, average
+        self.bias = float(bias)  # learning rate of the intercepts over that of the coefficients
+        self.weights = np.empty(0, W.dtype) if weights is None else weights
+        (self.l1, self.l2), self.scale, self.n_jobs, self.sigmoid = penalty, scale, n_jobs, len(W) == 1
+        self._mean = mean if mean is not None else (np.zeros_like(W), np.zeros_like(b)) if average else None
+        self._take(W, b)
+
+    def _take(self, W: NDArray[Any], b: NDArray[Any]) -> None:
+        """Lay the parameters out."""
+        raise NotImplementedError
+
+    def total_weight(self, rows: NDArray[np.int64]) -> float:
+        return float(self.weights[rows].sum()) if len(self.weights) else float(len(rows))
+
+    def mean(self) -> Parameters | None:
+        """The average of the parameters after each step."""
+        return self._mean
+
+    def _settings(self, **how: Any) -> NDArray[Any]:
+        return network.settings(self.dtype, rule=EXACT, bias=self.bias, **how)
+
+
+class Pipelined(_Stepper):
+    """Per-sample SGD on dense rows, without a penalty or with l2: ``kernels.sgd.wide``."""
+
+    def _take(self, W: NDArray[Any], b: NDArray[Any]) -> None:
+        self.network = Network(W.shape[::-1], W.dtype)
+        self.network.weights[0][:], self.network.biases[0][:] = W, b
+        self.z, self.u, self.g = np.zeros((3, round_up(len(b))), W.dtype)
+        self.terms, self.loss = np.zeros(2 * LOSS_BLOCK, W.dtype), np.empty(1)
+        self.stretch = max(1, int(_CALL_OPERATIONS / (4 * W.size)))
+        self.empty = np.empty(0, W.dtype)
+
+    def parameters(self) -> Parameters:
+        return self.network.weights[0].copy(), self.network.biases[0].copy()
+
+    def epoch(self, rows: NDArray[np.int64], rates: NDArray[np.float64], t: float) -> float:
+        from .kernels import sgd
+
+        numbers, total = self._settings(l2=self.l2), 0.0
+        bytes_ = self.X.dtype == np.uint8
+        step = min(self.stretch, _BYTE_ROWS) if bytes_ else self.stretch
+        for start in range(0, len(rows), step):
+            part = rows[start : start + step]
+            X, labels, weights, order = self.X, self.labels, self.weights, part
+            if bytes_:
+                X, labels = self.X[part] * self.dtype.type(self.scale), self.labels[part]
+                weights, order = weights[part] if len(weights) else weights, np.arange(len(part))
+            sgd.wide(
+                X, order, labels, self.empty, weights, rates[start : start + step], self.network.params,
+                self.network.layout, self.z, self.u, self.g, self.terms, self.loss, numbers, self.sigmoid,
+            )  # fmt: skip
+            total += float(self.loss[0])
+        return total / self.total_weight(rows)
+
+
+class Lazy(_Stepper):
+    """Per-sample SGD on CSR rows, and on dense rows with an l1 penalty or an average: ``kernels.sparse.sgd``."""
+
+    def _take(self, W: NDArray[Any], b: NDArray[Any]) -> None:
+        from .kernels.target import TARGET
+
+        (c, n), self.dense = W.shape, not sparse.issparse(self.X)
+        lanes = TARGET.lanes(W.itemsize)
+        width = 1 if c == 1 else -(-c // lanes) * lanes
+        self.W, self.b = self._padded(W, width), np.zeros(round_up(c), W.dtype)
+        self.b[:c] = b
+        none = np.empty((0, width), W.dtype)
+        self.Q = np.zeros_like(self.W) if self.l1 else none
+        self.A, self.mean_b = none, np.zeros(c, W.dtype)
+        if self._mean is not None:
+            self.A, self.mean_b = self._padded(self._mean[0], width), self._mean[1].copy()
+        self.scales = np.array([1.0, 0.0, 1.0, 0.0])
+        self.z, self.g = np.zeros((2, max(round_up(c), width)), W.dtype)
+        self.terms, self.loss, self.c = np.zeros(2 * LOSS_BLOCK, W.dtype), np.empty(1), c
+        self.decay = 1.0 if self.dense else _SPARSE_INTERCEPT_DECAY
+        if self.dense:
+            self.features, self.per_row = np.arange(n, dtype=np.int32), n
+        else:
+            self.features = np.ascontiguousarray(self.X.indices, np.int32)
+            self.starts, self.per_row = self.X.indptr.astype(np.int64), max(1, self.X.nnz // self.X.shape[0])
+            self.values = np.ascontiguousarray(self.X.data, W.dtype)
+        self.stretch = max(1, int(_CALL_OPERATIONS / (8 * width * self.per_row)))
+
+    @staticmethod
+    def _padded(W: NDArray[Any], width: int) -> NDArray[Any]:
+        """(c, n) → a row per feature."""
+        out = np.zeros((W.shape[1], width), W.dtype)
+        out[:, : len(W)] = W.T
+        return out
+
+    def parameters(self) -> Parameters:
+        return np.ascontiguousarray(self.W[:, : self.c].T), self.b[: self.c].copy()
+
+    def mean(self) -> Parameters | None:
+        return (np.ascontiguousarray(self.A[:, : self.c].T), self.mean_b.copy()) if len(self.A) else None
+
+    def _block(self, part: NDArray[np.int64]) -> tuple[Any, ...]:
+        """The values, their starts, the order, labels and weights of some rows."""
+        if not self.dense:
+            return self.values, self.starts, part, self.labels, self.weights
+        n = self.X.shape[1]
+        if self.X.dtype == np.uint8:
+            values = (self.X[part] * self.dtype.type(self.scale)).reshape(-1)
+            weights = self.weights[part] if len(self.weights) else self.weights
+            return values, np.arange(0, (len(part) + 1) * n, n), np.arange(len(part)), self.labels[part], weights
+        return self.X.reshape(-1), np.arange(0, self.X.size + 1, n), part, self.labels, self.weights
+
+    def epoch(self, rows: NDArray[np.int64], rates: NDArray[np.float64], t: float) -> float:
+        from .kernels.sparse import sgd
+
+        numbers, total = self._settings(l2=self.l2, l1=self.l1), 0.0
+        step = min(self.stretch, _BYTE_ROWS) if self.X.dtype == np.uint8 else self.stretch
+        for start in range(0, len(rows), step):
+            part = rows[start : start + step]
+            values, starts, order, labels, weights = self._block(part)
+            sgd(
+                values, self.features, starts, self.dense, order, labels, weights, rates[start : start + step], self.W,
+                self.b, self.Q, self.A, self.mean_b, self.scales, self.z, self.g, self.terms, self.loss, numbers, self.c,
+                int(t) - self.average + start, self.decay, self.sigmoid,
+            )  # fmt: skip
+            total += float(self.loss[0])
+        return total / self.total_weight(rows)
+
+
+class Batched(_Stepper):
+    """Mini-batches and full batches of dense rows: ``kernels.mlp.run`` with a network of one layer."""
+
+    batch_size = 1
+
+    def _take(self, W: NDArray[Any], b: NDArray[Any]) -> None:
+        self.network, self.steps = Network(W.shape[::-1], W.dtype), 0
+        self.optimiser, self.state = IN_PLACE, None
+        if self.l1 or self._mean is not None:
+            self.optimiser, self.state = MOMENTUM, network.aligned(3 * len(self.network.params), W.dtype)
+        if self._mean is not None:
+            self._show(*self._mean)
+            self.state[-len(self.network.params) :] = self.network.params  # type: ignore[index]
+        self._show(W, b)
+
+    def _show(self, W: NDArray[Any], b: NDArray[Any]) -> None:
+        self.network.weights[0][:], self.network.biases[0][:] = W, b
+
+    def parameters(self) -> Parameters:
+        return self.network.weights[0].copy(), self.network.biases[0].copy()
+
+    def mean(self) -> Parameters | None:
+        if self._mean is None:
+            return None
+        params = self.network.params.copy()
+        self.network.params[:] = self.state[-len(params) :]  # type: ignore[index]
+        mean = self.parameters()
+        self.network.params[:] = params
+        return mean
+
+    def epoch(self, rows: NDArray[np.int64], rates: NDArray[np.float64], t: float) -> float:
+        net, size = self.network, min(self.batch_size, len(rows))
+        work = Workspace(net, size)
+        numbers = self._settings(l2=self.l2, l1=self.l1)
+        starts = np.arange(0, len(rows), size)
+        weights = np.add.reduceat(self.weights[rows] if len(self.weights) else np.ones(len(rows)), starts)
+        mixes = None
+        if self._mean is not None:
+            # Steps are counted by their last samples; the first in the average replaces what was there.
+            last = t - 1 + np.minimum(starts + size, len(rows))
+            first = self.average <= last
+            count = self.steps + np.cumsum(first)
+            mixes, self.steps = np.where(first, 1 / np.maximum(count, 1), 0.0), int(count[-1])
+        samples = Samples(self.X, self.labels, None, self.weights if len(self.weights) else None, self.scale)
+        per_call, total = max(1, int(_CALL_OPERATIONS * 5 / (net.operations * size))), 0.0
+        threads = _threads.for_work(float(net.operations) * size, self.n_jobs)
+        for first_step in range(0, len(starts), per_call):
+            end = min(first_step + per_call, len(starts))
+            losses = network.run(
+                net, work, samples, 7, numbers, order=rows[first_step * size : end * size], batch_size=size,
+                rates=rates[first_step:end], mixes=None if mixes is None else mixes[first_step:end],
+                optimiser=self.optimiser, state=self.state, sigmoid=self.sigmoid, threads=threads,
+            )  # fmt: skip
+            total += float(losses @ weights[first_step:end])
+        return total / self.total_weight(rows)
+
+
+class FullSparse(_Stepper):
+    """Full batches of CSR rows, by scipy's products: for a few rows, where no kernel is needed."""
+
+    def _take(self, W: NDArray[Any], b: NDArray[Any]) -> None:
+        self.W, self.b, self.steps = W.copy(), b.copy(), 0
+
+    def parameters(self) -> Parameters:
+        return self.W.copy(), self.b.copy()
+
+    def epoch(self, rows: NDArray[np.int64], rates: NDArray[np.float64], t: float) -> float:
+        X, labels, total = self.X[rows], self.labels[rows], self.total_weight(rows)
+        weights = (self.weights[rows] if len(self.weights) else np.ones(len(rows), self.dtype)) / self.dtype.type(total)
+        Z, rate = X @ self.W.T + self.b, self.dtype.type(rates[0])
+        if self.sigmoid:
+            signed = np.where(labels == 1, Z[:, 0], -Z[:, 0])
+            log_p, D = log_expit(signed), (np.exp(log_expit(Z[:, 0])) - labels)[:, None]
+        else:
+            log_P = log_softmax(Z, axis=1)
+            log_p, D = log_P[np.arange(len(rows)), labels], np.exp(log_P)
+            D[np.arange(len(rows)), labels] -= 1
+        D = (D * weights[:, None]).astype(self.dtype, copy=False)
+        W = self.W - rate * ((X.T @ D).T + self.dtype.type(self.l2) * self.W)
+        self.W = W - np.clip(W, -rate * self.l1, rate * self.l1) if self.l1 else W
+        self.b = self.b - rate * self.bias * D.sum(axis=0)
+        if self._mean is not None and self.average <= t - 1 + len(rows):
+            self.steps += 1
+            self._mean = tuple(a + (x - a) / self.steps for a, x in zip(self._mean, (self.W, self.b)))  # type: ignore[assignment]
+        return -float(log_p @ weights)
+
+
+def stepper_for(
+    X: Any,
+    labels: NDArray[np.int64],
+    weights: NDArray[Any] | None,
+    W: NDArray[Any],
+    b: NDArray[Any],
+    *,
+    batch_size: int,
+    penalty: tuple[float, float],
+    average: int,
+    **how: Any,
+) -> Pipelined | Lazy | Batched | FullSparse:
+    """The stepper that suits the data, the batches and the penalty: ``penalty`` is (l1, l2), ``average`` a first sample or 0."""
+    kind: type[Pipelined | Lazy | Batched | FullSparse]
+    if sparse.issparse(X):
+        kind = FullSparse if batch_size > 1 else Lazy
+    elif batch_size > 1:
+        kind = Batched
+    else:
+        kind = Lazy if average or penalty[0] else Pipelined
+    stepper = kind(X, labels, weights, W, b, penalty=penalty, average=average, **how)
+    if isinstance(stepper, Batched):
+        stepper.batch_size = batch_size
+    return stepper
