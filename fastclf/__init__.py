@@ -19,6 +19,7 @@ if importlib.util.find_spec("fastclf.kernels") is None:
     )
 
 if TYPE_CHECKING:
+    from .estimators import FastLinearClassifier, FastMLPClassifier
     from .image import ImageLinearClassifier, train
     from .linear import (
         add_bias_term,
@@ -48,12 +49,15 @@ _HOME = {
         "train_model",
     ),
     "image": ("ImageLinearClassifier", "train"),
+    "estimators": ("FastLinearClassifier", "FastMLPClassifier"),
     "mlp": ("MLPClassifier", "DeepMLPClassifier", "subsample_dataset"),
 }
 _MODULE_OF = {name: module for module, names in _HOME.items() for name in names}
 
 __all__ = [
     "DeepMLPClassifier",
+    "FastLinearClassifier",
+    "FastMLPClassifier",
     "ImageLinearClassifier",
     "MLPClassifier",
     "add_bias_term",

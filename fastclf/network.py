@@ -65,7 +65,8 @@ def settings(
 ) -> np.ndarray:
     """The numbers that kernels read beside the data, in the order of ``kernels.batch``.
 
-    ``bias`` is the learning rate of biases over that of weights. ``l2_shared`` is a penalty that a batch's samples share: it is divided by their weight.
+    ``bias`` is the learning rate of biases over that of weights. ``l2_shared`` is a penalty that a batch's samples share: it
+    is divided by their weight.
     """
     entries = learning_rate, clip_threshold, *rule, bias, l2, l2_shared, l1, beta_1, beta_2, epsilon, dropout
     return np.array(entries, dtype)

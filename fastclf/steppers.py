@@ -266,7 +266,7 @@ def stepper_for(
     average: int,
     **how: Any,
 ) -> Pipelined | Lazy | Batched | FullSparse:
-    """The stepper that suits the data, the batches and the penalty: ``penalty`` is (l1, l2), ``average`` a first sample or 0."""
+    """The stepper that suits the data, the batches and the penalty (l1, l2); ``average`` is the first sample in it, or 0."""
     kind: type[Pipelined | Lazy | Batched | FullSparse]
     if sparse.issparse(X):
         kind = FullSparse if batch_size > 1 else Lazy

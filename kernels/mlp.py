@@ -244,9 +244,9 @@ def run(
     ``phases`` says what a step does: FORWARD fills Z and A (probabilities in the last layer), LOSS the losses, BACKWARD
     the deltas, from A, and updates ``params``. ``labels`` (m,) are classes, or empty: then ``targets`` (m * c) holds
     distributions. ``sample_weight`` (m,) may be empty: 1 each. The loss has half the shared penalty times the squares of
-    all weights added. Samples are the rows of X, or where ``raw`` has rows, those times ``raw_scale``; then ``gathered`` has room for
-    a batch. ``iota`` counts 0, 1, … up to the larger of the capacity and the widest layer. Step i has the learning rate
-    rates[i]; mixes[i] is empty, or what the average takes from the parameters.
+    all weights added. Samples are the rows of X, or where ``raw`` has rows, those times ``raw_scale``; then ``gathered``
+    has room for a batch. ``iota`` counts 0, 1, … up to the larger of the capacity and the widest layer. Step i has the
+    learning rate rates[i]; mixes[i] is empty, or what the average takes from the parameters.
     """
     n_layers, n_rows, n_in, table = layout.shape[0], order.shape[0], layout[0, N_IN], at(layout, 0)
     n_batches = (n_rows + batch_size - 1) // batch_size

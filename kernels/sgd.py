@@ -47,6 +47,7 @@ from .simd import (
     vsum,
     vsum4,
     vtotal,
+    vwhere_positive,
     vwithin,
 )
 from .softmax import output_layer, total_loss
@@ -237,11 +238,15 @@ def scaled_delta(z, g, c, label, targets, t0, rate, sigmoid):
     lanes, zero = lanes_of(z), z[0] * 0
     one, none, rates, total = vsplat(z, 1.0), vsplat(z, 0.0), vsplat(z, rate), vsplat(z, 0.0)
     if sigmoid:
+        a, b = max(z[0], zero) - (z[0] if label > 0 else zero), zero
         for k in range(0, c, lanes):
-            vstore(g, k, one / (one + vexp(none - vload(z, k))))
+            logit = vload(z, k)
+            e = vexp(none - vabs(logit))  # p = 1 / (1 + e) if z > 0, else e / (1 + e)
+            inverse = one / (one + e)
+            other = e * inverse
+            vstore(g, k, other + vwhere_positive(logit, inverse - other))
+            b = vlane0(one + e) if k == 0 else b
         scale = rates
-        a = max(z[0], zero) - (z[0] if label > 0 else zero)
-        b = vlane0(one + vexp(none - vabs(vload(z, 0))))
     else:
         lowest = zero - float("inf")
         top = vfirst(vload(z, 0), min(lanes, c), lowest)

@@ -26,6 +26,8 @@ except ImportError:  # before scikit-learn 1.9
         return method
 
 
+__all__ = ["FastClassifier", "Watch", "clipped", "interrupted", "rows_at_once", "shuffled", "with_callbacks"]
+
 DTYPES = (np.float64, np.float32, np.uint8)
 BYTE_SCALE = 1 / 255
 _STRETCH = 1e10  # operations in one call of a kernel that can not be interrupted: a fraction of a second
@@ -105,7 +107,8 @@ class FastClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator):  # t
     def _told(self, X: Any, y: Any, epochs: int) -> Iterator[Callable[[dict[str, Any]], bool]]:
         """Tell scikit-learn's callbacks, if there are any, of the fit's begin and end.
 
-        The context is a function to be called after every epoch with the fitted attributes; True if a callback wants to stop.
+        The context is a function to be called after every epoch with the fitted attributes; True if a callback wants to
+        stop.
         """
         if not getattr(self, "_skl_callbacks", None) and not hasattr(self, "_parent_callback_ctx"):
             yield lambda attributes: False

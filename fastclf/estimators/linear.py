@@ -32,9 +32,9 @@ _DECISION_ROWS = 4096  # of bytes that are made numbers at a time
 class FastLinearClassifier(FastClassifier, LinearClassifierMixin, SparseCoefMixin):  # type: ignore[misc]
     """Linear classifier, softmax or for two classes a sigmoid, trained on the log-loss by SGD in compiled kernels.
 
-    The parameters up to ``average`` are those of scikit-learn's ``SGDClassifier(loss="log_loss")``, with the same defaults and
-    meaning. For two classes both take the same steps, to rounding, if they take the samples in the same order. For more, this
-    is one softmax model where scikit-learn trains one model per class against the rest. The other parameters are new.
+    The parameters up to ``average`` are those of scikit-learn's ``SGDClassifier(loss="log_loss")``, with the same defaults
+    and meaning. For two classes both take the same steps, to rounding, if they take the samples in the same order. For more,
+    this is one softmax model where scikit-learn trains one model per class against the rest. The others are new.
 
     Parameters
     ----------
@@ -56,8 +56,8 @@ class FastLinearClassifier(FastClassifier, LinearClassifierMixin, SparseCoefMixi
         Threads for mini-batches and full batches; per-sample SGD has one. The results are the same bits for any number.
     random_state : int, RandomState instance or None, default=None
     learning_rate : {"optimal", "constant", "invscaling", "adaptive"}, default="optimal"
-        "optimal" is 1 / (alpha (t + t0)) as in scikit-learn; with full batches it is 1 / L, where L bounds the curvature of the
-        objective.
+        "optimal" is 1 / (alpha (t + t0)) as in scikit-learn; with full batches it is 1 / L, where L bounds the curvature of
+        the objective.
     eta0 : float, default=0.01
     power_t : float, default=0.5
     early_stopping : bool, default=False
@@ -116,6 +116,9 @@ class FastLinearClassifier(FastClassifier, LinearClassifierMixin, SparseCoefMixi
         "scale": [Interval(Real, 0, None, closed="neither"), None],
     }
 
+    _mean: Any
+    _last: Any
+
     def __init__(
         self,
         loss: str = "log_loss",
@@ -167,7 +170,7 @@ class FastLinearClassifier(FastClassifier, LinearClassifierMixin, SparseCoefMixi
 
     # ------------------------------------------------------------ fitting
 
-    @with_callbacks
+    @with_callbacks  # type: ignore[untyped-decorator]
     @_fit_context(prefer_skip_nested_validation=True)  # type: ignore[untyped-decorator]
     def fit(
         self,
@@ -199,11 +202,9 @@ class FastLinearClassifier(FastClassifier, LinearClassifierMixin, SparseCoefMixi
             If a parameter or an argument is not what is described here, or training diverged.
         """
         X, y = self._check_both(X, y, reset=True)
-        start = None
-        if self.warm_start and hasattr(self, "coef_"):
-            start = self._parameters()
+        start = self._parameters() if self.warm_start and hasattr(self, "coef_") else None
         self.classes_ = np.unique(y)
-        self.t_, self.loss_curve_ = 1.0, []
+        self._forget()
         self._note_scale(X)
         if coef_init is not None or intercept_init is not None or start is None or start[0].shape != self._shape(X):
             start = self._initial(coef_init, intercept_init, X)
@@ -246,7 +247,7 @@ class FastLinearClassifier(FastClassifier, LinearClassifierMixin, SparseCoefMixi
                 "compute_class_weight('balanced', classes=classes, y=y) on all data and pass them as class_weight"
             )
         if first or not hasattr(self, "coef_"):
-            self.t_, self.loss_curve_ = 1.0, []
+            self._forget()
             self._note_scale(X)
             start = self._initial(None, None, X)
         else:
@@ -255,6 +256,11 @@ class FastLinearClassifier(FastClassifier, LinearClassifierMixin, SparseCoefMixi
             raise ValueError(f"y has classes that the first call to partial_fit was not told of: {sorted(unknown)}")
         self._train(X, y, sample_weight, start, 1)
         return self
+
+    def _forget(self) -> None:
+        """Nothing has been trained yet."""
+        self.t_, self._mean, self._last = 1.0, None, None
+        self.loss_curve_: list[float] = []
 
     def _check_both(self, X: Any, y: Any, reset: bool) -> tuple[Any, NDArray[Any]]:
         X, y = self._check(X, y, reset=reset, accept_sparse="csr", accept_large_sparse=False)
@@ -277,15 +283,14 @@ class FastLinearClassifier(FastClassifier, LinearClassifierMixin, SparseCoefMixi
         for name, array, wanted in (("coef_init", W, shape), ("intercept_init", b, shape[:1])):
             if array.shape != wanted:
                 raise ValueError(f"{name} must have the shape {wanted}, got {array.shape}")
-        self._mean: Any = None
         return W, b
 
     def _parameters(self) -> tuple[NDArray[Any], NDArray[Any]]:
         """Where to go on from: not from their average."""
-        if getattr(self, "_last", None) is not None:
-            return self._last  # type: ignore[no-any-return]
-        coef = self.coef_.toarray() if sparse.issparse(self.coef_) else self.coef_
-        return coef, self.intercept_
+        if self._last is not None:
+            return self._last
+        coef: Any = self.coef_
+        return coef.toarray() if sparse.issparse(coef) else coef, self.intercept_
 
     def _train(self, X: Any, y: Any, sample_weight: Any, start: Any, epochs: int) -> None:
         random, dtype = check_random_state(self.random_state), start[0].dtype
@@ -297,7 +302,7 @@ class FastLinearClassifier(FastClassifier, LinearClassifierMixin, SparseCoefMixi
         batch = self._batch_size(X, len(rows))
         stepper = stepper_for(
             X, labels, weights, *start, batch_size=batch, penalty=self._penalties(), bias=self.fit_intercept,
-            average=int(self.average), mean=getattr(self, "_mean", None), scale=self.scale_, n_jobs=self.n_jobs,
+            average=int(self.average), mean=self._mean, scale=self.scale_, n_jobs=self.n_jobs,
         )  # fmt: skip
         rate, l1, l2 = self.eta0, *self._penalties()
         if batch == len(rows) > 1 and self.learning_rate == "optimal":
@@ -341,10 +346,12 @@ class FastLinearClassifier(FastClassifier, LinearClassifierMixin, SparseCoefMixi
                         rate, watch.count = rate / 5, 0
             except KeyboardInterrupt:
                 interrupted()
-        self.coef_, self.intercept_ = self._last = stepper.parameters()
+        self.coef_, self.intercept_ = stepper.parameters()
         self._mean = stepper.mean()
-        if self.average and self.average <= self.t_ - 1 and self._mean is not None:
-            self.coef_, self.intercept_ = self._mean
+        if self._mean is not None:
+            self._last = self.coef_, self.intercept_
+            if self.average <= self.t_ - 1:
+                self.coef_, self.intercept_ = self._mean
 
     def _split(self, y: Any, weights: Any, random: Any) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """Rows to train on and rows to be scored on; samples without weight belong to neither."""
@@ -383,10 +390,13 @@ class FastLinearClassifier(FastClassifier, LinearClassifierMixin, SparseCoefMixi
     def _full_batch_rates(self, X: Any, rows: NDArray[np.int64], weights: Any) -> tuple[float, float]:
         """Learning rates of the coefficients and of the intercepts: one over the curvature of the objective at most.
 
-        The log-loss's Hessian is at most half that of |x|^2 / 2, averaged (Böhning, 1992), and at most twice its diagonal blocks,
-        of which the intercepts' is 1: these need not wait for the coefficients where features are large.
+        The log-loss's Hessian is at most half that of |x|^2 / 2, averaged (Böhning, 1992), and at most twice its diagonal
+        blocks, of which the intercepts' is 1: these need not wait for the coefficients where features are large.
         """
-        norms = row_norms(X, squared=True) if X.dtype != np.uint8 else (self.scale_**2 * np.square(X, dtype=np.float32)).sum(1)
+        if X.dtype == np.uint8:
+            norms = np.array([self.scale_**2 * float(np.square(x, dtype=np.float64).sum()) for x in X])
+        else:
+            norms = row_norms(X, squared=True)
         mean = float(np.average(norms[rows], weights=None if weights is None else weights[rows]))
         return 1 / (mean + self.alpha) if mean + self.alpha > 0 else 1.0, 1.0
 
@@ -404,14 +414,15 @@ class FastLinearClassifier(FastClassifier, LinearClassifierMixin, SparseCoefMixi
         ndarray of shape (n_samples,) or (n_samples, n_classes)
         """
         check_is_fitted(self)
-        X = self._check(X, reset=False, accept_sparse="csr")
+        samples = self._check(X, reset=False, accept_sparse="csr")
         coef = self.coef_
-        if not sparse.issparse(X) and X.dtype == np.uint8:
+        if not sparse.issparse(samples) and samples.dtype == np.uint8:
             dtype = self.intercept_.dtype
-            parts = [X[i : i + _DECISION_ROWS].astype(dtype) * dtype.type(self.scale_) for i in range(0, len(X), _DECISION_ROWS)]
-            Z = np.vstack([safe_sparse_dot(part, coef.T, dense_output=True) for part in parts])
+            blocks = (samples[i : i + _DECISION_ROWS] for i in range(0, len(samples), _DECISION_ROWS))
+            scale = dtype.type(self.scale_)
+            Z = np.vstack([safe_sparse_dot(block * scale, coef.T, dense_output=True) for block in blocks])
         else:
-            Z = safe_sparse_dot(X, coef.T, dense_output=True)
+            Z = safe_sparse_dot(samples, coef.T, dense_output=True)
         Z = Z + self.intercept_
         return Z[:, 0] if Z.shape[1] == 1 else Z
 
@@ -421,7 +432,7 @@ class FastLinearClassifier(FastClassifier, LinearClassifierMixin, SparseCoefMixi
         return np.column_stack([expit(-Z), expit(Z)]) if Z.ndim == 1 else softmax(Z, axis=1)
 
     def predict_log_proba(self, X: ArrayLike) -> NDArray[Any]:
-        """The logarithm of ``predict_proba(X)``, computed without it: finite where a probability is too small for a number."""
+        """The logarithm of ``predict_proba(X)``, computed without it: finite where a probability vanishes."""
         Z = self.decision_function(X)
         return np.column_stack([log_expit(-Z), log_expit(Z)]) if Z.ndim == 1 else log_softmax(Z, axis=1)
 

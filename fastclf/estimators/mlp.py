@@ -33,8 +33,8 @@ _PREDICT_ROWS = 1024
 class FastMLPClassifier(FastClassifier):
     """Multi-layer perceptron with ReLU, trained on the log-loss by mini-batch SGD or Adam in compiled kernels.
 
-    The parameters up to ``max_fun`` are those of scikit-learn's ``MLPClassifier``, with the same defaults and meaning: started
-    from the same weights and given the same batches, both take the same steps, to rounding. The others are new.
+    The parameters up to ``max_fun`` are those of scikit-learn's ``MLPClassifier``, with the same defaults and meaning:
+    started from the same weights and given the same batches, both take the same steps, to rounding. The others are new.
 
     Parameters
     ----------
@@ -49,8 +49,8 @@ class FastMLPClassifier(FastClassifier):
     batch_size : int or "auto", default="auto"
         Samples per step; "auto" is min(200, n_samples).
     learning_rate : {"constant", "invscaling", "adaptive", "step"}, default="constant"
-        Schedule for solver "sgd", as in scikit-learn; "step" multiplies the rate by ``gamma`` every ``step_size`` epochs, for
-        both solvers.
+        Schedule for solver "sgd", as in scikit-learn; "step" multiplies the rate by ``gamma`` every ``step_size`` epochs,
+        for both solvers.
     learning_rate_init : float, default=0.001
     power_t : float, default=0.5
         Exponent of "invscaling".
@@ -146,6 +146,8 @@ class FastMLPClassifier(FastClassifier):
         "n_jobs": [Integral, None],
     }
 
+    _optimiser: Any
+
     def __init__(
         self,
         hidden_layer_sizes: int | Sequence[int] = (100,),
@@ -213,7 +215,7 @@ class FastMLPClassifier(FastClassifier):
 
     # ------------------------------------------------------------ fitting
 
-    @with_callbacks
+    @with_callbacks  # type: ignore[untyped-decorator]
     @_fit_context(prefer_skip_nested_validation=True)  # type: ignore[untyped-decorator]
     def fit(
         self,
@@ -311,7 +313,7 @@ class FastMLPClassifier(FastClassifier):
         else:
             parts = [(X, y, weights, np.arange(len(X)))]
             if validation is not None:
-                parts.append(self._check_validation(*validation, dtype))
+                parts.append(self._check_validation(validation, dtype))
         samples, rows = self._samples(*parts[0][:3], net), parts[0][3]
         held_out = (self._samples(*parts[1][:3], net), parts[1][1], parts[1][3]) if len(parts) > 1 else None
         self._train(X, y, samples, rows, held_out, random, score_decides, incremental)
@@ -361,7 +363,8 @@ class FastMLPClassifier(FastClassifier):
         hidden = [int(size) for size in np.atleast_1d(np.asarray(self.hidden_layer_sizes, dtype=object))]
         widths = n_features, *hidden, self.n_outputs_
         self.n_layers_, self.n_iter_, self.t_ = len(widths), 0, 0
-        self._network, self._optimiser = Network(widths, dtype), None
+        self._network = Network(widths, dtype)
+        self._optimiser = None
         for W, b in zip(self._network.weights, self._network.biases):
             bound = np.sqrt(6.0 / sum(W.shape))
             W[:] = random.uniform(-bound, bound, W.shape[::-1]).T
@@ -400,7 +403,8 @@ class FastMLPClassifier(FastClassifier):
         simple = self.clip_threshold is None or self.alpha == 0
         return SGD(net, self.learning_rate_init, self.momentum, self.nesterovs_momentum, simple)
 
-    def _check_validation(self, X: Any, y: Any, sample_weight: Any, dtype: Any) -> tuple[Any, ...]:
+    def _check_validation(self, validation: tuple[Any, Any, Any], dtype: Any) -> tuple[Any, ...]:
+        X, y, sample_weight = validation
         if X is None or y is None:
             raise ValueError(f"X_val and y_val go together: {'X_val' if X is None else 'y_val'} is None")
         X, y = self._check(X, y, reset=False, multi_output=True)
@@ -495,8 +499,8 @@ class FastMLPClassifier(FastClassifier):
                         break
                     if self.n_iter_ == self.max_iter and not incremental:
                         warnings.warn(
-                            f"Stochastic Optimizer: Maximum iterations ({self.max_iter}) reached and the optimization hasn't "
-                            "converged yet.",
+                            f"Stochastic Optimizer: Maximum iterations ({self.max_iter}) reached and the optimization "
+                            "hasn't converged yet.",
                             ConvergenceWarning,
                             stacklevel=4,
                         )

@@ -1,0 +1,336 @@
+"""FastMLPClassifier beside scikit-learn's MLPClassifier: the same weights after the same steps; and what is new."""
+
+import pickle
+import warnings
+
+import numpy as np
+import pytest
+from sklearn.base import clone
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.neural_network import MLPClassifier
+from sklearn.utils.class_weight import compute_sample_weight
+
+from fastclf import FastMLPClassifier, _threads
+
+from .data import load, relative
+
+pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+
+X, y = load("digits")
+SEVERAL = np.eye(10, dtype=int)[y] | np.eye(10, dtype=int)[y * 3 % 10]
+WEIGHTS = np.random.default_rng(0).random(len(y))
+
+# Sums are added in another order than scikit-learn's BLAS does: a few units in the last place per step. Adam divides by
+# the size of gradients that may be as small as their rounding, which float32 shows after a few steps.
+TOLERANCE = {np.float64: 1e-11, np.float32: 2e-3}
+
+
+def compare(ours, theirs, dtype=np.float64):
+    tolerance = TOLERANCE[dtype]
+    assert relative(ours.coefs_, theirs.coefs_) <= tolerance
+    assert relative(ours.intercepts_, theirs.intercepts_) <= tolerance
+    np.testing.assert_allclose(ours.loss_curve_, theirs.loss_curve_, rtol=tolerance)
+    for name in ("n_iter_", "t_", "n_layers_", "n_outputs_", "out_activation_", "n_features_in_"):
+        assert getattr(ours, name) == getattr(theirs, name), name
+    for name in ("best_loss_", "best_validation_score_", "loss_"):
+        ours_, theirs_ = getattr(ours, name), getattr(theirs, name)
+        assert (ours_ is None) == (theirs_ is None), name
+        assert ours_ is None or ours_ == pytest.approx(theirs_, rel=tolerance), name
+    np.testing.assert_array_equal(ours.classes_, theirs.classes_)
+
+
+def both(*data, max_iter=5, **how):
+    return [kind(max_iter=max_iter, random_state=0, **how).fit(*data) for kind in (FastMLPClassifier, MLPClassifier)]
+
+
+@pytest.mark.parametrize("dtype", [np.float64, np.float32], ids=["float64", "float32"])
+@pytest.mark.parametrize(
+    "how",
+    [
+        {},
+        {"alpha": 0.5},
+        {"hidden_layer_sizes": (30, 20)},
+        {"hidden_layer_sizes": 7, "beta_1": 0.5, "beta_2": 0.9, "epsilon": 1e-3},
+        {"batch_size": 33},
+        {"shuffle": False},
+        {"solver": "sgd", "learning_rate_init": 0.1},
+        {"solver": "sgd", "learning_rate_init": 0.1, "nesterovs_momentum": False},
+        {"solver": "sgd", "learning_rate_init": 0.1, "momentum": 0.0},
+        {"solver": "sgd", "learning_rate_init": 0.5, "learning_rate": "invscaling"},
+        {"solver": "sgd", "learning_rate": "adaptive", "tol": 0.1, "n_iter_no_change": 1, "max_iter": 8},
+        {"early_stopping": True},
+        {"tol": 10.0, "n_iter_no_change": 2},
+    ],
+    ids=str,
+)
+def test_the_same_steps_as_scikit_learn(how, dtype):
+    epochs = {} if dtype == np.float64 or "n_iter_no_change" in how else {"max_iter": 1}
+    compare(*both(X.astype(dtype), y, **(epochs | how)), dtype)
+
+
+@pytest.mark.parametrize("weights", [None, WEIGHTS], ids=["unweighted", "weighted"])
+@pytest.mark.parametrize("targets", [y > 4, np.array(["a", "b", "c"])[y % 3], SEVERAL], ids=["two", "names", "several"])
+def test_any_targets(targets, weights):
+    ours, theirs = both(X, targets, weights)
+    compare(ours, theirs)
+    np.testing.assert_array_equal(ours.predict(X), theirs.predict(X))
+    np.testing.assert_allclose(ours.predict_proba(X), theirs.predict_proba(X), atol=1e-12)
+    np.testing.assert_allclose(ours.predict_log_proba(X[:9]), theirs.predict_log_proba(X[:9]), atol=1e-9)
+    assert ours.score(X, targets) == theirs.score(X, targets)
+
+
+@pytest.mark.parametrize("solver", ["adam", "sgd"])
+def test_partial_fit(solver):
+    models = [kind(solver=solver, random_state=np.random.RandomState(0)) for kind in (FastMLPClassifier, MLPClassifier)]
+    for model in models:
+        for part in (slice(0, 300), slice(300, 900), slice(900, None)):
+            model.partial_fit(X[part], y[part], classes=np.arange(10))
+    compare(*models)
+
+
+def test_warm_start_and_changed_weights():
+    models = both(X, y, max_iter=2, warm_start=True)
+    for model in models:
+        model.coefs_[0] = model.coefs_[0] * 0.5
+        model.intercepts_[1][:] = 0.1
+    np.testing.assert_allclose(*(m.predict_proba(X) for m in models), atol=1e-12)
+    compare(*(model.fit(X, y) for model in models))
+
+
+def test_pickles_and_clones_go_on():
+    ours = FastMLPClassifier(max_iter=3, random_state=0).fit(X, y)
+    copy = pickle.loads(pickle.dumps(ours))
+    np.testing.assert_array_equal(copy.predict_proba(X), ours.predict_proba(X))
+    for model in (ours, copy):
+        model.partial_fit(X, y)
+    np.testing.assert_array_equal(copy.coefs_[0], ours.coefs_[0])
+    assert not hasattr(clone(ours), "coefs_")
+
+
+def test_class_weight_is_a_sample_weight():
+    weighted = FastMLPClassifier(class_weight="balanced", max_iter=3, random_state=0).fit(X[:500], y[:500] % 3)
+    by_hand = FastMLPClassifier(max_iter=3, random_state=0)
+    by_hand.fit(X[:500], y[:500] % 3, compute_sample_weight("balanced", y[:500] % 3))
+    np.testing.assert_array_equal(weighted.coefs_[0], by_hand.coefs_[0])
+
+
+def numpy_step(W, b, V, how):
+    """One step of a network with one hidden layer on all of X, in plain NumPy."""
+    Z = X @ W[0] + b[0]
+    A = np.maximum(Z, 0)
+    P = np.exp(A @ W[1] + b[1])
+    D = (P / P.sum(axis=1, keepdims=True) - np.eye(10)[y]) / len(X)
+    hidden = D @ W[1].T * (Z > 0)
+    gradients = [
+        X.T @ hidden + how["alpha"] / len(X) * W[0],
+        A.T @ D + how["alpha"] / len(X) * W[1],
+        hidden.sum(0),
+        D.sum(0),
+    ]
+    for p, g, v in zip([*W, *b], gradients, V):
+        v[:] = how["momentum"] * v - how["learning_rate_init"] * np.clip(
+            g, -how["clip_threshold"], how["clip_threshold"]
+        )
+        p += v
+
+
+@pytest.mark.parametrize("momentum", [0.0, 0.9])
+@pytest.mark.parametrize("alpha", [0.0, 10.0])
+def test_clipping(alpha, momentum):
+    how = {"alpha": alpha, "momentum": momentum, "clip_threshold": 0.003, "learning_rate_init": 0.5}
+    ours = FastMLPClassifier(
+        (20,),
+        solver="sgd",
+        nesterovs_momentum=False,
+        batch_size=len(X),
+        max_iter=1,
+        random_state=0,
+        warm_start=True,
+        **how,
+    ).fit(X, y)
+    W, b = [w.copy() for w in ours.coefs_], [v.copy() for v in ours.intercepts_]
+    numpy_step(W, b, [np.zeros_like(p) for p in (*W, *b)], how)
+    ours.fit(X, y)
+    assert relative(ours.coefs_ + ours.intercepts_, W + b) < 1e-12
+
+
+def test_the_labs_step_schedule():
+    rates = []
+
+    class Spy(FastMLPClassifier):
+        def _end_epoch(self, optimiser, decay, epoch):
+            super()._end_epoch(optimiser, decay, epoch)
+            rates.append(optimiser.learning_rate)
+
+    Spy(max_iter=5, learning_rate="step", step_size=2, gamma=0.1, learning_rate_init=1e-3).fit(X[:200], y[:200])
+    np.testing.assert_allclose(rates, [1e-3, 1e-4, 1e-4, 1e-5, 1e-5])
+
+
+@pytest.mark.parametrize("targets", [y, SEVERAL], ids=["classes", "several"])
+def test_validation_data_of_ones_own(targets):
+    """Their loss is kept, and the weights with the lowest are what remains."""
+    train, held_out = np.arange(0, 1200), np.arange(1200, 1797)
+    model = FastMLPClassifier(max_iter=30, learning_rate_init=0.05, random_state=0)
+    model.fit(X[train], targets[train], None, X[held_out], targets[held_out], WEIGHTS[held_out])
+    curve = model.validation_loss_curve_
+    assert len(curve) == len(model.validation_scores_) == len(model.loss_curve_) == model.n_iter_
+    assert np.argmin(curve) < len(curve) - 1
+    P = np.clip(model.predict_proba(X[held_out]), 1e-15, 1 - 1e-15)
+    T = np.eye(10)[targets[held_out]] if targets.ndim == 1 else targets[held_out]
+    losses = -(T * np.log(P)).sum(1) if targets.ndim == 1 else -(T * np.log(P) + (1 - T) * np.log(1 - P)).sum(1)
+    assert np.average(losses, weights=WEIGHTS[held_out]) == pytest.approx(min(curve), rel=1e-9)
+    best = model.validation_scores_[int(np.argmin(curve))]
+    assert model.score(X[held_out], targets[held_out], WEIGHTS[held_out]) == pytest.approx(best)
+    assert model.best_validation_score_ == max(model.validation_scores_)
+
+
+def test_early_stopping_on_validation_data_of_ones_own():
+    how = {
+        "max_iter": 200,
+        "early_stopping": True,
+        "n_iter_no_change": 3,
+        "learning_rate_init": 0.05,
+        "random_state": 0,
+    }
+    model = FastMLPClassifier(**how).fit(X[:900], y[:900], None, X[900:], y[900:])
+    assert model.n_iter_ < 200
+    assert model.n_iter_ - 1 - np.argmin(model.validation_loss_curve_) >= 3
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"X_val": X}, "X_val and y_val go together: y_val is None"),
+        ({"y_val": y}, "X_val and y_val go together: X_val is None"),
+        ({"X_val": X, "y_val": y + 5}, "y_val has classes that y does not have"),
+        ({"X_val": X[:, :5], "y_val": y}, "5 features"),
+    ],
+)
+def test_validation_data_that_will_not_do(given, message):
+    with pytest.raises(ValueError, match=message):
+        FastMLPClassifier(max_iter=1).fit(X, y, **given)
+
+
+@pytest.mark.parametrize(
+    ("how", "message"),
+    [
+        ({"activation": "tanh"}, "activation='tanh' is not supported by FastMLPClassifier: use 'relu', or sklearn"),
+        ({"solver": "lbfgs"}, "solver='lbfgs' is not supported by FastMLPClassifier: use 'adam' or 'sgd', or sklearn"),
+        ({"hidden_layer_sizes": (3, 0)}, "hidden_layer_sizes must be > 0"),
+        ({"dropout": 1.0}, "The 'dropout' parameter"),
+        ({"n_jobs": 0}, "n_jobs"),
+    ],
+)
+def test_what_is_not_supported_is_refused(how, message):
+    with pytest.raises(ValueError, match=message):
+        FastMLPClassifier(**how).fit(X, y)
+
+
+def test_a_diverged_run_is_an_error():
+    with pytest.raises(ValueError, match="non-finite"), np.errstate(all="ignore"):
+        FastMLPClassifier(solver="sgd", learning_rate_init=1e200, max_iter=3).fit(X, y)
+
+
+# ---------------------------------------------------------------- dropout
+
+
+def test_dropout_leaves_out_and_makes_larger():
+    """In expectation the hidden layer is what it would be; a step's mask follows from the seed alone."""
+    from fastclf import network
+    from fastclf.network import Network, Samples, Workspace
+
+    net = Network((1, 100, 2), np.dtype(float))
+    net.weights[0][:] = 1
+    ones, work = np.ones((640, 1)), Workspace(net, 640)
+    kept = []
+    for seed in (1, 1, 2):
+        numbers = network.settings(net.dtype, dropout=0.25)
+        network.run(net, work, Samples(ones, np.zeros(640, np.int64)), 7, numbers, seed=seed)
+        A = work.samples("A", 0, 640).copy()
+        assert {*np.unique(A).round(12)} == {0, round(4 / 3, 12)}
+        # 64,000 draws: three standard deviations are 0.005
+        assert (A == 0).mean() == pytest.approx(0.25, abs=0.005)
+        assert (A == 0).mean(axis=1) == pytest.approx(np.full(100, 0.25), abs=0.09)
+        D = work.samples("D", 0, 640)
+        assert not D[A == 0].any()
+        kept.append(A)
+    np.testing.assert_array_equal(kept[0], kept[1])
+    assert (kept[0] != kept[2]).mean() > 0.3
+
+
+def test_dropout_trains_and_predicts_without():
+    models = [FastMLPClassifier(dropout=p, max_iter=30, random_state=0).fit(X, y) for p in (0.0, 0.3, 0.3)]
+    np.testing.assert_array_equal(models[1].coefs_[0], models[2].coefs_[0])
+    assert (models[0].coefs_[0] != models[1].coefs_[0]).any()
+    assert models[1].score(X, y) > 0.9
+    np.testing.assert_array_equal(models[1].predict_proba(X), models[1].predict_proba(X))
+
+
+# ---------------------------------------------------------------- dtypes, threads, what is said
+
+
+@pytest.mark.parametrize("scale", [None, 1 / 16])
+@pytest.mark.parametrize("batch_size", [20, 200, 500])
+def test_bytes_are_what_they_stand_for(batch_size, scale):
+    raw = (X * 16).astype(np.uint8)
+    as_numbers = raw.astype(np.float32) * np.float32(1 / 255 if scale is None else scale)
+    how = {"batch_size": batch_size, "max_iter": 2, "random_state": 0, "scale": scale}
+    ours = FastMLPClassifier(**how).fit(raw, y)
+    expected = FastMLPClassifier(**(how | {"scale": None})).fit(as_numbers, y)
+    assert ours.coefs_[0].dtype == np.float32
+    assert relative(ours.coefs_, expected.coefs_) < 1e-6
+    np.testing.assert_allclose(ours.predict_proba(raw), expected.predict_proba(as_numbers), atol=1e-6)
+
+
+def test_dtypes_are_kept():
+    for dtype in (np.float32, np.float64):
+        model = FastMLPClassifier(max_iter=1).fit(X.astype(dtype), y)
+        assert {a.dtype for a in (*model.coefs_, *model.intercepts_, model.predict_proba(X.astype(dtype)))} == {
+            np.dtype(dtype)
+        }
+
+
+@pytest.mark.parametrize("how", [{}, {"solver": "sgd"}, {"solver": "sgd", "momentum": 0.0}, {"dropout": 0.5}], ids=str)
+def test_the_same_bits_for_any_number_of_threads(how, monkeypatch):
+    monkeypatch.setattr(_threads, "SERIAL_BELOW", 0)
+    models = [FastMLPClassifier((70,), max_iter=2, random_state=0, n_jobs=n, **how).fit(X, y) for n in (1, 2)]
+    for a, b in zip(models[0].coefs_, models[1].coefs_):
+        np.testing.assert_array_equal(a, b)
+    np.testing.assert_array_equal(*(m.predict_proba(X) for m in models))
+
+
+def test_verbose(capsys):
+    FastMLPClassifier(max_iter=2, verbose=True, random_state=0).fit(X[:300], y[:300])
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.partition("=")[0] for line in lines] == ["Iteration 1, loss ", "Iteration 2, loss "]
+    FastMLPClassifier(max_iter=2, verbose="bar", random_state=0).fit(X[:300], y[:300])
+    assert "2/2" in capsys.readouterr().err
+
+
+def test_ctrl_c_leaves_the_last_epochs_model(monkeypatch):
+    from fastclf import network
+
+    run, calls = network.run, []
+
+    def interrupted_run(*args, **how):
+        calls.append(1)
+        if len(calls) == 3:
+            raise KeyboardInterrupt
+        return run(*args, **how)
+
+    monkeypatch.setattr(network, "run", interrupted_run)
+    with pytest.warns(UserWarning, match="interrupted"):
+        model = FastMLPClassifier(random_state=0).fit(X, y)
+    assert model.n_iter_ == 2
+    monkeypatch.setattr(network, "run", run)
+    np.testing.assert_array_equal(model.coefs_[0], FastMLPClassifier(max_iter=2, random_state=0).fit(X, y).coefs_[0])
+
+
+def test_warnings():
+    with pytest.warns(ConvergenceWarning, match=r"Maximum iterations \(2\) reached"):
+        FastMLPClassifier(max_iter=2).fit(X, y)
+    with pytest.warns(UserWarning, match="clipped"):
+        FastMLPClassifier(max_iter=1, batch_size=5000).fit(X, y)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", UserWarning)
+        FastMLPClassifier(max_iter=50, tol=1.0, n_iter_no_change=1).fit(X, y)
