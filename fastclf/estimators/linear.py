@@ -26,6 +26,7 @@ from ..steppers import stepper_for
 from .base import FastClassifier, Watch, interrupted, shuffled, with_callbacks
 
 _FEW_SAMPLES = 100  # batch_size="auto" takes full-batch steps for so few
+_FIRST_SOFTMAX_RATE = 0.5  # of "optimal": scikit-learn's, for a class against the rest, is 10 with the default alpha
 _DECISION_ROWS = 4096  # of bytes that are made numbers at a time
 
 
@@ -56,8 +57,8 @@ class FastLinearClassifier(FastClassifier, LinearClassifierMixin, SparseCoefMixi
         Threads for mini-batches and full batches; per-sample SGD has one. The results are the same bits for any number.
     random_state : int, RandomState instance or None, default=None
     learning_rate : {"optimal", "constant", "invscaling", "adaptive"}, default="optimal"
-        "optimal" is 1 / (alpha (t + t0)) as in scikit-learn; with full batches it is 1 / L, where L bounds the curvature of
-        the objective.
+        "optimal" is 1 / (alpha (t + t0)) as in scikit-learn; for softmax it starts at 1/2, and with full batches it is 1 / L,
+        where L bounds the curvature of the objective.
     eta0 : float, default=0.01
     power_t : float, default=0.5
     early_stopping : bool, default=False
@@ -325,14 +326,13 @@ class FastLinearClassifier(FastClassifier, LinearClassifierMixin, SparseCoefMixi
                     self.n_iter_ += 1
                     self.loss_curve_.append(loss)
                     reporter.epoch(epoch, loss, lambda: None)
-                    W, b = stepper.parameters()
+                    W, b = self.coef_, self.intercept_ = stepper.parameters()
                     if not (np.isfinite(W).all() and np.isfinite(b).all()):
                         raise ValueError(
                             f"Floating-point under-/overflow occurred at epoch #{epoch + 1}. Scaling input data with "
                             "StandardScaler or MinMaxScaler might help."
                         )
                     if held_out is not None:
-                        self.coef_, self.intercept_ = W, b
                         sw = None if weights is None else weights[held_out]
                         value = self.score(X[held_out], y[held_out], sw)
                     else:
@@ -346,12 +346,12 @@ class FastLinearClassifier(FastClassifier, LinearClassifierMixin, SparseCoefMixi
                         rate, watch.count = rate / 5, 0
             except KeyboardInterrupt:
                 interrupted()
-        self.coef_, self.intercept_ = stepper.parameters()
-        self._mean = stepper.mean()
-        if self._mean is not None:
-            self._last = self.coef_, self.intercept_
-            if self.average <= self.t_ - 1:
-                self.coef_, self.intercept_ = self._mean
+            self.coef_, self.intercept_ = stepper.parameters()
+            self._mean = stepper.mean()
+            if self._mean is not None:
+                self._last = self.coef_, self.intercept_
+                if self.average <= self.t_ - 1:
+                    self.coef_, self.intercept_ = self._mean
 
     def _split(self, y: Any, weights: Any, random: Any) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """Rows to train on and rows to be scored on; samples without weight belong to neither."""
@@ -381,8 +381,10 @@ class FastLinearClassifier(FastClassifier, LinearClassifierMixin, SparseCoefMixi
         if self.learning_rate == "optimal" and batch < n:
             if self.alpha == 0:
                 raise ValueError('alpha must be > 0 for learning_rate="optimal", got 0')
-            typical = math.sqrt(1 / math.sqrt(self.alpha))  # Bottou's heuristic: a typical weight
-            return 1 / (self.alpha * (1 / (typical * self.alpha) + t - 1))
+            first = _FIRST_SOFTMAX_RATE
+            if len(self.classes_) == 2:
+                first = math.sqrt(1 / math.sqrt(self.alpha))  # Bottou's heuristic: a typical weight
+            return 1 / (self.alpha * (1 / (first * self.alpha) + t - 1))
         if self.learning_rate == "invscaling":
             return self.eta0 / t**self.power_t
         return np.full(len(t), rate)

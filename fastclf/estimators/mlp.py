@@ -506,8 +506,8 @@ class FastMLPClassifier(FastClassifier):
                         )
             except KeyboardInterrupt:
                 interrupted()
-        if best is not None:
-            net.params[:] = best
+            if best is not None:
+                net.params[:] = best
 
     def _end_epoch(self, optimiser: SGD | Adam, decay: StepDecay | None, epoch: int) -> None:
         """The learning rate of the next epoch."""
