@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import warnings
 from collections.abc import Callable, Sequence
 from functools import cached_property
 
@@ -263,6 +264,35 @@ def sklearn_network(p: Problem) -> Arm:
     for W, b, (W_start, b_start) in zip(model.coefs_, model.intercepts_, p.start):
         W[:], b[:] = W_start.T, b_start
     return Arm(train, loss=lambda: p.loss([(W.T, b) for W, b in zip(model.coefs_, model.intercepts_)]))
+
+
+# ---------------------------------------------------------------- the estimators, ours and scikit-learn's
+
+
+def estimator(p: Problem, ours: bool) -> Arm:
+    """``fit`` by Adam in batches of 200, or by per-sample SGD with the default l2 penalty; a pass is an epoch."""
+    from sklearn.linear_model import SGDClassifier
+    from sklearn.metrics import log_loss
+    from sklearn.neural_network import MLPClassifier
+
+    from fastclf import FastLinearClassifier, FastMLPClassifier
+
+    if p.hidden:
+        model = (FastMLPClassifier if ours else MLPClassifier)(p.hidden, n_iter_no_change=math.inf, random_state=0)
+    else:
+        how = {"batch_size": 1} if ours else {}
+        kind = FastLinearClassifier if ours else SGDClassifier
+        model = kind(loss="log_loss", learning_rate="constant", tol=None, shuffle=False, **how)
+
+    def train(passes):
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # that so few epochs do not converge
+            model.set_params(max_iter=passes).fit(p.X, p.y)
+
+    def loss():
+        return model.loss_ if p.hidden else log_loss(p.y, model.predict_proba(p.X))
+
+    return Arm(train, loss=loss)
 
 
 def _jax(p: Problem, step: Callable, transposed: bool) -> Arm:

@@ -18,6 +18,7 @@ from typing import NamedTuple
 import arms
 import limits
 import numpy as np
+import scipy.sparse
 from arms import Arm, Problem
 
 import fastclf
@@ -183,9 +184,17 @@ def images(m: int, n_features: int = 3072) -> tuple[np.ndarray, np.ndarray]:
     return rng.random((m, n_features)) / 2, rng.integers(0, 10, m)
 
 
+@cache
+def text(n_classes: int) -> tuple[scipy.sparse.csr_matrix, np.ndarray]:
+    """As large as a small collection of texts: 10,000 rows of 100 words out of 100,000, common ones more often."""
+    rng, m = np.random.default_rng(0), 500 if quick() else 10_000
+    words, rows = (100_000 * rng.random((m, 100)) ** 3).astype(np.int32).ravel(), np.repeat(np.arange(m), 100)
+    return scipy.sparse.csr_matrix((rng.random(words.size), (rows, words)), (m, 100_000)), rng.integers(0, n_classes, m)
+
+
 def problem(data, dtype, n_classes=10, **how) -> Problem:
     X, y = data
-    return Problem(np.ascontiguousarray(X, dtype), y, n_classes, **how)
+    return Problem(X.astype(dtype) if scipy.sparse.issparse(X) else np.ascontiguousarray(X, dtype), y, n_classes, **how)
 
 
 # ---------------------------------------------------------------- how rows are put together
@@ -223,6 +232,14 @@ def _network(id: str, hidden: tuple[int, ...], m: int, passes: int, slow: int, b
     )  # fmt: skip
 
 
+def _estimator(id: str, name: str, bound: float, epochs: int, data, dtype, hidden: tuple[int, ...] = ()) -> Workload:
+    kinds = {"fastclf": partial(arms.estimator, ours=True), "sklearn": partial(arms.estimator, ours=False)}
+    return Workload(
+        id, name, _arms(kinds, data, dtype, hidden=hidden), "epoch", (Target(bound, ("sklearn",)),), passes=epochs, check=2
+    )  # fmt: skip
+
+
+images_2000 = partial(images, 2000)
 BATCHES = ((1000, 20, 10, 1.4), (128, 100, 50, 1.6), (32, 200, 100, 2), (1, 1000, 200, 2))  # m, passes, slow, target
 
 
@@ -301,6 +318,13 @@ TABLE: tuple[Workload, ...] = (
         "S10", "MLP 3072–100–10, batch 1000, float64", _arms(NETWORK, partial(images, 1000), np.float64, hidden=(100,)),
         targets=(Target(1.4, ("reference",)),), passes=10, slow=10, check=5,
     ),
+    _estimator("E1", "FastMLPClassifier, Adam, 3072–100–10, batch 200, float32", 2, 5, images_2000, np.float32, (100,)),
+    _estimator("E2", "FastMLPClassifier, Adam, digits: 64–100–10, batch 200, float64", 5, 50, digits, np.float64, (100,)),
+    _estimator("E2.float32", "the same, float32", 5, 50, digits, np.float32, (100,)),
+    _estimator("E3", "FastLinearClassifier, per-sample SGD, digits, float64", 10, 30, digits, np.float64),
+    _estimator("E3.float32", "the same, float32", 10, 30, digits, np.float32),
+    _estimator("E4", "the same, CSR of 10,000×100,000, 100 per row, 2 classes, float64", 1, 5, partial(text, 2), np.float64),
+    _estimator("E4.20", "the same, 20 classes", 1, 5, partial(text, 20), np.float64),
     Workload(
         "S11", "S8 at batch 1000: share of the machine's rate of multiply-adds", _fraction_of_peak,
         "GFLOP", (Target(0.9, ("tile", "blas")),), passes=20, group="machine", slug="fraction_of_peak",

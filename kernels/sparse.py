@@ -6,7 +6,8 @@ or an average asks for more than ``sgd.wide`` does.
 A step touches the features of its sample only. So W is kept as a factor times a matrix, a row per feature and classes as
 lanes, and the decay by L2 is one product with the factor (Bottou, 2010); the L1 penalty is cumulative (Tsuruoka, Tsujii and
 Ananiadou, 2009): a weight is shrunk by what it has missed when its feature next occurs; and the average of all iterates is
-kept as a + b W with numbers a and b (Xu, 2011). All of it is what scikit-learn's SGDClassifier does for two classes.
+kept as (A + a W) / b with numbers a and b (Xu, 2011). All of it is what scikit-learn's SGDClassifier does for two classes,
+except that the average is that of the shrunk weights.
 """
 
 from .batch import L1, L2, WITH_BIAS
@@ -60,8 +61,11 @@ def add(values, features, count, A, ldw, g, n_lanes, factor):
 
 
 @inlined
-def shrink(features, count, W, Q, ldw, n_lanes, factor, total):
-    """Bring the weights of the features nearer to 0 by the L1 penalty they have missed: ``total`` in all, Q so far."""
+def shrink(features, count, W, Q, A, ldw, n_lanes, factor, total, average_a, with_average):
+    """Bring the weights of the features nearer to 0 by the L1 penalty they have missed: ``total`` in all, Q so far.
+
+    What stands for the average is changed so that it stands for the same average.
+    """
     lanes = lanes_of(W)
     for j in range(count):
         first = features[j] * ldw
@@ -74,14 +78,18 @@ def shrink(features, count, W, Q, ldw, n_lanes, factor, total):
                 new = min(w + (total - missed) / factor, w * 0)
             W[first] = new
             Q[first] = missed + factor * (new - w)
+            if with_average:
+                A[first] -= average_a * (new - w)
         else:
             none, inverse, every = vsplat(W, 0.0), vsplat(W, 1 / factor), vsplat(W, total)
-            for k in range(0, n_lanes, lanes):
-                w, missed = vload(W, first + k), vload(Q, first + k)
+            for k in range(first, first + n_lanes, lanes):
+                w, missed = vload(W, k), vload(Q, k)
                 above, below = vmax(w - (every + missed) * inverse, none), vmin(w + (every - missed) * inverse, none)
-                new = vwhere_positive(w, above) + vwhere_positive(none - w, below)
-                vstore(W, first + k, new)
-                vstore(Q, first + k, vfma(vsplat(W, factor), new - w, missed))
+                change = vwhere_positive(w, above) + vwhere_positive(none - w, below) - w
+                vstore(W, k, w + change)
+                vstore(Q, k, vfma(vsplat(W, factor), change, missed))
+                if with_average:
+                    vstore(A, k, vfma(vsplat(W, -average_a), change, vload(A, k)))
 
 
 @inlined
@@ -130,16 +138,21 @@ def sgd(
         add(x, columns, count, w, ldw, at(g, 0), n_lanes, real(W, 1 / factor))
         for k in range(c):
             bias[k] -= with_bias * intercept_decay * g[k]
+        average_a = real(W, scales[AVERAGE_A])
+        if with_average:
+            add(x, columns, count, average, ldw, at(g, 0), n_lanes, -average_a / real(W, factor))
+        if l1 > 0:
+            scales[L1_SUM] += rate * l1
+            shrink(
+                columns, count, w, q, average, ldw, n_lanes, real(W, factor), real(W, scales[L1_SUM]), average_a,
+                with_average,
+            )  # fmt: skip
         iterates = averaged + step + 1
         if with_average and iterates > 0:
-            add(x, columns, count, average, ldw, at(g, 0), n_lanes, real(W, -scales[AVERAGE_A] / factor))
             if iterates > 1:
                 scales[AVERAGE_B] /= 1 - 1 / iterates
             scales[AVERAGE_A] += scales[AVERAGE_B] * factor / iterates
             for k in range(c):
                 average_bias[k] += (bias[k] - average_bias[k]) / iterates
-        if l1 > 0:
-            scales[L1_SUM] += rate * l1
-            shrink(columns, count, w, q, ldw, n_lanes, real(W, factor), real(W, scales[L1_SUM]))
     multiply_in(W.reshape(-1), A.reshape(-1), scales)
     losses[0] = total + sum_of_losses(terms, n_steps % LOSS_BLOCK)

@@ -77,7 +77,14 @@ def test_the_arms_of_a_workload_do_the_same_work(suite):
     for id, measurement in suite.caches[benchmark.setup_cache_key].items():
         own = measurement.losses["fastclf"]
         for arm, loss in measurement.losses.items():
-            if arm != "sklearn" or id not in ("S5", "S6", "S7"):  # SGDClassifier trains one-vs-rest
+            if arm != "sklearn" or id not in (
+                "S5",
+                "S6",
+                "S7",
+                "E3",
+                "E3.float32",
+                "E4.20",
+            ):  # SGDClassifier trains one-vs-rest
                 assert loss == pytest.approx(own, rel=suite.peers.SAME_LOSS), (id, arm)
 
 

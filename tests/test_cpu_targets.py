@@ -19,7 +19,15 @@ def everything_agrees(tests, target):
     import sys
 
     sys.path.insert(0, tests)
+    import warnings
+
     import numpy as np
+    from scipy import sparse
+    from sklearn.datasets import load_digits
+    from sklearn.linear_model import SGDClassifier
+    from sklearn.neural_network import MLPClassifier
+
+    warnings.simplefilter("ignore")
     from helpers import DTYPES, ONE_STEP, assert_close, problem, reference_steps, trainer
 
     import fastclf
@@ -40,7 +48,7 @@ def everything_agrees(tests, target):
                     assert_close(ONE_STEP[dtype], loss=(got, losses), theta=(model.theta(), theta))
 
     def network(dtype):
-        for m in (21, 70):
+        for m in (21, 70, 300):
             p = problem(m, 37, 7, dtype)
             ours, labs = fastclf.DeepMLPClassifier(37, 11, 7, dtype=dtype), reference.DeepMLPClassifier(37, 11, 7)
             for name, shape in (("W1", (11, 37)), ("W3", (11, 11)), ("W2", (7, 11))):
@@ -50,6 +58,32 @@ def everything_agrees(tests, target):
             names = ("W1", "b1", "W3", "b3", "W2", "b2")
             pairs = {name: (getattr(ours, name), getattr(labs, name)) for name in names}
             assert_close(ONE_STEP[dtype], loss=loss, **pairs)
+
+    def estimators(dtype):
+        X, y = (a[:600] for a in load_digits(return_X_y=True))
+        X, limit = (X / 16).astype(dtype), 1e-10 if dtype == np.float64 else 1e-3
+        for how in ({}, {"solver": "sgd"}, {"solver": "sgd", "nesterovs_momentum": False}):
+            ours, theirs = (
+                kind(max_iter=1, random_state=0, **how) for kind in (fastclf.FastMLPClassifier, MLPClassifier)
+            )
+            assert np.abs(ours.fit(X, y).coefs_[0] - theirs.fit(X, y).coefs_[0]).max() < limit
+        raw = (X * 16).astype(np.uint8)
+        in_bytes, in_numbers = (fastclf.FastMLPClassifier(max_iter=1, random_state=0, scale=1.0) for _ in range(2))
+        same = in_bytes.fit(raw, y).coefs_[0] - in_numbers.fit(raw.astype(np.float32), y).coefs_[0]
+        assert np.abs(same).max() < 1e-5
+        how = {"max_iter": 2, "tol": None, "shuffle": False, "learning_rate": "constant"}
+        for data in (X, sparse.csr_matrix(X)):
+            for penalty in (None, "l2", "l1"):
+                for average in (False,) if penalty == "l1" else (False, True):
+                    ours = fastclf.FastLinearClassifier(batch_size=1, penalty=penalty, average=average, **how)
+                    theirs = SGDClassifier(loss="log_loss", penalty=penalty, average=average, **how)
+                    assert np.abs(ours.fit(data, y > 4).coef_ - theirs.fit(data, y > 4).coef_).max() < limit
+        models = [
+            fastclf.FastLinearClassifier(batch_size=1, average=2, **how).fit(data, y)
+            for data in (X, sparse.csr_matrix(X))
+        ]
+        assert models[0].score(X, y) > 0.8
+        assert models[1].score(X, y) > 0.8
 
     def check(dtype):
         X = np.ones(70_000, dtype)
@@ -64,6 +98,7 @@ def everything_agrees(tests, target):
     for dtype in DTYPES:
         linear_models(dtype)
         network(dtype)
+        estimators(dtype)
         check(dtype)
 
 

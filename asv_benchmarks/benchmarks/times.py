@@ -23,3 +23,4 @@ class Fastclf:
 
 class Reference(Fastclf):
     arm = "reference"
+    params = tuple(id for id, workload in WORKLOADS.items() if workload.has("reference"))

@@ -57,8 +57,8 @@ class FastLinearClassifier(FastClassifier, LinearClassifierMixin, SparseCoefMixi
         Threads for mini-batches and full batches; per-sample SGD has one. The results are the same bits for any number.
     random_state : int, RandomState instance or None, default=None
     learning_rate : {"optimal", "constant", "invscaling", "adaptive"}, default="optimal"
-        "optimal" is 1 / (alpha (t + t0)) as in scikit-learn; for softmax it starts at 1/2, and with full batches it is 1 / L,
-        where L bounds the curvature of the objective.
+        "optimal" is 1 / (alpha (t + t0)) as in scikit-learn; for softmax it starts at 1/2, and with full batches it is
+        1 / L, where L bounds the curvature of the objective.
     eta0 : float, default=0.01
     power_t : float, default=0.5
     early_stopping : bool, default=False

@@ -1,9 +1,6 @@
-"""Ten ordinary ways to use scikit-learn's two classes. The test runs it as it is, and again with its import lines swapped."""
+"""Ten ordinary ways to use scikit-learn's two classes. The test runs it as it is, and with its import lines swapped."""
 
 # The next two lines are what a user swaps.
-from sklearn.linear_model import SGDClassifier
-from sklearn.neural_network import MLPClassifier
-
 import json
 import pickle
 import warnings
@@ -13,9 +10,11 @@ from sklearn.base import clone
 from sklearn.calibration import CalibratedClassifierCV
 from sklearn.datasets import load_breast_cancer, load_digits
 from sklearn.ensemble import BaggingClassifier, VotingClassifier
+from sklearn.linear_model import SGDClassifier
 from sklearn.metrics import classification_report, confusion_matrix
 from sklearn.model_selection import GridSearchCV, cross_val_predict, cross_val_score, train_test_split
 from sklearn.multiclass import OneVsRestClassifier
+from sklearn.neural_network import MLPClassifier
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 

@@ -137,13 +137,36 @@ def test_softmax_in_plain_numpy(batch, penalty, average, dtype):
     l1, l2 = {None: (0, 0), "l2": (0, 0.01), "l1": (0.01, 0), "elasticnet": (0.004, 0.006)}[penalty]
     size = rows if batch == "full" else batch
     last, mean, losses = numpy_sgd(
-        D[:rows], d[:rows], rates=np.full(3 * rows, 0.2), batch=size, l1=l1, l2=l2, epochs=3, weights=weights, average=average
+        D[:rows], d[:rows], rates=np.full(3 * rows, 0.2), batch=size, l1=l1, l2=l2, epochs=3, weights=weights,
+        average=average,
     )  # fmt: skip
     tolerance = 1e-11 if dtype == np.float64 else 2e-4
     assert relative([ours.coef_, ours.intercept_], mean if average else last) < tolerance
     np.testing.assert_allclose(ours.loss_curve_, losses, rtol=tolerance)
     assert ours.coef_.dtype == dtype
     np.testing.assert_allclose(ours.predict_proba(D), softmax(D @ ours.coef_.T + ours.intercept_, axis=1), atol=1e-5)
+
+
+def cumulative_l1(A, labels, alpha, rate, epochs, average):
+    """Per-sample softmax SGD with the l1 penalty of Tsuruoka et al., and the mean of its iterates, in plain NumPy."""
+    c, n = labels.max() + 1, A.shape[1]
+    W, b, Q, u, iterates = np.zeros((c, n)), np.zeros(c), np.zeros((c, n)), 0.0, []
+    for x, label in [*zip(A, labels)] * epochs:
+        g = rate * (softmax(W @ x + b) - np.eye(c)[label])
+        W, b, u = W - np.outer(g, x), b - g, u + rate * alpha
+        new = np.where(W > 0, np.maximum(0, W - (u + Q)), np.where(W < 0, np.minimum(0, W + (u - Q)), W))
+        W, Q = new, Q + new - W
+        iterates.append((W, b))
+    kept = iterates[average - 1 :] if average else iterates[-1:]
+    return [np.mean([it[i] for it in kept], axis=0) for i in range(2)]
+
+
+@pytest.mark.parametrize("average", [0, 1, 150])
+def test_the_average_with_an_l1_penalty_is_that_of_all_iterates(average):
+    how = {"alpha": 0.005, "learning_rate": "constant", "eta0": 0.3, "max_iter": 2, "shuffle": False, "tol": None}
+    ours = FastLinearClassifier(penalty="l1", batch_size=1, average=average, **how).fit(D[:200], d[:200])
+    expected = cumulative_l1(D[:200], d[:200], 0.005, 0.3, 2, average)
+    assert relative([ours.coef_, ours.intercept_], expected) < 1e-11
 
 
 @pytest.mark.parametrize("how", [*PENALTIES, {"average": 10}], ids=str)
