@@ -10,7 +10,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-_KERNEL_MODULES = ("check", "linear", "mlp", "sgd")
+_KERNEL_MODULES = ("check", "linear", "mlp", "sgd", "sparse")
 
 
 def all_variants() -> list[tuple[Any, str]]:

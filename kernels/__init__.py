@@ -2,5 +2,6 @@
 
 A kernel takes arrays that ``fastclf._inputs`` has proved to be right, writes into arrays it is given, allocates nothing
 and knows nothing of Python objects. From the bottom up: ``target`` (the machine), ``simd`` (vectors), ``tile`` (register
-tiles), ``matmul`` (products), ``softmax`` (the last layer); and the trainers on top of them, ``mlp``, ``linear``, ``sgd``.
+tiles), ``matmul`` (products), ``softmax`` (the last layer), ``update`` (optimisers); and the trainers on top of
+them, ``mlp``, ``linear``, ``sgd``, ``sparse``.
 """

@@ -44,7 +44,8 @@ def test_public_names_are_there_and_documented(name):
     assert value.__module__.startswith("fastclf.")
     documented = [value]
     if inspect.isclass(value):
-        documented += [f for f_name, f in inspect.getmembers(value, inspect.isfunction) if not f_name.startswith("_")]
+        members = inspect.getmembers(value, inspect.isfunction)
+        documented += [f for n, f in members if not n.startswith("_") and f.__module__.startswith("fastclf.")]
     for function in documented:
         doc = inspect.getdoc(function) or ""
         assert len(doc) > 20, function

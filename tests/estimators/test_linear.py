@@ -290,7 +290,7 @@ def test_what_is_said(capsys):
         FastLinearClassifier(max_iter=2, verbose=1).fit(X, y)
     lines = capsys.readouterr().out.splitlines()
     assert [line.partition("=")[0] for line in lines] == ["Epoch 1, loss ", "Epoch 2, loss "]
-    with pytest.raises(ValueError, match="unseen|not told of"):
+    with pytest.raises(ValueError, match="not told of"):
         FastLinearClassifier().partial_fit(X, y, classes=[0, 1]).partial_fit(X, y + 1)
     with pytest.raises(ValueError, match="'balanced' is not supported for partial_fit"):
         FastLinearClassifier(class_weight="balanced").partial_fit(X, y, classes=[0, 1])

@@ -11,13 +11,13 @@ import pytest
 from numba import types
 from numba.core import config
 
-from fastclf.kernels import cache, check, jit, linear, matmul, mlp, sgd, simd, softmax
+from fastclf.kernels import cache, check, gather, jit, linear, matmul, mlp, sgd, simd, softmax, sparse, update
 from fastclf.kernels.jit import AT, COMPILED, IN1, INT, OUT1
 
 from ..helpers import DTYPES, in_new_process
 
 SOURCES = Path(jit.__file__).parent
-MODULES = (check, jit, linear, matmul, mlp, sgd, softmax)
+MODULES = (check, gather, jit, linear, matmul, mlp, sgd, softmax, sparse, update)
 
 
 def test_every_kernel_is_listed():
