@@ -321,8 +321,8 @@ TABLE: tuple[Workload, ...] = (
     _estimator("E1", "FastMLPClassifier, Adam, 3072–100–10, batch 200, float32", 2, 5, images_2000, np.float32, (100,)),
     _estimator("E2", "FastMLPClassifier, Adam, digits: 64–100–10, batch 200, float64", 5, 50, digits, np.float64, (100,)),
     _estimator("E2.float32", "the same, float32", 5, 50, digits, np.float32, (100,)),
-    _estimator("E3", "FastLinearClassifier, per-sample SGD, digits, float64", 10, 30, digits, np.float64),
-    _estimator("E3.float32", "the same, float32", 10, 30, digits, np.float32),
+    _estimator("E3", "FastLinearClassifier, per-sample SGD, digits, float64", 10, 100, digits, np.float64),
+    _estimator("E3.float32", "the same, float32", 10, 100, digits, np.float32),
     _estimator("E4", "the same, CSR of 10,000×100,000, 100 per row, 2 classes, float64", 1, 5, partial(text, 2), np.float64),
     _estimator("E4.20", "the same, 20 classes", 1, 5, partial(text, 20), np.float64),
     Workload(

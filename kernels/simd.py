@@ -165,21 +165,31 @@ def fold(b, x, combine):
 
 
 def sum4(b, vectors):
-    """Four vectors → one vector of their four sums, each added in the order that ``fold`` would use."""
-    folded = []
-    for x in vectors:
-        while x.type.count > 4:
-            half = x.type.count // 2
-            x = b.fadd(shuffle(b, x, x, range(half)), shuffle(b, x, x, range(half, 2 * half)))
-        folded.append(x)
-    s, t, u, v = folded
-    if s.type.count == 2:
+    """Four vectors → one vector of their four sums, each added in the order that ``fold`` would use.
+
+    A sum is folded together with its neighbour, so that half as many instructions fold all four.
+    """
+    s, t, u, v = vectors
+    n = s.type.count
+    if n == 2:
         st = b.fadd(shuffle(b, s, t, (0, 2)), shuffle(b, s, t, (1, 3)))
         uv = b.fadd(shuffle(b, u, v, (0, 2)), shuffle(b, u, v, (1, 3)))
         return shuffle(b, st, uv, range(4))
-    st = b.fadd(shuffle(b, s, t, (0, 4, 1, 5)), shuffle(b, s, t, (2, 6, 3, 7)))
-    uv = b.fadd(shuffle(b, u, v, (0, 4, 1, 5)), shuffle(b, u, v, (2, 6, 3, 7)))
-    return b.fadd(shuffle(b, st, uv, (0, 1, 4, 5)), shuffle(b, st, uv, (2, 3, 6, 7)))
+    if n == 4:
+        st = b.fadd(shuffle(b, s, t, (0, 4, 1, 5)), shuffle(b, s, t, (2, 6, 3, 7)))
+        uv = b.fadd(shuffle(b, u, v, (0, 4, 1, 5)), shuffle(b, u, v, (2, 6, 3, 7)))
+        return b.fadd(shuffle(b, st, uv, (0, 1, 4, 5)), shuffle(b, st, uv, (2, 3, 6, 7)))
+
+    def halves(x, y, size, part):
+        """The low (0) or high (1) half of each group of ``size`` lanes of x followed by y."""
+        lanes = [k for k in range(2 * n) if k % size // (size // 2) == part]
+        return shuffle(b, x, y, lanes)
+
+    st, uv = (b.fadd(halves(x, y, n, 0), halves(x, y, n, 1)) for x, y in ((s, t), (u, v)))
+    total, size = b.fadd(halves(st, uv, n // 2, 0), halves(st, uv, n // 2, 1)), n // 4
+    while size > 1:
+        total, size = b.fadd(total, shuffle(b, total, total, [min(k + size // 2, n - 1) for k in range(n)])), size // 2
+    return shuffle(b, total, total, range(0, n, n // 4))
 
 
 def larger(b, x, y):
