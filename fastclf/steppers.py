@@ -42,7 +42,8 @@ class _Stepper:
         scale: float,
         n_jobs: int | None,
     ) -> None:
-        self.X, self.labels, self.dtype, self.average = X, labels, W.dtype, average
+        self.X: Any = X if sparse.issparse(X) or X.dtype == np.uint8 else np.ascontiguousarray(X, W.dtype)
+        self.labels, self.dtype, self.average = labels, W.dtype, average
         self.bias = float(bias)  # learning rate of the intercepts over that of the coefficients
         self.weights = np.empty(0, W.dtype) if weights is None else weights
         (self.l1, self.l2), self.scale, self.n_jobs, self.sigmoid = penalty, scale, n_jobs, len(W) == 1

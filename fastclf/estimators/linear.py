@@ -203,7 +203,10 @@ class FastLinearClassifier(FastClassifier, LinearClassifierMixin, SparseCoefMixi
             If a parameter or an argument is not what is described here, or training diverged.
         """
         X, y = self._check_both(X, y, reset=True)
-        start = self._parameters() if self.warm_start and hasattr(self, "coef_") else None
+        start = None
+        if self.warm_start and hasattr(self, "coef_"):
+            dtype = self._computing_dtype(X)
+            start = tuple(np.asarray(a, dtype) for a in self._parameters())
         self.classes_ = np.unique(y)
         self._forget()
         self._note_scale(X)

@@ -235,6 +235,17 @@ def test_probabilities():
     np.testing.assert_allclose(np.exp(model.predict_log_proba(X)), model.predict_proba(X), atol=1e-12)
 
 
+@pytest.mark.parametrize("how", [{}, {"penalty": "l1"}, {"batch_size": 50}, {"batch_size": "full"}], ids=str)
+def test_going_on_in_another_dtype(how):
+    """partial_fit keeps the model's dtype, a new fit follows the data's."""
+    how = {"batch_size": 1, "max_iter": 1, "tol": None, "random_state": 0, "warm_start": True} | how
+    model = FastLinearClassifier(**how).fit(D.astype(np.float32), d)
+    model.partial_fit(D, d).partial_fit((D * 16).astype(np.uint8), d)
+    assert model.coef_.dtype == np.float32
+    assert model.fit(D, d).coef_.dtype == np.float64
+    assert model.fit((D * 16).astype(np.uint8), d).coef_.dtype == np.float32
+
+
 def test_sparsify_and_pickle():
     model = FastLinearClassifier(penalty="l1", alpha=0.01, max_iter=20, tol=None, random_state=0).fit(D, d)
     expected = model.decision_function(D)

@@ -290,6 +290,13 @@ def test_dtypes_are_kept():
         }
 
 
+def test_partial_fit_keeps_the_models_dtype():
+    model = FastMLPClassifier(max_iter=1, random_state=0).fit(X.astype(np.float32), y)
+    model.partial_fit(X, y).partial_fit((X * 16).astype(np.uint8), y)
+    assert model.coefs_[0].dtype == np.float32
+    assert model.predict_proba(X).dtype == np.float32
+
+
 @pytest.mark.parametrize("how", [{}, {"solver": "sgd"}, {"solver": "sgd", "momentum": 0.0}, {"dropout": 0.5}], ids=str)
 def test_the_same_bits_for_any_number_of_threads(how, monkeypatch):
     monkeypatch.setattr(_threads, "SERIAL_BELOW", 0)
