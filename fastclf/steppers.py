@@ -61,6 +61,18 @@ class _Stepper:
         """The average of the parameters after each step."""
         return self._mean
 
+    def _laid_out(self) -> Parameters:
+        """The parameters as they are laid out, not copied: zeros may stand among them."""
+        raise NotImplementedError
+
+    def is_finite(self) -> bool:
+        return all(bool(np.isfinite(p).all()) for p in self._laid_out())
+
+    def penalty(self) -> float:
+        """What the penalties add to the mean loss."""
+        W = self._laid_out()[0].reshape(-1)
+        return (self.l2 / 2 * float(W @ W) if self.l2 else 0.0) + (self.l1 * float(np.abs(W).sum()) if self.l1 else 0.0)
+
     def _settings(self, **how: Any) -> NDArray[Any]:
         return network.settings(self.dtype, rule=EXACT, bias=self.bias, **how)
 
@@ -75,6 +87,9 @@ class Pipelined(_Stepper):
         self.terms, self.loss = np.zeros(2 * LOSS_BLOCK, W.dtype), np.empty(1)
         self.stretch = max(1, int(_CALL_OPERATIONS / (4 * W.size)))
         self.empty = np.empty(0, W.dtype)
+
+    def _laid_out(self) -> Parameters:
+        return self.network.weights[0], self.network.biases[0]
 
     def parameters(self) -> Parameters:
         return self.network.weights[0].copy(), self.network.biases[0].copy()
@@ -134,6 +149,9 @@ class Lazy(_Stepper):
         out[:, : len(W)] = W.T
         return out
 
+    def _laid_out(self) -> Parameters:
+        return self.W, self.b
+
     def parameters(self) -> Parameters:
         return np.ascontiguousarray(self.W[:, : self.c].T), self.b[: self.c].copy()
 
@@ -186,6 +204,9 @@ class Batched(_Stepper):
     def _show(self, W: NDArray[Any], b: NDArray[Any]) -> None:
         self.network.weights[0][:], self.network.biases[0][:] = W, b
 
+    def _laid_out(self) -> Parameters:
+        return self.network.weights[0], self.network.biases[0]
+
     def parameters(self) -> Parameters:
         return self.network.weights[0].copy(), self.network.biases[0].copy()
 
@@ -230,6 +251,9 @@ class FullSparse(_Stepper):
 
     def _take(self, W: NDArray[Any], b: NDArray[Any]) -> None:
         self.W, self.b, self.steps = W.copy(), b.copy(), 0
+
+    def _laid_out(self) -> Parameters:
+        return self.W, self.b
 
     def parameters(self) -> Parameters:
         return self.W.copy(), self.b.copy()

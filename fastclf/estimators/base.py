@@ -103,6 +103,10 @@ class FastClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator):  # t
             weights = weights * compute_sample_weight(self.class_weight, y).astype(dtype, copy=False)
         return np.ascontiguousarray(weights, dtype)
 
+    def _is_watched(self) -> bool:
+        """Whether scikit-learn's callbacks are to be told of epochs."""
+        return bool(getattr(self, "_skl_callbacks", None)) or hasattr(self, "_parent_callback_ctx")
+
     @contextmanager
     def _told(self, X: Any, y: Any, epochs: int) -> Iterator[Callable[[dict[str, Any]], bool]]:
         """Tell scikit-learn's callbacks, if there are any, of the fit's begin and end.
@@ -110,7 +114,7 @@ class FastClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator):  # t
         The context is a function to be called after every epoch with the fitted attributes; True if a callback wants to
         stop.
         """
-        if not getattr(self, "_skl_callbacks", None) and not hasattr(self, "_parent_callback_ctx"):
+        if not self._is_watched():
             yield lambda attributes: False
             return
         context = self._init_callback_context(max_subtasks=epochs)

@@ -308,7 +308,7 @@ class FastLinearClassifier(FastClassifier, LinearClassifierMixin, SparseCoefMixi
             X, labels, weights, *start, batch_size=batch, penalty=self._penalties(), bias=self.fit_intercept,
             average=int(self.average), mean=self._mean, scale=self.scale_, n_jobs=self.n_jobs,
         )  # fmt: skip
-        rate, l1, l2 = self.eta0, *self._penalties()
+        rate, watched = self.eta0, self._is_watched()
         if batch == len(rows) > 1 and self.learning_rate == "optimal":
             rate, intercept_rate = self._full_batch_rates(X, rows, weights)
             stepper.bias = self.fit_intercept * intercept_rate / rate
@@ -329,19 +329,20 @@ class FastLinearClassifier(FastClassifier, LinearClassifierMixin, SparseCoefMixi
                     self.n_iter_ += 1
                     self.loss_curve_.append(loss)
                     reporter.epoch(epoch, loss, lambda: None)
-                    W, b = self.coef_, self.intercept_ = stepper.parameters()
-                    if not (np.isfinite(W).all() and np.isfinite(b).all()):
+                    if not stepper.is_finite():
                         raise ValueError(
                             f"Floating-point under-/overflow occurred at epoch #{epoch + 1}. Scaling input data with "
                             "StandardScaler or MinMaxScaler might help."
                         )
+                    if held_out is not None or watched:
+                        self.coef_, self.intercept_ = stepper.parameters()
                     if held_out is not None:
                         sw = None if weights is None else weights[held_out]
                         value = self.score(X[held_out], y[held_out], sw)
                     else:
-                        value = loss + l2 / 2 * float(np.vdot(W, W)) + l1 * float(np.abs(W).sum())
+                        value = loss + stepper.penalty()
                     watch.after(value)
-                    if after_epoch({"coef_": W, "intercept_": b}):
+                    if watched and after_epoch({"coef_": self.coef_, "intercept_": self.intercept_}):
                         break
                     if self.tol is not None and watch.count >= self.n_iter_no_change:
                         if self.learning_rate != "adaptive" or rate <= 1e-6:
