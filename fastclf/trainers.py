@@ -43,7 +43,6 @@ class _Trainer:
         self.X, self.sigmoid, self.rule, self.n_classes, self.bias = X, sigmoid, rule, n_classes, bias
         self.labels = _NO_LABELS if labels is None else labels
         self.targets = np.empty(0, X.dtype) if targets is None else targets.reshape(-1)
-        self.weights = np.empty(0, X.dtype)
         self.threads = _threads.for_work(6.0 * X.size * n_classes, n_jobs)
         self.iota = np.arange(max(len(X), n_classes))
         self.order = self.iota[: len(X)]
@@ -87,7 +86,7 @@ class WideTrainer(_Trainer):
 
         losses = np.empty(repeats)
         linear.wide(
-            self.X, self.iota, self.labels, self.targets, self.weights, self.network.params, self.network.layout, self.G,
+            self.X, self.iota, self.labels, self.targets, self.network.params, self.network.layout, self.G,
             self.S, self.chunk_loss, losses, self._settings(learning_rate), self.width, repeats, update, self.sigmoid,
             threads=self.threads,
         )  # fmt: skip
@@ -99,7 +98,7 @@ class WideTrainer(_Trainer):
 
         losses = np.empty(repeats)
         z, u, g = self._zeros(3, round_up(self.n_classes))
-        terms = self._zeros(2 * LOSS_BLOCK)
+        terms, no_weights = self._zeros(2 * LOSS_BLOCK), self._zeros(0)
         numbers = self._settings(learning_rate)
         rows = max(1, int(_SGD_OPERATIONS / (4 * self.X.shape[1] * self.n_classes)))
         for i in range(repeats):
@@ -107,7 +106,7 @@ class WideTrainer(_Trainer):
                 losses[i] = self.descend(0.0, 1, update=False)[0]
             for start in range(0, len(self.order), rows):
                 sgd.wide(
-                    self.X, self.order[start : start + rows], self.labels, self.targets, self.weights, _NO_RATES,
+                    self.X, self.order[start : start + rows], self.labels, self.targets, no_weights, _NO_RATES,
                     self.network.params, self.network.layout, z, u, g, terms, _NO_RATES, numbers, self.sigmoid,
                 )  # fmt: skip
         return losses

@@ -50,12 +50,12 @@ from .softmax import (
 
 
 @in_shares(
-    X=AT, m=INT, n=INT, c=INT, iota=AT_INDEX, labels=AT_INDEX, targets=AT, labelled=FLAG, sample_weight=AT, weighted=FLAG,
+    X=AT, m=INT, n=INT, c=INT, iota=AT_INDEX, labels=AT_INDEX, targets=AT, labelled=FLAG,
     params=AT, weights=INT, bias=INT, size=INT, G=AT, n_chunks=INT, S=AT, chunk_loss=AT64, settings=AT, width=INT,
     update=FLAG, sigmoid=FLAG,
 )  # fmt: skip
 def chunks(
-    X, m, n, c, iota, labels, targets, labelled, sample_weight, weighted, params, weights, bias, size, G, n_chunks, S,
+    X, m, n, c, iota, labels, targets, labelled, params, weights, bias, size, G, n_chunks, S,
     chunk_loss, settings, width, update, sigmoid, q, workers,
 ):  # fmt: skip
     """Worker q's chunks of rows: the loss and the gradient of each."""
@@ -74,7 +74,7 @@ def chunks(
                 at(S, biases_at(block, c, width)), 4, 0, z, z, width, -float("inf"),
             )  # fmt: skip
             gather_targets(labels, targets, labelled, picked, n_rows, S, block, 0, c, width)
-            gather_weights(sample_weight, weighted, picked, n_rows, S, block, 0, c, width)
+            gather_weights(S, False, picked, n_rows, S, block, 0, c, width)
             output_layer(S, block, 0, n_rows, c, width, labelled, sigmoid, True, True, update, low, high, 0.0, one)
             total += total_loss(S, block, n_rows, c, width)
             if update:
@@ -102,42 +102,37 @@ def descend(params, size, G, n_chunks, step, q, workers):
 
 
 @inlined
-def mean_loss(chunk_loss, total_weight):
-    """The chunks' losses, added in order, per unit of weight."""
+def mean_loss(chunk_loss, m):
+    """The chunks' losses, added in order, per sample."""
     total = 0.0
     for chunk in range(chunk_loss.shape[0]):
         total += chunk_loss[chunk]
-    return total / total_weight
+    return total / m
 
 
 @kernel(
-    X=IN2, iota=INDEX, labels=INDEX, targets=IN1, sample_weight=IN1, params=OUT1, layout=TABLE, G=OUT2, S=OUT1,
+    X=IN2, iota=INDEX, labels=INDEX, targets=IN1, params=OUT1, layout=TABLE, G=OUT2, S=OUT1,
     chunk_loss=OUT64, losses=OUT64, settings=IN1, width=INT, repeats=INT, update=FLAG, sigmoid=FLAG,
 )  # fmt: skip
 def wide(
-    X, iota, labels, targets, sample_weight, params, layout, G, S, chunk_loss, losses, settings, width, repeats, update,
+    X, iota, labels, targets, params, layout, G, S, chunk_loss, losses, settings, width, repeats, update,
     sigmoid, team,
 ):  # fmt: skip
     """``repeats`` steps over all rows; losses[i] is the mean loss before step i. Without ``update``, losses only.
 
     Every chunk has a row of G, like ``params``, and a block of S for ``width`` samples. ``iota`` counts to the larger of m
-    and c. ``sample_weight`` (m,) may be empty: 1 each.
+    and c.
     """
     m, n_chunks, size = X.shape[0], G.shape[0], params.shape[0]
-    weighted, total_weight = sample_weight.shape[0] > 0, 0.0
-    for i in range(sample_weight.shape[0]):
-        total_weight += sample_weight[i]
-    if not weighted:
-        total_weight = float(m)
     for e in range(repeats):
         chunks(
             team, at(X, 0), m, layout[0, N_IN], layout[0, N_OUT], at(iota, 0), at(labels, 0), at(targets, 0),
-            labels.shape[0] > 0, at(sample_weight, 0), weighted, at(params, 0), layout[0, WEIGHTS], layout[0, BIAS], size,
+            labels.shape[0] > 0, at(params, 0), layout[0, WEIGHTS], layout[0, BIAS], size,
             at(G, 0), n_chunks, at(S, 0), at(chunk_loss, 0), at(settings, 0), width, update, sigmoid,
         )  # fmt: skip
-        losses[e] = mean_loss(chunk_loss, total_weight)
+        losses[e] = mean_loss(chunk_loss, m)
         if update:
-            descend(team, at(params, 0), size, at(G, 0), n_chunks, -settings[LEARNING_RATE] / total_weight)
+            descend(team, at(params, 0), size, at(G, 0), n_chunks, -settings[LEARNING_RATE] / m)
 
 
 # ---------------------------------------------------------------- few features: samples as lanes
