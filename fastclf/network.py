@@ -115,6 +115,11 @@ class Network:
         return 6 * sum(i * o for i, o in pairwise(self.widths))
 
 
+def rows_per_call(network: Network, batch_size: int) -> int:
+    """Rows, in whole batches, that one call of a kernel may train on: it can not be interrupted."""
+    return max(1, int(_CALL_OPERATIONS / (network.operations * batch_size))) * batch_size
+
+
 def _restored(widths: tuple[int, ...], dtype: np.dtype, params: np.ndarray) -> Network:
     network = Network(widths, dtype)
     network.params[:] = params
@@ -176,7 +181,9 @@ class Samples(NamedTuple):
     scale: float = 1.0
 
 
-IN_PLACE, MOMENTUM, NESTEROV, ADAM = range(4)  # as in kernels.batch
+FORWARD, LOSS, BACKWARD = 1, 2, 4  # as in kernels.batch, like the next line
+IN_PLACE, MOMENTUM, NESTEROV, ADAM = range(4)
+_CALL_OPERATIONS = 1e10  # in one call of a kernel that can not be interrupted: a fraction of a second
 _NO_INDEX, _NO_RATES = np.empty(0, np.int64), np.empty(0)
 _NO_BYTES = np.empty((0, 1), np.uint8)
 

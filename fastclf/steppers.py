@@ -14,10 +14,23 @@ from scipy import sparse
 from scipy.special import log_expit, log_softmax
 
 from . import _threads, network
-from .network import EXACT, IN_PLACE, MOMENTUM, Network, Samples, Workspace, round_up
+from .network import (
+    BACKWARD,
+    EXACT,
+    FORWARD,
+    IN_PLACE,
+    LOSS,
+    MOMENTUM,
+    Network,
+    Samples,
+    Workspace,
+    round_up,
+    rows_per_call,
+)
 from .trainers import LOSS_BLOCK
 
 Parameters = tuple[NDArray[Any], NDArray[Any]]
+Mean = tuple[NDArray[Any], NDArray[Any], int]  # of the parameters after each step, and of how many steps
 
 _SPARSE_INTERCEPT_DECAY = 0.01  # as in scikit-learn: intercepts of sparse data move less
 _CALL_OPERATIONS = 2e9  # in one call of a kernel that can not be interrupted: a fraction of a second
@@ -38,7 +51,7 @@ class _Stepper:
         penalty: tuple[float, float],
         bias: bool,
         average: int,
-        mean: Parameters | None,
+        mean: Mean | None,
         scale: float,
         n_jobs: int | None,
     ) -> None:
@@ -47,7 +60,7 @@ class _Stepper:
         self.bias = float(bias)  # learning rate of the intercepts over that of the coefficients
         self.weights = np.empty(0, W.dtype) if weights is None else weights
         (self.l1, self.l2), self.scale, self.n_jobs, self.sigmoid = penalty, scale, n_jobs, len(W) == 1
-        self._mean = mean if mean is not None else (np.zeros_like(W), np.zeros_like(b)) if average else None
+        self._mean = mean if mean is not None else (np.zeros_like(W), np.zeros_like(b), 0) if average else None
         self._take(W, b)
 
     def _take(self, W: NDArray[Any], b: NDArray[Any]) -> None:
@@ -57,9 +70,14 @@ class _Stepper:
     def total_weight(self, rows: NDArray[np.int64]) -> float:
         return float(self.weights[rows].sum()) if len(self.weights) else float(len(rows))
 
-    def mean(self) -> Parameters | None:
-        """The average of the parameters after each step."""
+    def mean(self) -> Mean | None:
+        """The average of the parameters after each step, for a stepper that goes on."""
         return self._mean
+
+    def parameters(self) -> Parameters:
+        """The parameters, copied."""
+        W, b = self._laid_out()
+        return W.copy(), b.copy()
 
     def _laid_out(self) -> Parameters:
         """The parameters as they are laid out, not copied: zeros may stand among them."""
@@ -77,44 +95,69 @@ class _Stepper:
         return network.settings(self.dtype, rule=EXACT, bias=self.bias, **how)
 
 
-class Pipelined(_Stepper):
-    """Per-sample SGD on dense rows, without a penalty or with l2: ``kernels.sgd.wide``."""
+class _OnNetwork(_Stepper):
+    """Parameters as a network of one layer."""
 
     def _take(self, W: NDArray[Any], b: NDArray[Any]) -> None:
         self.network = Network(W.shape[::-1], W.dtype)
+        self._show(W, b)
+
+    def _show(self, W: NDArray[Any], b: NDArray[Any]) -> None:
         self.network.weights[0][:], self.network.biases[0][:] = W, b
-        self.z, self.u, self.g = np.zeros((3, round_up(len(b))), W.dtype)
-        self.terms, self.loss = np.zeros(2 * LOSS_BLOCK, W.dtype), np.empty(1)
-        self.stretch = max(1, int(_CALL_OPERATIONS / (4 * W.size)))
-        self.empty = np.empty(0, W.dtype)
 
     def _laid_out(self) -> Parameters:
         return self.network.weights[0], self.network.biases[0]
 
-    def parameters(self) -> Parameters:
-        return self.network.weights[0].copy(), self.network.biases[0].copy()
+
+class _PerSample(_Stepper):
+    """A step per row: an epoch is several calls of a kernel that can not be interrupted."""
+
+    stretch: int  # rows that a call may take
 
     def epoch(self, rows: NDArray[np.int64], rates: NDArray[np.float64], t: float) -> float:
-        from .kernels import sgd
-
-        numbers, total = self._settings(l2=self.l2), 0.0
-        bytes_ = self.X.dtype == np.uint8
-        step = min(self.stretch, _BYTE_ROWS) if bytes_ else self.stretch
+        total, in_bytes = 0.0, not sparse.issparse(self.X) and self.X.dtype == np.uint8
+        step = min(self.stretch, _BYTE_ROWS) if in_bytes else self.stretch
         for start in range(0, len(rows), step):
-            part = rows[start : start + step]
-            X, labels, weights, order = self.X, self.labels, self.weights, part
-            if bytes_:
-                X, labels = self.X[part] * self.dtype.type(self.scale), self.labels[part]
-                weights, order = weights[part] if len(weights) else weights, np.arange(len(part))
-            sgd.wide(
-                X, order, labels, self.empty, weights, rates[start : start + step], self.network.params,
-                self.network.layout, self.z, self.u, self.g, self.terms, self.loss, numbers, self.sigmoid,
-            )  # fmt: skip
-            total += float(self.loss[0])
+            order, labels, weights, X = rows[start : start + step], self.labels, self.weights, self.X
+            if in_bytes:
+                X, labels = X[order] * self.dtype.type(self.scale), labels[order]
+                weights, order = weights[order] if len(weights) else weights, np.arange(len(order))
+            total += self._pass(X, order, labels, weights, rates[start : start + step], int(t) + start)
         return total / self.total_weight(rows)
 
+    def _pass(
+        self,
+        X: Any,
+        order: NDArray[np.int64],
+        labels: NDArray[np.int64],
+        weights: NDArray[Any],
+        rates: NDArray[np.float64],
+        t: int,
+    ) -> float:
+        """Steps by the rows of ``order``; returns the sum of their losses."""
+        raise NotImplementedError
 
-class Lazy(_Stepper):
+
+class Pipelined(_OnNetwork, _PerSample):
+    """Per-sample SGD on dense rows, without a penalty or with l2: ``kernels.sgd.wide``."""
+
+    def _take(self, W: NDArray[Any], b: NDArray[Any]) -> None:
+        super()._take(W, b)
+        self.z, self.u, self.g = np.zeros((3, round_up(len(b))), W.dtype)
+        self.terms, self.loss = np.zeros(2 * LOSS_BLOCK, W.dtype), np.empty(1)
+        self.stretch = max(1, int(_CALL_OPERATIONS / (4 * W.size)))
+
+    def _pass(self, X: Any, order: Any, labels: Any, weights: Any, rates: Any, t: int) -> float:
+        from .kernels import sgd
+
+        sgd.wide(
+            X, order, labels, np.empty(0, self.dtype), weights, rates, self.network.params, self.network.layout, self.z,
+            self.u, self.g, self.terms, self.loss, self._settings(l2=self.l2), self.sigmoid,
+        )  # fmt: skip
+        return float(self.loss[0])
+
+
+class Lazy(_PerSample):
     """Per-sample SGD on CSR rows, and on dense rows with an l1 penalty or an average: ``kernels.sparse.sgd``."""
 
     def _take(self, W: NDArray[Any], b: NDArray[Any]) -> None:
@@ -135,12 +178,16 @@ class Lazy(_Stepper):
         self.terms, self.loss, self.c = np.zeros(2 * LOSS_BLOCK, W.dtype), np.empty(1), c
         self.decay = 1.0 if self.dense else _SPARSE_INTERCEPT_DECAY
         if self.dense:
-            self.features, self.per_row = np.arange(n, dtype=np.int32), n
+            self.features, per_row = np.arange(n, dtype=np.int32), n
+            self.starts = np.arange(0, self.X.size + 1, n)
         else:
-            self.features = np.ascontiguousarray(self.X.indices, np.int32)
-            self.starts, self.per_row = self.X.indptr.astype(np.int64), max(1, self.X.nnz // self.X.shape[0])
+            self.features, per_row = (
+                np.ascontiguousarray(self.X.indices, np.int32),
+                max(1, self.X.nnz // self.X.shape[0]),
+            )
+            self.starts = self.X.indptr.astype(np.int64)
             self.values = np.ascontiguousarray(self.X.data, W.dtype)
-        self.stretch = max(1, int(_CALL_OPERATIONS / (8 * width * self.per_row)))
+        self.stretch = max(1, int(_CALL_OPERATIONS / (8 * width * per_row)))
 
     @staticmethod
     def _padded(W: NDArray[Any], width: int) -> NDArray[Any]:
@@ -155,73 +202,49 @@ class Lazy(_Stepper):
     def parameters(self) -> Parameters:
         return np.ascontiguousarray(self.W[:, : self.c].T), self.b[: self.c].copy()
 
-    def mean(self) -> Parameters | None:
-        return (np.ascontiguousarray(self.A[:, : self.c].T), self.mean_b.copy()) if len(self.A) else None
+    def mean(self) -> Mean | None:
+        return (np.ascontiguousarray(self.A[:, : self.c].T), self.mean_b.copy(), 0) if len(self.A) else None
 
-    def _block(self, part: NDArray[np.int64]) -> tuple[Any, ...]:
-        """The values, their starts, the order, labels and weights of some rows."""
-        if not self.dense:
-            return self.values, self.starts, part, self.labels, self.weights
-        n = self.X.shape[1]
-        if self.X.dtype == np.uint8:
-            values = (self.X[part] * self.dtype.type(self.scale)).reshape(-1)
-            weights = self.weights[part] if len(self.weights) else self.weights
-            return values, np.arange(0, (len(part) + 1) * n, n), np.arange(len(part)), self.labels[part], weights
-        return self.X.reshape(-1), np.arange(0, self.X.size + 1, n), part, self.labels, self.weights
-
-    def epoch(self, rows: NDArray[np.int64], rates: NDArray[np.float64], t: float) -> float:
+    def _pass(self, X: Any, order: Any, labels: Any, weights: Any, rates: Any, t: int) -> float:
         from .kernels.sparse import sgd
 
-        numbers, total = self._settings(l2=self.l2, l1=self.l1), 0.0
-        step = min(self.stretch, _BYTE_ROWS) if self.X.dtype == np.uint8 else self.stretch
-        for start in range(0, len(rows), step):
-            part = rows[start : start + step]
-            values, starts, order, labels, weights = self._block(part)
-            sgd(
-                values, self.features, starts, self.dense, order, labels, weights, rates[start : start + step], self.W,
-                self.b, self.Q, self.A, self.mean_b, self.scales, self.z, self.g, self.terms, self.loss, numbers, self.c,
-                int(t) - self.average + start, self.decay, self.sigmoid,
-            )  # fmt: skip
-            total += float(self.loss[0])
-        return total / self.total_weight(rows)
+        sgd(
+            X.reshape(-1) if self.dense else self.values, self.features, self.starts, self.dense, order, labels, weights,
+            rates, self.W, self.b, self.Q, self.A, self.mean_b, self.scales, self.z, self.g, self.terms, self.loss,
+            self._settings(l2=self.l2, l1=self.l1), self.c, t - self.average, self.decay, self.sigmoid,
+        )  # fmt: skip
+        return float(self.loss[0])
 
 
-class Batched(_Stepper):
+class Batched(_OnNetwork):
     """Mini-batches and full batches of dense rows: ``kernels.mlp.run`` with a network of one layer."""
 
     batch_size = 1
 
     def _take(self, W: NDArray[Any], b: NDArray[Any]) -> None:
-        self.network, self.steps = Network(W.shape[::-1], W.dtype), 0
-        self.optimiser, self.state = IN_PLACE, None
+        super()._take(W, b)
+        self.optimiser, self.state, self.work, self.steps = IN_PLACE, None, Workspace(self.network, 1), 0
         if self.l1 or self._mean is not None:
             self.optimiser, self.state = MOMENTUM, network.aligned(3 * len(self.network.params), W.dtype)
         if self._mean is not None:
-            self._show(*self._mean)
+            *mean, self.steps = self._mean
+            self._show(*mean)
             self.state[-len(self.network.params) :] = self.network.params  # type: ignore[index]
-        self._show(W, b)
+            self._show(W, b)
 
-    def _show(self, W: NDArray[Any], b: NDArray[Any]) -> None:
-        self.network.weights[0][:], self.network.biases[0][:] = W, b
-
-    def _laid_out(self) -> Parameters:
-        return self.network.weights[0], self.network.biases[0]
-
-    def parameters(self) -> Parameters:
-        return self.network.weights[0].copy(), self.network.biases[0].copy()
-
-    def mean(self) -> Parameters | None:
+    def mean(self) -> Mean | None:
         if self._mean is None:
             return None
         params = self.network.params.copy()
         self.network.params[:] = self.state[-len(params) :]  # type: ignore[index]
         mean = self.parameters()
         self.network.params[:] = params
-        return mean
+        return *mean, self.steps
 
     def epoch(self, rows: NDArray[np.int64], rates: NDArray[np.float64], t: float) -> float:
         net, size = self.network, min(self.batch_size, len(rows))
-        work = Workspace(net, size)
+        if self.work.capacity < size:
+            self.work = Workspace(net, size)
         numbers = self._settings(l2=self.l2, l1=self.l1)
         starts = np.arange(0, len(rows), size)
         weights = np.add.reduceat(self.weights[rows] if len(self.weights) else np.ones(len(rows)), starts)
@@ -233,13 +256,13 @@ class Batched(_Stepper):
             count = self.steps + np.cumsum(first)
             mixes, self.steps = np.where(first, 1 / np.maximum(count, 1), 0.0), int(count[-1])
         samples = Samples(self.X, self.labels, None, self.weights if len(self.weights) else None, self.scale)
-        per_call, total = max(1, int(_CALL_OPERATIONS * 5 / (net.operations * size))), 0.0
+        per_call, total = rows_per_call(net, size) // size, 0.0
         threads = _threads.for_work(float(net.operations) * size, self.n_jobs)
         for first_step in range(0, len(starts), per_call):
             end = min(first_step + per_call, len(starts))
             losses = network.run(
-                net, work, samples, 7, numbers, order=rows[first_step * size : end * size], batch_size=size,
-                rates=rates[first_step:end], mixes=None if mixes is None else mixes[first_step:end],
+                net, self.work, samples, FORWARD | LOSS | BACKWARD, numbers, order=rows[first_step * size : end * size],
+                batch_size=size, rates=rates[first_step:end], mixes=None if mixes is None else mixes[first_step:end],
                 optimiser=self.optimiser, state=self.state, sigmoid=self.sigmoid, threads=threads,
             )  # fmt: skip
             total += float(losses @ weights[first_step:end])
@@ -250,13 +273,10 @@ class FullSparse(_Stepper):
     """Full batches of CSR rows, by scipy's products: for a few rows, where no kernel is needed."""
 
     def _take(self, W: NDArray[Any], b: NDArray[Any]) -> None:
-        self.W, self.b, self.steps = W.copy(), b.copy(), 0
+        self.W, self.b = W, b
 
     def _laid_out(self) -> Parameters:
         return self.W, self.b
-
-    def parameters(self) -> Parameters:
-        return self.W.copy(), self.b.copy()
 
     def epoch(self, rows: NDArray[np.int64], rates: NDArray[np.float64], t: float) -> float:
         X, labels, total = self.X[rows], self.labels[rows], self.total_weight(rows)
@@ -274,8 +294,9 @@ class FullSparse(_Stepper):
         self.W = W - np.clip(W, -rate * self.l1, rate * self.l1) if self.l1 else W
         self.b = self.b - rate * self.bias * D.sum(axis=0)
         if self._mean is not None and self.average <= t - 1 + len(rows):
-            self.steps += 1
-            self._mean = tuple(a + (x - a) / self.steps for a, x in zip(self._mean, (self.W, self.b)))  # type: ignore[assignment]
+            mean_W, mean_b, steps = self._mean
+            steps += 1
+            self._mean = mean_W + (self.W - mean_W) / steps, mean_b + (self.b - mean_b) / steps, steps
         return -float(log_p @ weights)
 
 

@@ -111,6 +111,7 @@ def test_numbers_that_the_kernels_have_too():
         batch.NESTEROV,
         batch.ADAM,
     )
+    assert (network.FORWARD, network.LOSS, network.BACKWARD) == (batch.FORWARD, batch.LOSS, batch.BACKWARD)
     assert network.SQUARE_PARTS == update.SQUARE_PARTS
     assert trainers.LOSS_BLOCK == sgd.LOSS_BLOCK
 

@@ -1,4 +1,4 @@
-"""What both estimators share: data as scikit-learn checks it, weights, callbacks and the loop over epochs."""
+"""What both estimators share: data as scikit-learn checks it, weights, patience and callbacks."""
 
 from __future__ import annotations
 
@@ -26,22 +26,16 @@ except ImportError:  # before scikit-learn 1.9
         return method
 
 
-__all__ = ["FastClassifier", "Watch", "clipped", "interrupted", "rows_at_once", "shuffled", "with_callbacks"]
+__all__ = ["FastClassifier", "Watch", "clipped", "interrupted", "shuffled", "with_callbacks"]
 
 DTYPES = (np.float64, np.float32, np.uint8)
 BYTE_SCALE = 1 / 255
-_STRETCH = 1e10  # operations in one call of a kernel that can not be interrupted: a fraction of a second
 
 
 def clipped(dtype: Any) -> LossRule:
     """scikit-learn's rule for vanishing probabilities: p within [eps, 1 - eps]."""
     eps = float(np.finfo(dtype).eps)
     return LossRule(float(np.log(eps)), float(np.log1p(-eps)), 0.0)
-
-
-def rows_at_once(operations_per_row: float, batch_size: int) -> int:
-    """Rows, in whole batches, that one call of a kernel trains on."""
-    return max(1, int(_STRETCH / (operations_per_row * batch_size))) * batch_size
 
 
 def shuffled(order: NDArray[np.int64], random: np.random.RandomState) -> NDArray[np.int64]:

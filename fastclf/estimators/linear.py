@@ -355,7 +355,7 @@ class FastLinearClassifier(FastClassifier, LinearClassifierMixin, SparseCoefMixi
             if self._mean is not None:
                 self._last = self.coef_, self.intercept_
                 if self.average <= self.t_ - 1:
-                    self.coef_, self.intercept_ = self._mean
+                    self.coef_, self.intercept_ = self._mean[:2]
 
     def _split(self, y: Any, weights: Any, random: Any) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """Rows to train on and rows to be scored on; samples without weight belong to neither."""

@@ -20,13 +20,12 @@ from sklearn.utils.multiclass import _check_partial_fit_first_call, type_of_targ
 from sklearn.utils.validation import check_is_fitted
 
 from .. import _threads, network
-from ..network import EXACT, Network, Samples, Workspace
+from ..network import BACKWARD, EXACT, FORWARD, LOSS, Network, Samples, Workspace, rows_per_call
 from ..optimisers import SGD, Adam
 from ..progress import Reporter
 from ..schedules import StepDecay
-from .base import FastClassifier, Watch, clipped, interrupted, rows_at_once, shuffled, with_callbacks
+from .base import FastClassifier, Watch, clipped, interrupted, shuffled, with_callbacks
 
-_FORWARD, _LOSS, _BACKWARD = 1, 2, 4  # as in kernels.batch
 _PREDICT_ROWS = 1024
 
 
@@ -290,7 +289,7 @@ class FastMLPClassifier(FastClassifier):
         self._take_classes(y, incremental)
         if first:
             self._note_scale(X)
-        dtype = self._computing_dtype(X) if first else self._network.dtype
+        dtype = self._computing_dtype(X) if first else self.coefs_[0].dtype
         weights = self._weights(sample_weight, y, X, dtype)
         random = check_random_state(self.random_state)
         if first:
@@ -299,6 +298,7 @@ class FastMLPClassifier(FastClassifier):
         if self._optimiser is None or not incremental:
             self._optimiser = self._new_optimiser(net)
 
+        samples, rows, held_out = self._samples(X, y, weights, net), np.arange(len(X)), None
         score_decides = self.early_stopping and validation is None and not incremental
         if score_decides:
             stratify = y if self.n_outputs_ == 1 else None  # as scikit-learn has it, so that the parts are the same
@@ -309,14 +309,11 @@ class FastMLPClassifier(FastClassifier):
                 raise ValueError(
                     "The validation set is too small. Increase 'validation_fraction' or the size of your dataset."
                 )
-            parts = [(X, y, weights, np.ascontiguousarray(rows)), (X, y, weights, np.ascontiguousarray(rows_val))]
-        else:
-            parts = [(X, y, weights, np.arange(len(X)))]
-            if validation is not None:
-                parts.append(self._check_validation(validation, dtype))
-        samples, rows = self._samples(*parts[0][:3], net), parts[0][3]
-        held_out = (self._samples(*parts[1][:3], net), parts[1][1], parts[1][3]) if len(parts) > 1 else None
-        self._train(X, y, samples, rows, held_out, random, score_decides, incremental)
+            held_out = samples, y, np.ascontiguousarray(rows_val)
+        elif validation is not None:
+            X_val, y_val, weights_val = self._check_validation(validation, dtype)
+            held_out = self._samples(X_val, y_val, weights_val, net), y_val, np.arange(len(X_val))
+        self._train(X, y, samples, np.ascontiguousarray(rows), held_out, random, score_decides, incremental)
         if not all(np.isfinite(w).all() for w in net.weights + net.biases):
             raise ValueError(
                 "Solver produced non-finite parameter weights. The input data may contain large values and need to be "
@@ -411,7 +408,7 @@ class FastMLPClassifier(FastClassifier):
         y = column_or_1d(y) if y.ndim == 2 and y.shape[1] == 1 else y
         if unknown := {*unique_labels(y).tolist()} - {*self.classes_.tolist()}:
             raise ValueError(f"y_val has classes that y does not have: {sorted(unknown)}")
-        return X, y, self._weights(sample_weight, y, X, dtype), np.arange(len(X))
+        return X, y, self._weights(sample_weight, y, X, dtype)
 
     def _samples(self, X: Any, y: NDArray[Any], weights: NDArray[Any] | None, net: Network) -> Samples:
         """The data as the kernels want them: class numbers, or a matrix of 0 and 1."""
@@ -438,7 +435,7 @@ class FastMLPClassifier(FastClassifier):
                 "Got `batch_size` less than 1 or larger than sample size. It is going to be clipped", stacklevel=4
             )
             batch_size = n
-        work, stretch = Workspace(net, batch_size), rows_at_once(net.operations, batch_size)
+        work, stretch = Workspace(net, batch_size), rows_per_call(net, batch_size)
         threads = _threads.for_work(float(net.operations) * batch_size, self.n_jobs)
         numbers = network.settings(
             net.dtype, rule=clipped(net.dtype), clip_threshold=self.clip_threshold or math.inf, l2_shared=self.alpha,
@@ -467,7 +464,7 @@ class FastMLPClassifier(FastClassifier):
                         part = order[start : start + stretch]
                         steps = -(-len(part) // batch_size)
                         losses = network.run(
-                            net, work, samples, _FORWARD | _LOSS | _BACKWARD, numbers, order=part, batch_size=batch_size,
+                            net, work, samples, FORWARD | LOSS | BACKWARD, numbers, order=part, batch_size=batch_size,
                             rates=optimiser.rates(steps), optimiser=optimiser.kind, state=optimiser.state,
                             sigmoid=self.out_activation_ == "logistic", seed=seed + start, threads=threads,
                         )  # fmt: skip
@@ -555,7 +552,7 @@ class FastMLPClassifier(FastClassifier):
         for start in range(0, len(order), capacity):
             part = order[start : start + capacity]
             losses = network.run(
-                net, work, samples, _FORWARD | (_LOSS if with_loss else 0), numbers, order=part,
+                net, work, samples, FORWARD | (LOSS if with_loss else 0), numbers, order=part,
                 sigmoid=self.out_activation_ == "logistic", threads=threads,
             )  # fmt: skip
             P[start : start + len(part)] = work.samples("A", len(net.widths) - 2, len(part)).T

@@ -10,7 +10,7 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression, SGDClassifier
 from sklearn.utils.class_weight import compute_sample_weight
 
-from fastclf import FastLinearClassifier, _threads, steppers
+from fastclf import FastLinearClassifier, _threads, network, steppers
 
 from .data import load, relative
 
@@ -82,6 +82,18 @@ def test_partial_fit_and_warm_start(average):
         for model in (ours, theirs):
             model.set_params(warm_start=True).fit(X, y)
         assert relative([ours.coef_, ours.intercept_], [theirs.coef_, theirs.intercept_]) < 1e-11
+
+
+@pytest.mark.parametrize("data", [D, D_CSR], ids=["dense", "csr"])
+@pytest.mark.parametrize("batch", [1, 50, "full"])
+def test_an_average_goes_on_in_the_next_part(batch, data):
+    """Two calls of partial_fit are a fit of two epochs."""
+    if batch == 50 and data is D_CSR:
+        pytest.skip("CSR rows go one by one, or all at once")
+    how = {"batch_size": batch, "average": 100, "learning_rate": "constant", "eta0": 0.1, "shuffle": False}
+    parts = FastLinearClassifier(**how).partial_fit(data, d, classes=np.arange(10)).partial_fit(data, d)
+    whole = FastLinearClassifier(max_iter=2, tol=None, **how).fit(data, d)
+    assert relative([parts.coef_, parts.intercept_], [whole.coef_, whole.intercept_]) < 1e-11
 
 
 def test_where_to_start():
@@ -213,7 +225,8 @@ def test_long_epochs_are_cut_into_calls(monkeypatch):
         how = {"batch_size": 1, "max_iter": 2, "tol": None, "random_state": 0, "learning_rate": "constant"} | how
         whole = FastLinearClassifier(**how).fit(D, d)
         with monkeypatch.context() as patch:
-            patch.setattr(steppers, "_CALL_OPERATIONS", 3e5)
+            for module in (network, steppers):
+                patch.setattr(module, "_CALL_OPERATIONS", 3e5)
             parts = FastLinearClassifier(**how).fit(D, d)
         assert relative([parts.coef_, parts.intercept_], [whole.coef_, whole.intercept_]) < 1e-11
         np.testing.assert_allclose(parts.loss_curve_, whole.loss_curve_, rtol=1e-12)

@@ -107,6 +107,12 @@ def test_pickles_and_clones_go_on():
     assert not hasattr(clone(ours), "coefs_")
 
 
+def test_a_pickle_trains_before_it_predicts():
+    ours = FastMLPClassifier(max_iter=3, random_state=0).fit(X, y)
+    copy = pickle.loads(pickle.dumps(ours)).partial_fit(X, y)
+    np.testing.assert_array_equal(copy.coefs_[0], ours.partial_fit(X, y).coefs_[0])
+
+
 def test_class_weight_is_a_sample_weight():
     weighted = FastMLPClassifier(class_weight="balanced", max_iter=3, random_state=0).fit(X[:500], y[:500] % 3)
     by_hand = FastMLPClassifier(max_iter=3, random_state=0)
