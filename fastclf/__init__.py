@@ -34,6 +34,7 @@ if TYPE_CHECKING:
         train_model,
     )
     from .mlp import DeepMLPClassifier, MLPClassifier, subsample_dataset
+    from .persist import load, save
 
 _HOME = {
     "linear": (
@@ -51,6 +52,7 @@ _HOME = {
     "image": ("ImageLinearClassifier", "train"),
     "estimators": ("FastLinearClassifier", "FastMLPClassifier"),
     "mlp": ("MLPClassifier", "DeepMLPClassifier", "subsample_dataset"),
+    "persist": ("load", "save"),
 }
 _MODULE_OF = {name: module for module, names in _HOME.items() for name in names}
 
@@ -66,6 +68,8 @@ __all__ = [
     "gradient_descent_step",
     "initialize_parameters",
     "linear_prediction",
+    "load",
+    "save",
     "sigmoid",
     "softmax",
     "stochastic_gradient_descent_step",

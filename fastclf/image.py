@@ -15,11 +15,12 @@ from . import _threads, reference
 from ._inputs import NormalDraws, as_count, as_labels, as_matrix, as_scalar, real_dtype
 from .model import Activations, Parameter, overrides
 from .network import EXACT, Network
+from .portable import PortableNetwork
 from .progress import Callback, Reporter, train_in_stretches
 from .trainers import WideTrainer
 
 
-class ImageLinearClassifier(Activations):
+class ImageLinearClassifier(PortableNetwork, Activations):
     """Scores W x + b, softmax over them.
 
     Parameters
@@ -50,6 +51,7 @@ class ImageLinearClassifier(Activations):
 
     W = Parameter(0)
     b = Parameter(0, bias=True)
+    _sizes, _top = "nc", None
 
     def __init__(
         self,

@@ -19,6 +19,7 @@ from . import _threads, network, reference
 from ._inputs import NormalDraws, as_array, as_columns, as_count, as_labels, as_matrix, as_scalar, real_dtype
 from .model import Activations, Parameter, State, overrides
 from .network import EXACT, SHIFTED, LossRule, Network, Workspace
+from .portable import PortableNetwork
 from .progress import Callback, Reporter, train_in_stretches
 from .schedules import EarlyStopping, StepDecay
 
@@ -26,7 +27,7 @@ from .schedules import EarlyStopping, StepDecay
 _VANISHED = {4: 1e-25, 8: 1e-250}
 
 
-class _Perceptron(Activations):
+class _Perceptron(PortableNetwork, Activations):
     """What the lab's two networks share: construction, forward, loss and backward."""
 
     _drawing_order: ClassVar[tuple[str, ...]]
@@ -195,6 +196,7 @@ class MLPClassifier(_Perceptron):
     _drawing_order = ("W1", "W2")
     _rule = EXACT
     _plain = reference.MLPClassifier
+    _sizes = "nhc"
 
     def __init__(
         self,
@@ -328,6 +330,7 @@ class DeepMLPClassifier(_Perceptron):
     _drawing_order = ("W1", "W2", "W3")
     _rule = SHIFTED
     _plain = reference.DeepMLPClassifier
+    _sizes = "nhhc"
 
     def __init__(
         self,

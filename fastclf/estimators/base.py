@@ -14,6 +14,7 @@ from sklearn.utils.class_weight import compute_sample_weight
 from sklearn.utils.validation import _check_sample_weight, validate_data
 
 from ..network import LossRule
+from ..portable import PortableEstimator
 
 try:
     from sklearn.callback import CallbackSupportMixin, with_callbacks
@@ -64,7 +65,7 @@ class Watch:
         return better
 
 
-class FastClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator):  # type: ignore[misc]
+class FastClassifier(PortableEstimator, CallbackSupportMixin, ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     """The part of an estimator that does not depend on its model."""
 
     scale: float | None
