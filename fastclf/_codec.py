@@ -54,7 +54,7 @@ class Encoder:
         if kind is dict and all(type(k) is str for k in value):
             return {"dict": {k: self(v, f"{name}.{k}") for k, v in value.items()}}
         if kind is dict:
-            return {"items": [self([k, v], f"{name}.{k}") for k, v in value.items()]}
+            return {"items": [[self(k, f"{name} key"), self(v, f"{name}.{k}")] for k, v in value.items()]}
         if isinstance(value, np.generic):
             return {"scalar": self._array(np.asarray(value), name)}
         if kind in (np.ndarray, np.memmap):

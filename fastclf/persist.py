@@ -1,11 +1,11 @@
 """Models in files: safetensors, with a JSON document that says what the tensors are.
 
-The document is the entry "fastclf" of the file's metadata: ``{"format": 1, "kind": "MLPClassifier", "fastclf": "0.1.0",
-"content": …}``. The kind is looked up in a table, and the content, which ``_codec`` explains, is what the kind's module of
-parts makes of a model. Nothing in a file is ever executed or imported.
+The document is the entry "fastclf" of the file's metadata: ``{"format": 1, "sha256": "…", "kind": "MLPClassifier",
+"fastclf": "0.1.0", "content": …}``. The kind is looked up in a table, and the content, which ``_codec`` explains, is what
+the kind's module of parts makes of a model. Nothing in a file is ever executed or imported.
 
-A checksum beside the document finds damage. It does not find malice: what is loaded is checked as if it had been made to do
-harm. The same checks stand before a file is written, so that what has been saved can be loaded.
+The checksum, of the document without it and of the tensors, finds damage. It does not find malice: what is loaded is checked
+as if it had been made to do harm. The same checks stand before a file is written, so that what has been saved can be loaded.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from .parts import entries, is_number
 from .portable import KINDS, kind_of, parts_of
 
 FORMAT = 1  # counts up when files change in a way that older versions would misread
-_KEY, _CHECKSUM = "fastclf", "fastclf.sha256"  # in the file's metadata
+_KEY = "fastclf"
 _RESULT = "train_model"
 
 
@@ -60,6 +60,7 @@ def save(model: Any, path: str | os.PathLike[str]) -> None:
     encode = Encoder()
     document = {
         "format": FORMAT,
+        "sha256": "",
         "kind": kind,
         "fastclf": fastclf.__version__,
         "content": {name: encode(value, name) for name, value in content.items()},
@@ -105,15 +106,14 @@ def load(path: str | os.PathLike[str]) -> Any:
         raise ValueError(f"{str(name)!r} can not be loaded: {error}") from error
 
 
-# What a file's content may raise while it is being understood; a KeyError is safetensors' for a dtype that NumPy has not.
-_NOT_A_MODEL = (ValueError, TypeError, OverflowError, RecursionError, KeyError)
+_NOT_A_MODEL = (ValueError, TypeError, OverflowError, RecursionError)  # what content may raise while it is understood
 
 
 def _packed(document: dict[str, Any], tensors: dict[str, NDArray[Any]]) -> bytes:
     from safetensors.numpy import save as packed
 
-    text = json.dumps(document, allow_nan=False)
-    return packed(tensors, {_KEY: text, _CHECKSUM: _checksum(text, tensors)})
+    checksum = _checksum(json.dumps(document), tensors)
+    return packed(tensors, {_KEY: json.dumps({**document, "sha256": checksum}, allow_nan=False)})
 
 
 def _checksum(text: str, tensors: dict[str, NDArray[Any]]) -> str:
@@ -129,12 +129,14 @@ def _unpacked(data: bytes) -> Any:
     document, tensors = _read(data)
     content, decode = document["content"], Decoder(tensors)
     values = {name: decode(value) for name, value in content.items()}
+    if document["kind"] == _RESULT:
+        model: Any = _result(values)
+    else:
+        cls = getattr(fastclf, document["kind"])
+        model = parts_of(cls).assembled(cls, values)
     if decode.tensors:
         raise ValueError(f"nothing refers to its tensors {reprlib.repr(sorted(decode.tensors))}")
-    if document["kind"] == _RESULT:
-        return _result(values)
-    cls = getattr(fastclf, document["kind"])
-    return parts_of(cls).assembled(cls, values)
+    return model
 
 
 def _read(data: bytes) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
@@ -144,23 +146,26 @@ def _read(data: bytes) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
 
     try:
         tensors = tensors_of(data)
-    except (SafetensorError, KeyError, ValueError) as error:
+    except (SafetensorError, KeyError, ValueError) as error:  # KeyError: a dtype that NumPy does not have
         raise ValueError(f"it is not a whole safetensors file: {error}") from error
     header = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])
-    metadata = header.get("__metadata__") or {}
-    if not {_KEY, _CHECKSUM} <= metadata.keys():
+    text = (header.get("__metadata__") or {}).get(_KEY)
+    if text is None:
         raise ValueError("it is a safetensors file, but none that fastclf has written")
-    text = metadata[_KEY]
-    if metadata[_CHECKSUM] != _checksum(text, tensors):
-        raise ValueError("it is damaged: its checksum is another")
-    document = json.loads(text, parse_constant=_refuse_constant)
+    try:
+        document = json.loads(text, parse_constant=_refuse_constant)
+    except ValueError as error:
+        raise ValueError(f"its document is not JSON: {error}") from error
     if not isinstance(document, dict) or type(document.get("format")) is not int or document["format"] < 1:
         raise ValueError(f'its document must be an object with a "format", got {reprlib.repr(document)}')
     if document["format"] > FORMAT:
         raise ValueError(
             f"it has format {document['format']}, and fastclf {fastclf.__version__} reads up to {FORMAT}: update fastclf"
         )
-    entries(document, "its document", ("format", "kind", "fastclf", "content"))
+    entries(document, "its document", ("format", "sha256", "kind", "fastclf", "content"))
+    checksum = document["sha256"]
+    if not isinstance(checksum, str) or checksum != _checksum(text.replace(checksum, "", 1), tensors):
+        raise ValueError("it is damaged: its checksum is another")
     if document["kind"] not in (*KINDS, _RESULT):
         raise ValueError(f"there are no models of the kind {reprlib.repr(document['kind'])}")
     if not isinstance(document["content"], dict):
@@ -169,7 +174,7 @@ def _read(data: bytes) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
 
 
 def _refuse_constant(name: str) -> None:
-    raise ValueError(f"{name} is not JSON")
+    raise ValueError(f"{name} is no number in JSON")
 
 
 # ---------------------------------------------------------------- what train_model returns

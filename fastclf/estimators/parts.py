@@ -102,7 +102,7 @@ def _kept(model: Any, fitted: dict[str, Any], names: Collection[str], remade: Co
     refuse_others(model, {*model.get_params(deep=False), *names, *remade})
     if "intercept_" not in fitted and "intercepts_" not in fitted:
         raise ValueError(f"{type(model).__name__} can not be saved half fitted: its last fit has failed")
-    return {name: value for name, value in fitted.items() if name in names}
+    return {name: fitted[name] for name in sorted(names & fitted.keys())}
 
 
 def _linear_parts(model: Any, fitted: dict[str, Any]) -> dict[str, Any]:
@@ -139,8 +139,8 @@ def assembled(cls: Any, values: Any) -> Any:
     """
     entries(values, cls.__name__, ("parameters", "fitted"))
     model, fitted = cls(**values["parameters"]), values["fitted"]
-    model._validate_params()
     if fitted is not None:
+        model._validate_params()  # as fit does: partial_fit takes it that fit has
         (_assemble_linear if _is_linear(cls) else _assemble_mlp)(model, fitted)
     return model
 
@@ -200,7 +200,12 @@ def _assemble_mlp(model: Any, fitted: Any) -> None:
     _set(model, fitted, _MLP, network.widths[0], 1)
     n_outputs, n_classes = network.widths[-1], len(model.classes_)
     several = top == "logistic" and n_outputs > 1
-    possible = n_outputs == n_classes >= (2 if several else 3) if n_outputs > 1 else n_classes <= 2
+    if n_outputs == 1:
+        possible = n_classes <= 2
+    elif several:
+        possible = np.array_equal(model.classes_, np.arange(n_outputs))
+    else:
+        possible = n_outputs == n_classes > 2
     if top != ("logistic" if several or n_outputs == 1 else "softmax") or not possible:
         raise ValueError(f"{n_classes} classes can not have {n_outputs} outputs of a {top}")
     if "loss_" in fitted:
