@@ -17,6 +17,7 @@ def imports_nothing_heavy():
     import fastclf
 
     heavy = {"numba", "llvmlite", "sklearn", "scipy", "torch", "torchvision", "matplotlib", "jax", "tqdm"}
+    heavy |= {"safetensors", "onnx", "pandas", "pyarrow"}
     assert not heavy & set(sys.modules), heavy & set(sys.modules)
     assert set(fastclf.__all__) <= set(dir(fastclf))
     assert not heavy & set(sys.modules), "dir() is for completion, and must be quick"

@@ -19,7 +19,7 @@ from fastclf import (
     MLPClassifier,
 )
 
-from .helpers import DTYPES, problem
+from .helpers import DTYPES, in_new_process, problem
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 
@@ -133,6 +133,23 @@ def test_loading_draws_no_random_numbers(path):
     for model in models:
         again(model, path)
     assert bits(np.random.get_state()) == before
+
+
+def saves_without(packages, folder):
+    import sys
+
+    sys.modules.update(dict.fromkeys(packages))  # importing them fails
+    import fastclf
+
+    for i, model in enumerate(
+        [fastclf.MLPClassifier(3, 2, 2), fastclf.train_model([[1.0], [2.0]], [0, 1], verbose=False)]
+    ):
+        fastclf.save(model, f"{folder}/{i}")
+        assert type(fastclf.load(f"{folder}/{i}")) is type(model)
+
+
+def test_a_model_of_the_lab_is_saved_where_there_is_no_scikit_learn(tmp_path):
+    in_new_process(saves_without, ["sklearn", "scipy", "torch", "onnx", "matplotlib"], str(tmp_path))
 
 
 # ---------------------------------------------------------------- what train_model returns
