@@ -121,6 +121,12 @@ class Decoder:
             raise ValueError(f"the tensor {reprlib.repr(name)} is missing")
         return self.tensors.pop(name).copy()
 
+    def _array(self, name: Any) -> NDArray[Any]:
+        tensor = self._tensor(name)
+        if tensor.dtype.kind not in "biuf":
+            raise ValueError(f"{name} must be real numbers, got {tensor.dtype}")
+        return tensor
+
     def _list(self, content: Any, length: int | None = None) -> list[Any]:
         if not isinstance(content, list) or (length is not None and len(content) != length):
             raise ValueError(f"a list of {length or 'values'} must be one, got {reprlib.repr(content)}")
@@ -198,7 +204,7 @@ class Decoder:
         "dict": _dict,
         "items": _items,
         "scalar": _scalar,
-        "array": _tensor,
+        "array": _array,
         "text": _text,
         "strings": _strings,
         "RandomState": _random_state,

@@ -320,6 +320,7 @@ FALSE_TENSORS = [
     ("mlp", "fitted.classes_", np.array([0, 2, 1]), "classes_ must be sorted"),
     ("mlp", "fitted.classes_", np.array([0, 1, 1]), "classes_ must be sorted"),
     ("mlp", "fitted.classes_", np.array([0, 1, np.nan]), "classes_ must be finite"),
+    ("mlp", "fitted.classes_", np.arange(3).astype(np.complex64), "fitted.classes_ must be real numbers, got complex64"),
     ("mlp", "fitted.classes_", np.arange(3).reshape(3, 1), "classes_ must be an array of at least 1"),
     ("mlp", "fitted.layers.0.weight", np.ones((4, N + 1)), "n_features_in_ must be 7"),
     ("mlp", "fitted.layers.2.weight", np.ones((3, 4)), "layer 2 must take the 3 outputs of the one below, not 4"),
