@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 import fastclf
+from fastclf import plots
 
 from .helpers import in_new_process
 
@@ -21,6 +22,9 @@ def imports_nothing_heavy():
     assert not heavy & set(sys.modules), heavy & set(sys.modules)
     assert set(fastclf.__all__) <= set(dir(fastclf))
     assert not heavy & set(sys.modules), "dir() is for completion, and must be quick"
+    import fastclf.plots
+
+    assert not heavy & set(sys.modules), "pictures import what they need when they are drawn"
 
 
 def trains_without_torch():
@@ -39,13 +43,16 @@ def test_in_a_fresh_interpreter(check):
     in_new_process(check)
 
 
-@pytest.mark.parametrize("name", fastclf.__all__)
-def test_public_names_are_there_and_documented(name):
-    value = getattr(fastclf, name)
+PUBLIC = [(module, name) for module in (fastclf, plots) for name in module.__all__]
+
+
+@pytest.mark.parametrize(("module", "name"), PUBLIC, ids=lambda x: getattr(x, "__name__", x))
+def test_public_names_are_there_and_documented(module, name):
+    value = getattr(module, name)
     assert value.__module__.startswith("fastclf.")
     documented = [value]
     if inspect.isclass(value):
-        members = inspect.getmembers(value, inspect.isfunction)
+        members = inspect.getmembers(value, lambda m: inspect.isfunction(m) or inspect.ismethod(m))
         documented += [f for n, f in members if not n.startswith("_") and f.__module__.startswith("fastclf.")]
     for function in documented:
         doc = inspect.getdoc(function) or ""

@@ -50,7 +50,7 @@ def test_quick_lab(images, tmp_path, capsys):
         assert stage["reference_accuracy"] == stage["fastclf_accuracy"]
         assert len(stage["losses"]["fastclf"]) == stage["epochs"]
     page = (tmp_path / "index.html").read_text()
-    for name in ("speedups", "loss_curves", "scatter3d", "templates", "confusion"):
+    for name in ("speedups", "loss_curves", "scatter3d", "decision_boundary", "templates", "confusion"):
         assert f'src="{name}.png"' in page
         assert (tmp_path / f"{name}.png").read_bytes().startswith(b"\x89PNG")
 

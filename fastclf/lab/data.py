@@ -24,6 +24,11 @@ class Problem:
     class_names: tuple[str, ...] = ()
 
     @property
+    def n_features(self) -> int:
+        """Number of features."""
+        return int(self.X_train.shape[1])
+
+    @property
     def n_classes(self) -> int:
         """Number of classes."""
         return len(self.class_names)

@@ -9,11 +9,19 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .. import plots
+from ..plots import DecisionBoundary, LossCurveDisplay, WeightTemplatesDisplay
+from ..plots.common import COLOURS, INK
+from . import pictures
 
 if TYPE_CHECKING:
     from .comparison import Row
     from .stages import Run, Stage
+
+#: Styles of a stage's two curves: where they are equal, both show.
+_BOTH = (
+    {"color": COLOURS[0], "linestyle": "-", "linewidth": 6, "alpha": 0.4},
+    {"color": INK, "linestyle": "--", "linewidth": 1.6},
+)
 
 _PAGE = """<!doctype html>
 <html lang="en">
@@ -73,45 +81,58 @@ def write(folder: Path, stages: Sequence[Stage], rows: Sequence[Row], runs: Sequ
         captions[name] = caption
 
     fig = figure(9, 0.5 * len(rows) + 1)
-    plots.speedups(fig.subplots(), [r.stage for r in rows], [r.speedup for r in rows])
+    pictures.speedups(fig.subplots(), [r.stage for r in rows], [r.speedup for r in rows])
     save(fig, "speedups", "How many times as fast")
 
     columns = 4
     fig = figure(3.4 * columns, 2.9 * -(-len(rows) // columns))
     axes = np.atleast_1d(fig.subplots(-(-len(rows) // columns), columns)).ravel()
     for ax, row in zip(axes, rows):
-        plots.loss_curves(ax, row.losses, row.stage)
-    handles, labels = axes[0].get_legend_handles_labels()
+        LossCurveDisplay(row.losses).plot(ax, curve_kwargs=_BOTH, legend=False)
+        ax.set_title(row.stage, fontsize=11, loc="left")
     for ax in axes[len(rows) :]:
         ax.set_axis_off()
-    if len(rows) < len(axes):
-        axes[-1].legend(handles, labels, loc="center", frameon=False, fontsize=12)
-    else:
-        axes[0].legend()
+    handles, labels = axes[0].get_legend_handles_labels()
+    axes[-1].legend(handles, labels, loc="center" if len(rows) < len(axes) else "best", frameon=False, fontsize=12)
     save(fig, "loss_curves", "Loss by epoch: the two runs lie on each other")
 
     points = stages[0].problem
     fig = figure(7, 6)
-    plots.scatter3d(fig.add_subplot(projection="3d"), points.X_train, points.y_train.argmax(axis=1), points.class_names)
+    ax = fig.add_subplot(projection="3d")
+    pictures.scatter3d(ax, points.X_train, points.y_train.argmax(axis=1), points.class_names)
     save(fig, "scatter3d", "The lab's synthetic set: four classes in three dimensions")
+
+    planes = [
+        (stage.name, stage.problem, run.theta)
+        for stage, run in zip(stages, runs, strict=True)
+        if run.theta is not None and stage.problem.n_features == 2
+    ]
+    fig = figure(4.6 * len(planes), 4.2)
+    for ax, (name, plane, theta) in zip(fig.subplots(1, len(planes), sharey=True, squeeze=False)[0], planes):
+        DecisionBoundary.from_theta(theta, plane.X_train, plane.y_train, ax=ax)
+        ax.set_title(name, fontsize=11, loc="left")
+        ax.set(xlabel="feature 1", ylabel="feature 2")
+        ax.label_outer()
+    save(fig, "decision_boundary", "The synthetic set of two classes: what the classifier takes for which class")
 
     for stage, run in zip(stages, runs, strict=True):
         if run.weights is not None:
             n = stage.problem.n_classes
             fig = figure(1.7 * min(n, 5), 1.9 * -(-n // 5))
-            for k, ax in enumerate(np.atleast_1d(fig.subplots(-(-n // 5), min(n, 5))).ravel()[:n]):
-                plots.template(ax, run.weights[k], stage.problem.shape, stage.problem.class_names[k])
+            axes = fig.subplots(-(-n // 5), min(n, 5))
+            WeightTemplatesDisplay(run.weights, stage.problem.shape, stage.problem.class_names).plot(axes)
             save(fig, "templates", "What the linear classifier has learned: the weights of each class, as an image")
 
     last, deep = stages[-1].problem, runs[-1]
-    fig = figure(6.4, 6)
-    plots.confusion(fig.subplots(), last.y_test, deep.predictions, last.class_names)
+    side = 1.6 + 0.48 * last.n_classes
+    fig = figure(side, side)
+    pictures.confusion(fig.subplots(), last.y_test, deep.predictions, last.class_names)
     save(fig, "confusion", "The deep network on the test set: rows are the truth, columns the prediction")
 
     (folder / "table.txt").write_text(table + "\n")
-    pictures = "\n".join(
+    shown = "\n".join(
         f'<h2>{html.escape(caption)}</h2>\n<img src="{name}.png" alt="{html.escape(caption)}">'
         for name, caption in captions.items()
     )
-    page = _PAGE.format(rows="\n".join(map(_row, rows)), pictures=pictures)
+    page = _PAGE.format(rows="\n".join(map(_row, rows)), pictures=shown)
     (folder / "index.html").write_text(page, encoding="utf-8")

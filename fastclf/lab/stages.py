@@ -23,7 +23,8 @@ class Run:
 
     losses: list[float]
     predictions: NDArray[Any]
-    weights: NDArray[Any] | None = None
+    weights: NDArray[Any] | None = None  # of the image classifier
+    theta: NDArray[Any] | None = None  # of train_model
 
 
 @dataclass
@@ -44,7 +45,7 @@ def _linear(batch: bool, multiclass: bool, iterations: int) -> Stage:
         theta, losses = lib.train_model(problem.X_train, problem.y_train, 0.01, n, batch, multiclass)
         scores = lib.linear_prediction(lib.add_bias_term(problem.X_test), theta)
         labels = scores.argmax(axis=1) if multiclass else (lib.sigmoid(scores) >= 0.5).astype(int)[:, 0]
-        return Run(losses, labels)
+        return Run(losses, labels, theta=theta)
 
     kind = "softmax" if multiclass else "sigmoid"
     truth = problem.y_test.argmax(axis=1) if multiclass else problem.y_test[:, 0].astype(int)

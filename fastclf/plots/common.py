@@ -1,0 +1,57 @@
+"""What the displays share: colours, axes of a new figure, checks of a model."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from .._inputs import as_matrix
+
+#: A colour per class or curve, made to be told apart with any colour vision (Petroff, 2021, arXiv:2107.02270).
+COLOURS = ("#3f90da", "#ffa90e", "#bd1f01", "#94a4a2", "#832db6", "#a96b59", "#e76300", "#b9ac70", "#717581", "#92dadd")
+INK = "#222222"  # of what belongs to no class
+
+
+def colour(k: int) -> str:
+    """The colour of class number ``k``; after ten they come again."""
+    return COLOURS[k % len(COLOURS)]
+
+
+def open_sides(ax: Any) -> None:
+    """Take away the upper and the right line of the frame."""
+    ax.spines[["top", "right"]].set_visible(False)
+
+
+def new_axes(rows: int = 1, columns: int = 1, **how: Any) -> Any:
+    """Axes of a new figure, as pyplot's ``subplots`` makes them."""
+    try:
+        import matplotlib.pyplot as plt
+    except ImportError:
+        raise ImportError("fastclf.plots draws with matplotlib: pip install 'fastclf[lab]'") from None
+    return plt.subplots(rows, columns, **how)[1]
+
+
+def styled(artist: Any, own: Mapping[str, Any], **default: Any) -> dict[str, Any]:
+    """The default style of a matplotlib artist with what a user wants instead, by long names or short ones."""
+    from matplotlib.cbook import normalize_kwargs
+
+    return {**default, **normalize_kwargs(dict(own), artist)}
+
+
+def check_fitted(estimator: Any) -> None:
+    """Raise scikit-learn's NotFittedError for an estimator that is not fitted; what can not be fitted passes."""
+    if hasattr(estimator, "fit"):
+        from sklearn.utils.validation import check_is_fitted
+
+        check_is_fitted(estimator)
+
+
+def as_theta(theta: ArrayLike) -> NDArray[np.float64]:
+    """What ``train_model`` returns: the bias in row 0, a row per feature, a column per class."""
+    parameters = as_matrix(theta, "theta", np.dtype(np.float64))
+    if len(parameters) < 2:
+        raise ValueError(f"theta must have shape (n_features + 1, n_classes), got {parameters.shape}")
+    return parameters

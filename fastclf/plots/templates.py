@@ -1,0 +1,210 @@
+"""Weights as images."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from .._inputs import as_count, as_matrix
+from .common import as_theta, check_fitted, new_axes
+
+
+class WeightTemplatesDisplay:
+    """The weights of each class, or of each hidden unit, as the image that it answers to.
+
+    One channel goes from blue, below 0, to red; three are colours around grey. Each image is scaled by its largest weight.
+
+    Parameters
+    ----------
+    weights : array-like of shape (n_images, n_features)
+    shape : tuple of int, optional
+        Of one image: (height, width), or with 1 or 3 channels (channels, height, width), as the lab flattens, or
+        (height, width, channels). None guesses a square, of one channel or of three that come first.
+    names : sequence, optional
+        A title for each image; its number if None.
+
+    Attributes
+    ----------
+    images : list of ndarray of shape (height, width) or (height, width, 3)
+        What is drawn: weights in [-1, 1], or colours in [0, 1].
+    axes_ : ndarray of matplotlib Axes
+        One per image.
+    figure_ : matplotlib Figure
+
+    Raises
+    ------
+    TypeError, ValueError
+        If weights is not a matrix of finite numbers, or shape or names does not fit.
+    """
+
+    axes_: NDArray[Any]
+    figure_: Any
+
+    def __init__(
+        self, weights: ArrayLike, shape: Sequence[int] | None = None, names: Iterable[Any] | None = None
+    ) -> None:
+        rows = as_matrix(weights, "weights", np.dtype(np.float64))
+        self.shape = _image_shape(shape, rows.shape[1])
+        self.images = [_image(row.reshape(self.shape)) for row in rows]
+        self.names = [str(name) for name in (range(len(rows)) if names is None else names)]
+        if len(self.names) != len(rows):
+            raise ValueError(f"names must have {len(rows)} entries, one per image, got {len(self.names)}")
+
+    def plot(self, ax: Any = None, *, n_columns: int = 5) -> WeightTemplatesDisplay:
+        """Draw the images.
+
+        Parameters
+        ----------
+        ax : matplotlib Axes or array of Axes, optional
+            At least one per image; those left over are emptied. None makes a new figure.
+        n_columns : int
+            Images side by side in a new figure.
+
+        Returns
+        -------
+        WeightTemplatesDisplay
+            This object.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If there are fewer axes than images, or n_columns is no positive whole number.
+        """
+        n = len(self.images)
+        if ax is None:
+            columns = min(n, as_count(n_columns, "n_columns", 1))
+            rows = -(-n // columns)
+            ax = new_axes(rows, columns, figsize=(1.7 * columns, 1.9 * rows), layout="constrained")
+        axes = np.ravel(np.asarray(ax, dtype=object))
+        if len(axes) < n:
+            raise ValueError(f"ax must hold {n} Axes, one per image, got {len(axes)}")
+        for own, image, name in zip(axes, self.images, self.names):
+            own.imshow(image, cmap="RdBu_r", vmin=-1, vmax=1)
+            own.set_title(name, fontsize="medium")
+        for each in axes:
+            each.set_axis_off()
+        self.axes_, self.figure_ = axes[:n], axes[0].figure
+        return self
+
+    @classmethod
+    def from_estimator(
+        cls,
+        estimator: Any,
+        shape: Sequence[int] | None = None,
+        *,
+        names: Iterable[Any] | None = None,
+        n_units: int = 20,
+        ax: Any = None,
+        **how: Any,
+    ) -> WeightTemplatesDisplay:
+        """Draw the weights of a linear model's classes, or of the first hidden units of an MLP.
+
+        Parameters
+        ----------
+        estimator : classifier
+            With ``coef_`` or ``W``, a row per class, as FastLinearClassifier and ImageLinearClassifier have; or with
+            ``coefs_`` or ``W1``, as FastMLPClassifier and the lab's MLPs.
+        shape : tuple of int, optional
+            Of one image, as for the class.
+        names : sequence, optional
+            A title for each image; if None, the class of a fitted estimator, or the number.
+        n_units : int
+            Hidden units to draw, at most.
+        ax : matplotlib Axes or array of Axes, optional
+            At least one per image; None makes a new figure.
+        **how
+            Arguments of ``plot``.
+
+        Returns
+        -------
+        WeightTemplatesDisplay
+
+        Raises
+        ------
+        TypeError, ValueError
+            If the estimator has no such weights, or shape or names does not fit.
+        sklearn.exceptions.NotFittedError
+            If it is not fitted.
+        """
+        check_fitted(estimator)
+        units = as_count(n_units, "n_units", 1)
+        if hasattr(estimator, "coef_"):
+            weights = estimator.coef_.toarray() if hasattr(estimator.coef_, "toarray") else estimator.coef_
+            if names is None:
+                names = estimator.classes_[-len(weights) :]  # of two classes, the one row speaks for the second
+        elif hasattr(estimator, "coefs_"):
+            weights = estimator.coefs_[0].T[:units]
+        elif hasattr(estimator, "W1"):
+            weights = estimator.W1[:units]
+        elif hasattr(estimator, "W"):
+            weights = estimator.W
+        else:
+            raise TypeError(f"estimator must have coef_, coefs_, W or W1, got {type(estimator).__name__}")
+        return cls(weights, shape, names).plot(ax, **how)
+
+    @classmethod
+    def from_theta(
+        cls,
+        theta: ArrayLike,
+        shape: Sequence[int] | None = None,
+        *,
+        names: Iterable[Any] | None = None,
+        ax: Any = None,
+        **how: Any,
+    ) -> WeightTemplatesDisplay:
+        """Draw the columns of ``train_model``'s parameters, without the bias.
+
+        Parameters
+        ----------
+        theta : array-like of shape (n_features + 1, n_classes)
+            Row 0 is the bias.
+        shape : tuple of int, optional
+            Of one image, as for the class.
+        names : sequence, optional
+            A title for each image; its number if None, which is 1 for a sigmoid's only one.
+        ax : matplotlib Axes or array of Axes, optional
+            At least one per image; None makes a new figure.
+        **how
+            Arguments of ``plot``.
+
+        Returns
+        -------
+        WeightTemplatesDisplay
+
+        Raises
+        ------
+        TypeError, ValueError
+            If theta is not a matrix of finite numbers, or shape or names does not fit.
+        """
+        weights = as_theta(theta)[1:].T
+        return cls(weights, shape, ("1",) if names is None and len(weights) == 1 else names).plot(ax, **how)
+
+
+def _image_shape(shape: Sequence[int] | None, n: int) -> tuple[int, ...]:
+    """The shape of an image of ``n`` numbers, checked, or guessed from how many they are."""
+    if shape is None:
+        for channels in ((), (3,)):
+            side = math.isqrt(n // math.prod(channels))
+            if math.prod((*channels, side, side)) == n:
+                return (*channels, side, side)
+        raise ValueError(f"shape must be given: {n} features are neither a square image nor three channels of one")
+    sizes = tuple(as_count(size, "a size of shape", 1) for size in np.atleast_1d(np.asarray(shape, object)))
+    if len(sizes) not in (2, 3) or (len(sizes) == 3 and not {sizes[0], sizes[2]} & {1, 3}):
+        raise ValueError(f"shape must be (H, W), (C, H, W) or (H, W, C), with C 1 or 3, got {sizes}")
+    if math.prod(sizes) != n:
+        raise ValueError(f"shape must hold {n} numbers, one per feature, got {sizes}, which holds {math.prod(sizes)}")
+    return sizes
+
+
+def _image(weights: NDArray[Any]) -> NDArray[Any]:
+    """The weights of one image as matplotlib draws them, scaled: (H, W), or (H, W, 3) around 0.5."""
+    scaled = weights / (np.abs(weights).max() or 1)
+    if scaled.ndim == 3 and scaled.shape[0] in (1, 3):
+        scaled = scaled.transpose(1, 2, 0)
+    if scaled.ndim == 3 and scaled.shape[2] == 3:
+        return (1 + scaled) / 2
+    return scaled.reshape(scaled.shape[:2])
