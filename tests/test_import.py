@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 import fastclf
-from fastclf import plots
+from fastclf import datasets, plots
 
 from .helpers import in_new_process
 
@@ -22,9 +22,10 @@ def imports_nothing_heavy():
     assert not heavy & set(sys.modules), heavy & set(sys.modules)
     assert set(fastclf.__all__) <= set(dir(fastclf))
     assert not heavy & set(sys.modules), "dir() is for completion, and must be quick"
+    import fastclf.datasets
     import fastclf.plots
 
-    assert not heavy & set(sys.modules), "pictures import what they need when they are drawn"
+    assert not heavy & set(sys.modules), "what draws and what reads imports what it needs when it does"
 
 
 def trains_without_torch():
@@ -43,7 +44,7 @@ def test_in_a_fresh_interpreter(check):
     in_new_process(check)
 
 
-PUBLIC = [(module, name) for module in (fastclf, plots) for name in module.__all__]
+PUBLIC = [(module, name) for module in (fastclf, datasets, plots) for name in module.__all__]
 
 
 @pytest.mark.parametrize(("module", "name"), PUBLIC, ids=lambda x: getattr(x, "__name__", x))

@@ -1,8 +1,7 @@
 """The main job, and the data it runs on."""
 
-import hashlib
 import json
-import pickle
+import sys
 
 import numpy as np
 import pytest
@@ -10,31 +9,6 @@ import pytest
 import fastclf
 from fastclf import cli
 from fastclf.lab import comparison, data
-
-
-@pytest.fixture
-def cifar10(torchvision, tmp_path, monkeypatch):
-    """A folder in CIFAR-10's own format, with 40 training and 20 test images, and torchvision's checksums to match."""
-    from torchvision.datasets import CIFAR10
-
-    folder = tmp_path / CIFAR10.base_folder
-    folder.mkdir()
-    rng = np.random.default_rng(0)
-
-    def write(name, content):
-        (folder / name).write_bytes(pickle.dumps(content))
-        return name, hashlib.md5((folder / name).read_bytes()).hexdigest()
-
-    def batch(name, m):
-        pixels = rng.integers(0, 256, (m, 3072), dtype=np.uint8)
-        return write(name, {"data": pixels, "labels": [i % 10 for i in range(m)]})
-
-    names = ["plane", "car", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck"]
-    meta, checksum = write("batches.meta", {"label_names": names})
-    monkeypatch.setattr(CIFAR10, "train_list", [batch(f"data_batch_{i}", 8) for i in range(1, 6)])
-    monkeypatch.setattr(CIFAR10, "test_list", [batch("test_batch", 20)])
-    monkeypatch.setattr(CIFAR10, "meta", {"filename": meta, "key": "label_names", "md5": checksum})
-    return tmp_path
 
 
 @pytest.mark.parametrize("images", ["digits", "photos"])
@@ -107,3 +81,9 @@ def test_what_can_not_be_run_is_said(torchvision, tmp_path, capsys):
     arguments = ["lab", "--data", "cifar10", "--data-root", str(tmp_path / "nothing"), "--out", str(tmp_path)]
     assert cli.main(arguments) == 2
     assert "not found" in capsys.readouterr().err
+
+
+def test_cifar10_without_torchvision_says_what_to_install(monkeypatch, tmp_path, capsys):
+    monkeypatch.setitem(sys.modules, "torchvision.datasets", None)
+    assert cli.main(["lab", "--data", "cifar10", "--data-root", str(tmp_path), "--out", str(tmp_path)]) == 2
+    assert capsys.readouterr().err.count("pip install 'fastclf[torch]'") == 1

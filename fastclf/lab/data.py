@@ -8,6 +8,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from .. import datasets
+from ..datasets import Dataset
+
 PATCH = 32  # pixels, the side of a CIFAR-10 image
 
 
@@ -55,14 +58,19 @@ def synthetic(multiclass: bool) -> Problem:
     return Problem("synthetic", X_train, y_train, X_test, y_test, class_names=names)
 
 
+def _problem(train: Dataset, test: Dataset, rows: slice = slice(None)) -> Problem:
+    """A problem of some rows of two data sets, bytes made numbers."""
+
+    def arrays(part: Dataset) -> tuple[NDArray[Any], NDArray[Any]]:
+        X = part.X[rows]
+        return X if part.scale is None else X * part.scale, np.asarray(part.y)[rows]
+
+    return Problem(train.name, *arrays(train), *arrays(test), train.shape, train.class_names or ())
+
+
 def digits() -> Problem:
     """scikit-learn's 1,797 handwritten digits, 8 × 8 pixels in [0, 1]; the first 1,000 train."""
-    from sklearn.datasets import load_digits
-
-    data = load_digits()
-    X, y = data.data / 16, data.target
-    names = tuple(str(k) for k in range(10))
-    return Problem("digits", X[:1000], y[:1000], X[1000:], y[1000:], (8, 8), names)
+    return _problem(datasets.digits("train"), datasets.digits("test"))
 
 
 def photos() -> Problem:
@@ -91,14 +99,5 @@ def photos() -> Problem:
 
 def cifar10(root: str, download: bool, small: bool) -> Problem:
     """CIFAR-10 through torchvision, pixels in [0, 1], samples flattened to 3,072; ``small`` takes 1,000 + 1,000."""
-    from torchvision.datasets import CIFAR10
-
-    parts: list[Any] = []
-    for is_train in (True, False):
-        data = CIFAR10(root, train=is_train, download=download)
-        pixels = data.data.transpose(0, 3, 1, 2)  # channels first, as ToTensor gives them
-        keep = slice(1000) if small else slice(None)
-        parts += [pixels[keep].reshape(len(pixels[keep]), -1) / 255, np.asarray(data.targets)[keep]]
-        names = tuple(data.classes)
-    X_train, y_train, X_test, y_test = parts
-    return Problem("cifar10", X_train, y_train, X_test, y_test, (3, PATCH, PATCH), names)
+    train, test = (datasets.cifar10(root, split, download=download) for split in datasets.SPLITS)
+    return _problem(train, test, slice(1000) if small else slice(None))
