@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import csv
 import itertools
-import math
 from array import array
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -18,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 _KEPT = (np.dtype(np.float64), np.dtype(np.float32), np.dtype(np.uint8))
+_TOO_LARGE = 2.0**63  # for an integer label; infinity is, too
 
 
 class Table(NamedTuple):
@@ -47,7 +47,7 @@ def class_labels(values: NDArray[Any], where: str) -> NDArray[Any]:
         raise ValueError(f"{where} must hold one label per sample, got shape {values.shape}")
     if labels.dtype.kind in "iuU":
         return labels.astype(labels.dtype.newbyteorder("="), copy=False)
-    if labels.dtype.kind == "f" and not (whole := np.isfinite(labels) & (labels == np.floor(labels))).all():
+    if labels.dtype.kind == "f" and not (whole := (np.abs(labels) < _TOO_LARGE) & (labels == np.floor(labels))).all():
         at = int(np.argmin(whole))
         raise ValueError(f"{where} must hold whole numbers or strings as labels, got {labels[at]} for sample {at}")
     if labels.dtype.kind not in "bf":
@@ -157,7 +157,7 @@ def _labels_of(texts: Sequence[str], place: Callable[[int], str]) -> NDArray[Any
         return np.array(texts)
     numbers = [float(text) for text in texts]
     for k, number in enumerate(numbers):
-        if not (math.isfinite(number) and number.is_integer()):
+        if not (abs(number) < _TOO_LARGE and number.is_integer()):
             raise ValueError(f"{place(k)}: expected a label, a whole number or a name, got {texts[k]!r}")
     return np.array(numbers).astype(np.int64)
 

@@ -180,6 +180,7 @@ def test_broken_arrays_are_named(tmp_path):
     refused(r"X of .*f\.npz must hold a row per sample, got shape \(0, 3\)", saved("f.npz", X=X[:0], y=Y[:0]))
     refused(r"y of .*g\.npz must hold .* got 0\.5 for sample 1$", saved("g.npz", X=X[:2], y=np.array([1, 0.5])))
     refused(r"y of .*h\.npz must hold .* got inf for sample 0$", saved("h.npz", X=X[:2], y=np.array([np.inf, 1])))
+    refused(r"y of .*l\.npz must hold .* got 1e\+19 for sample 1$", saved("l.npz", X=X[:2], y=np.array([1, 1e19])))
     refused(r"y of .*i\.npz must hold .* got dtype complex128", saved("i.npz", X=X, y=Y * 1j))
     refused(r"y of .*j\.npz must hold one label per sample, got shape \(12, 3\)", saved("j.npz", X=X, y=np.eye(3)[Y]))
     refused(r"k\.npz must be .* Object arrays", saved("k.npz", X=X, y=np.array([1, "a"], dtype=object)))
@@ -264,6 +265,7 @@ def test_labels_of_a_csv_are_numbers_if_all_are(tmp_path):
         read(written(tmp_path, "1.5,1.0", "2,-2", "3e3, 1")), np.array([[1.5], [2], [3000]]), np.array([1, -2, 1])
     )
     assert_same(read(written(tmp_path, "1,x ", "2,1", "3, x")), np.array([[1.0], [2], [3]]), np.array(["x", "1", "x"]))
+    assert_same(read(written(tmp_path, f"1,{2**63 - 1}", "2,0")), np.array([[1.0], [2]]), np.array([2**63 - 1, 0]))
     huge = str(2**63)
     assert_same(read(written(tmp_path, f"1,{huge}", "2,a")), np.array([[1.0], [2]]), np.array([huge, "a"]))
 
@@ -283,6 +285,10 @@ BROKEN = {
     "short": (["1,2,0", "1,2"], r"table\.csv, line 2: expected 3 columns, as in the first line, got 2"),
     "no label": (["a,b,y", "1,2,0", "1,2,"], r"table\.csv, line 3, column 'y': expected a label, got nothing"),
     "regression": (["a,y", "1,2", "1,2.5"], r"table\.csv, line 3, column 'y': expected a label, .* got '2\.5'"),
+    "beyond integers": (
+        ["a,y", "1,2", f"1,{2**63}"],
+        rf"table\.csv, line 3, column 'y': expected a label, .* '{2**63}'",
+    ),
     "semicolons": (["a;b;y", "1;2;0"], r"table\.csv must have columns of features .* got only column 'a;b;y'"),
     "quotes": (["a,b,y", '1,"2"3,0'], r"table\.csv, line 2: "),
     "rows in rows": (['"a', 'b",y', "1,0", "x,0"], r"table\.csv, line 4, column 'a\\nb': expected a number, got 'x'"),

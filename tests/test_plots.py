@@ -88,6 +88,9 @@ def test_a_loss_curve_is_the_losses_by_epoch(plane):
     assert ax.get_ylim()[0] == 0
     assert ax.get_ylim()[1] > 1.02 * max(losses)
     draw(ax)
+    few = LossCurveDisplay.from_losses(losses[:3], ax=subplots()).ax_
+    assert {*few.get_xticks()} >= {1, 2, 3}
+    assert all(tick.is_integer() for tick in few.get_xticks())
 
 
 def test_several_curves_have_names_colours_and_dashes_of_their_own():
