@@ -349,6 +349,18 @@ def test_a_boundary_of_theta_is_where_its_classes_change(multiclass, plane):
             np.testing.assert_array_equal(drawn.get_offsets(), X[expected_labels == k])
 
 
+def test_a_legend_of_many_classes_hides_no_samples(new_figures, plane):
+    X, _, _ = plane
+    labels = np.arange(len(X)) % 12
+    display = DecisionBoundary.from_estimator(
+        FastLinearClassifier(max_iter=3, random_state=0).fit(X, labels), X, labels
+    )
+    draw(display.ax_)
+    box, frame = display.ax_.get_legend().get_window_extent(), display.ax_.get_window_extent()
+    assert frame.x1 <= box.x0 < box.x1 <= display.figure_.bbox.x1
+    assert legend(display.ax_) == [str(k) for k in range(12)]
+
+
 def test_columns_with_names_label_the_axes_and_reach_the_estimator(plane, recwarn):
     X, labels, _ = plane
     frame = pd.DataFrame(X, columns=["length", "width"])

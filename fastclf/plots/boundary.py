@@ -12,6 +12,7 @@ from .._inputs import as_array, as_count, as_matrix
 from .common import INK, as_theta, check_fitted, colour, new_axes, styled
 
 _MARGIN = 0.1  # of the samples' smaller extent, around them
+_CLASSES_INSIDE = 5  # a legend of more would hide samples
 
 
 class DecisionBoundary:
@@ -97,7 +98,7 @@ class DecisionBoundary:
         DecisionBoundary
             This object.
         """
-        ax = new_axes() if ax is None else ax
+        ax = new_axes(layout="constrained") if ax is None else ax
         from matplotlib.collections import PathCollection
         from matplotlib.colors import ListedColormap
         from sklearn.inspection import DecisionBoundaryDisplay
@@ -117,7 +118,8 @@ class DecisionBoundary:
             for k, name in enumerate(self.class_names):
                 chosen = self.X[self.y == self.classes[k]]
                 ax.scatter(*chosen.T, **styled(PathCollection, scatter, color=colour(k), label=name, **style))
-            ax.legend(title="class")
+            beside = {"loc": "upper left", "bbox_to_anchor": (1, 1)} if n_classes > _CLASSES_INSIDE else {}
+            ax.legend(title="class", **beside)
         self.ax_, self.figure_ = ax, ax.figure
         return self
 
