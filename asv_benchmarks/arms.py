@@ -121,9 +121,10 @@ def image_classifier(p: Problem, lab) -> Arm:
 
 
 def fastclf_linear(p: Problem) -> Arm:
+    from fastclf.rows import Rows
     from fastclf.trainers import trainer_for
 
-    trainer = trainer_for(p.X, p.n_classes, sigmoid=False, labels=p.y)
+    trainer = trainer_for(Rows(p.X, p.X.dtype), p.n_classes, sigmoid=False, labels=p.y)
     trainer.set_theta(_theta(p.start))
 
     def train(passes):
@@ -139,11 +140,12 @@ def fastclf_network(p: Problem, threads: int | None = None) -> Arm:
     """Batch steps; ``threads`` is n_jobs, whatever the size of a step; None leaves the number to fastclf."""
     from fastclf import _threads, network
     from fastclf.kernels.batch import BACKWARD, FORWARD, LOSS
+    from fastclf.rows import Rows
 
     model = network.Network(p.widths, p.X.dtype)
     for W, b, start in zip(model.weights, model.biases, p.start):
         W[:], b[:] = start
-    work, samples = network.Workspace(model, len(p.X)), network.Samples(p.X, p.y)
+    work, samples = network.Workspace(model, len(p.X)), network.Samples(Rows(p.X, p.X.dtype), p.y)
     deep = {"rule": network.SHIFTED, "clip_threshold": 1.0} if len(p.hidden) == 2 else {}
     numbers = network.settings(p.X.dtype, p.learning_rate, **deep)
     operations = float(model.operations) * len(p.X)

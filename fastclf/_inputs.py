@@ -2,8 +2,9 @@
 
 Everything that looks like an array comes in (NumPy, torch on the CPU, pandas, lists; any dtype, order and strides,
 read-only or memory-mapped) and goes on as a C-ordered array of the wanted dtype: the same memory where that is possible,
-a copy where it is not. Nothing is modified. What can not be right raises a ValueError or TypeError that names the
-argument, what came and what is wanted.
+a copy where it is not. Sets of samples go on as ``Rows``: bytes and mapped files stay what they are, and are never copied as
+a whole. Nothing is modified. What can not be right raises a ValueError or TypeError that names the argument, what came and
+what is wanted.
 """
 
 from __future__ import annotations
@@ -15,8 +16,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import DTypeLike
 
+from .rows import Rows, read_as_stored
+
 #: Arrays up to this size are checked by NumPy; larger ones by a kernel, which takes no temporary memory.
 _SMALL = 1 << 16
+_CHECKED_PER_CALL = 1e8  # numbers: a fraction of a second
 
 
 def real_dtype(dtype: DTypeLike) -> np.dtype:
@@ -49,9 +53,12 @@ def as_array(value: Any, name: str) -> np.ndarray:
     return array
 
 
-def check_finite(array: np.ndarray, name: str, n_jobs: int | None = None) -> None:
-    """Raise ValueError if a C-ordered floating-point array holds NaN or infinity; large ones take ``n_jobs`` threads."""
-    if array.size <= _SMALL:
+def check_finite(array: np.ndarray, name: str, n_jobs: int | None = None, first: int = 0) -> None:
+    """Raise ValueError if a C-ordered floating-point array holds NaN or infinity; large ones take ``n_jobs`` threads.
+
+    ``first`` is the number of rows before it in the array that ``name`` names.
+    """
+    if array.size <= _SMALL or not array.flags.aligned:
         finite = bool(np.isfinite(array).all())
     else:
         from . import _threads
@@ -67,8 +74,9 @@ def check_finite(array: np.ndarray, name: str, n_jobs: int | None = None) -> Non
             for start in range(0, flat.size, _SMALL)
             if not np.isfinite(flat[start : start + _SMALL]).all()
         )
-        where = tuple(int(i) for i in np.unravel_index(at, array.shape))
-        raise ValueError(f"{name} must be finite, got {flat[at]} at {where if len(where) > 1 else where[0]}")
+        row, *column = (int(i) for i in np.unravel_index(at, array.shape)) if array.ndim else (0,)
+        where = (row + first, *column)
+        raise ValueError(f"{name} must be finite, got {flat[at]} at {where if column else where[0]}")
 
 
 def as_numbers(value: Any, name: str, dtype: np.dtype, n_jobs: int | None = None) -> np.ndarray:
@@ -79,10 +87,8 @@ def as_numbers(value: Any, name: str, dtype: np.dtype, n_jobs: int | None = None
     return array
 
 
-def as_matrix(
-    value: Any, name: str, dtype: np.dtype, n_columns: int | None = None, n_jobs: int | None = None
-) -> np.ndarray:
-    """A finite, C-ordered, non-empty matrix of ``dtype``: samples as rows."""
+def _matrix(value: Any, name: str, n_columns: int | None) -> np.ndarray:
+    """A non-empty matrix of numbers, as it came."""
     source = as_array(value, name)
     if source.ndim != 2:
         hint = " (one feature: X.reshape(-1, 1); one sample: X.reshape(1, -1))" if source.ndim == 1 else ""
@@ -91,18 +97,57 @@ def as_matrix(
         raise ValueError(f"{name} must not be empty, got shape {source.shape}")
     if n_columns is not None and source.shape[1] != n_columns:
         raise ValueError(f"{name} must have {n_columns} features per sample, got shape {source.shape}")
-    return as_numbers(source, name, dtype, n_jobs)
+    return source
 
 
-def as_columns(value: Any, name: str, dtype: np.dtype, n_features: int, n_jobs: int | None = None) -> np.ndarray:
-    """A matrix that is given with samples as columns, (n, m): returned with samples as rows, (m, n)."""
+def _columns(value: Any, name: str, n_features: int) -> np.ndarray:
+    """A matrix that is given with samples as columns, (n, m), as it came, transposed."""
     source = as_array(value, name)
     if source.ndim != 2 or source.shape[0] != n_features or source.shape[1] == 0:
         hint = ""
         if source.ndim == 2 and source.shape[1] == n_features:
             hint = "; samples are columns here: pass the transpose"
         raise ValueError(f"{name} must have shape ({n_features}, m), one sample per column, got {source.shape}{hint}")
-    return as_numbers(source.T, name, dtype, n_jobs)
+    return source.T
+
+
+def as_matrix(value: Any, name: str, dtype: np.dtype, n_columns: int | None = None) -> np.ndarray:
+    """A finite, C-ordered, non-empty matrix of ``dtype``."""
+    return as_numbers(_matrix(value, name, n_columns), name, dtype)
+
+
+def as_rows(
+    value: Any, name: str, dtype: np.dtype, n_columns: int | None = None, n_jobs: int | None = None, scale: float = 1.0
+) -> Rows:
+    """Finite samples as rows, (m, n), to be computed with in ``dtype``; bytes stand for ``scale`` times their values."""
+    return _rows(_matrix(value, name, n_columns), name, dtype, n_jobs, scale)
+
+
+def as_rows_of_columns(
+    value: Any, name: str, dtype: np.dtype, n_features: int, n_jobs: int | None = None, scale: float = 1.0
+) -> Rows:
+    """The same from samples as columns, (n, m)."""
+    return _rows(_columns(value, name, n_features), name, dtype, n_jobs, scale)
+
+
+def _rows(source: np.ndarray, name: str, dtype: np.dtype, n_jobs: int | None, scale: float) -> Rows:
+    if not read_as_stored(source):
+        return Rows(as_numbers(source, name, dtype, n_jobs), dtype)
+    rows = Rows(np.ascontiguousarray(source), dtype, scale)
+    check_rows(rows, name, n_jobs)
+    return rows
+
+
+def check_rows(rows: Rows, name: str, n_jobs: int | None = None) -> None:
+    """Raise ValueError if samples hold NaN or infinity; a mapped file is read once, from end to end."""
+    if rows.array.dtype == np.uint8:
+        return
+    for first, end in rows.portions(rows.n_portions(rows.size, _CHECKED_PER_CALL)):
+        part = rows.array[first:end]
+        if part.dtype.itemsize > rows.dtype.itemsize:
+            with np.errstate(over="ignore"):  # too large for float32: found as infinity
+                part = part.astype(rows.dtype)
+        check_finite(part, name, n_jobs, first)
 
 
 def as_labels(value: Any, name: str, m: int, n_classes: int) -> np.ndarray:

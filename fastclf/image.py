@@ -12,11 +12,12 @@ import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 
 from . import _threads, reference
-from ._inputs import NormalDraws, as_count, as_labels, as_matrix, as_scalar, real_dtype
+from ._inputs import NormalDraws, as_count, as_labels, as_rows, as_scalar, real_dtype
 from .model import Activations, Parameter, overrides
 from .network import EXACT, Network
 from .portable import PortableNetwork
 from .progress import Callback, Reporter, train_in_stretches
+from .rows import Rows
 from .trainers import WideTrainer
 
 
@@ -35,6 +36,8 @@ class ImageLinearClassifier(PortableNetwork, Activations):
         Where the initial weights come from; None is NumPy's global generator, as in the lab.
     n_jobs : int, optional
         Threads; None for all. The results are the same bits for any number.
+    scale : float
+        What bytes are multiplied by, where X is uint8; 1/255 brings pixels into [0, 1].
 
     Attributes
     ----------
@@ -61,18 +64,21 @@ class ImageLinearClassifier(PortableNetwork, Activations):
         dtype: DTypeLike = np.float64,
         random_state: Any = None,
         n_jobs: int | None = None,
+        scale: float = 1.0,
     ) -> None:
         widths = (as_count(input_size, "input_size", 1), as_count(n_classes, "n_classes", 1))
         self._network = Network(widths, real_dtype(dtype))
-        self.n_jobs = _threads.checked(n_jobs)
+        self.n_jobs, self.scale = _threads.checked(n_jobs), as_scalar(scale, "scale")
         self.W = 0.01 * NormalDraws(random_state)(widths[1], widths[0])
 
-    def _checked(self, X: ArrayLike, y: ArrayLike, suffix: str = "") -> tuple[NDArray[Any], NDArray[np.int64]]:
-        n, c = self._network.widths
-        samples = as_matrix(X, f"X{suffix}", self._network.dtype, n, self.n_jobs)
-        return samples, as_labels(y, f"y{suffix}", len(samples), c)
+    def _rows(self, X: ArrayLike, name: str) -> Rows:
+        return as_rows(X, name, self._network.dtype, self._network.widths[0], self.n_jobs, self.scale)
 
-    def _trainer(self, X: NDArray[Any], y: NDArray[np.int64]) -> WideTrainer:
+    def _checked(self, X: ArrayLike, y: ArrayLike, suffix: str = "") -> tuple[Rows, NDArray[np.int64]]:
+        samples = self._rows(X, f"X{suffix}")
+        return samples, as_labels(y, f"y{suffix}", len(samples), self._network.widths[1])
+
+    def _trainer(self, X: Rows, y: NDArray[np.int64]) -> WideTrainer:
         n_classes = self._network.widths[1]
         return WideTrainer(X, y, None, n_classes, False, EXACT, True, self.n_jobs, network=self._network)
 
@@ -96,8 +102,11 @@ class ImageLinearClassifier(PortableNetwork, Activations):
         TypeError, ValueError
             If X is not a finite matrix of n columns.
         """
-        n = self._network.widths[0]
-        return self.W @ as_matrix(X, "X", self._network.dtype, n, self.n_jobs).T + self.b
+        samples = self._rows(X, "X")
+        scores = np.empty((len(self.b), len(samples)), self._network.dtype)
+        for part, numbers in samples.blocks():
+            scores[:, part] = self.W @ numbers.T + self.b
+        return scores
 
     def compute_loss(self, X: ArrayLike, y: ArrayLike) -> float:
         """Mean of -log p[y], in nats.
@@ -119,7 +128,8 @@ class ImageLinearClassifier(PortableNetwork, Activations):
         """
         samples, labels = self._checked(X, y)
         if self._by_methods:
-            return float(reference.ImageLinearClassifier.compute_loss(self, samples, labels))  # type: ignore[arg-type]
+            plain = reference.ImageLinearClassifier.compute_loss
+            return float(plain(self, samples.numbers(), labels))  # type: ignore[arg-type]
         return float(self._trainer(samples, labels).descend(0.0, 1, update=False)[0])
 
     def gradient_descent(self, X: ArrayLike, y: ArrayLike, learning_rate: float = 0.001) -> None:
@@ -140,7 +150,8 @@ class ImageLinearClassifier(PortableNetwork, Activations):
         samples, labels = self._checked(X, y)
         rate = as_scalar(learning_rate, "learning_rate")
         if self._by_methods:
-            reference.ImageLinearClassifier.gradient_descent(self, samples, labels, rate)  # type: ignore[arg-type]
+            plain = reference.ImageLinearClassifier.gradient_descent
+            plain(self, samples.numbers(), labels, rate)  # type: ignore[arg-type]
         else:
             self._trainer(samples, labels).descend(rate, 1)
 
@@ -162,7 +173,8 @@ def train(
     classifier : ImageLinearClassifier
         Trained in place. Any other object with ``compute_loss`` and ``gradient_descent`` is trained through these.
     X_train : array-like of shape (m, n)
-        Any dtype, order and strides; a torch tensor on the CPU will do.
+        Any dtype, order and strides; a torch tensor on the CPU will do. Bytes (uint8), and float32 and float64 numbers of a
+        file in memory (``np.memmap``), are read as they are stored: the set is not copied.
     y_train : array-like of int, shape (m,)
         Labels in 0 … c - 1.
     epochs : int
@@ -188,7 +200,7 @@ def train(
     )
     if fused:
         trainer = classifier._trainer(*classifier._checked(X_train, y_train, "_train"))
-        operations = 6.0 * trainer.X.size * trainer.n_classes
+        operations = trainer.operations
 
         def stretch(count: int) -> Any:
             return trainer.descend(rate, count)

@@ -15,8 +15,9 @@ import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 
 from . import reference
-from ._inputs import NormalDraws, as_array, as_count, as_matrix, as_numbers, as_scalar, as_targets, real_dtype
+from ._inputs import NormalDraws, as_array, as_count, as_matrix, as_numbers, as_rows, as_scalar, as_targets, real_dtype
 from .progress import Callback, Reporter, train_in_stretches
+from .rows import Rows
 from .trainers import trainer_for
 
 _FLOAT64 = np.dtype(np.float64)
@@ -255,7 +256,9 @@ def stochastic_gradient_descent_step(
         raise ValueError(f"y must have shape {(len(samples), weights.shape[1])}, got {targets.shape}")
     rate = as_scalar(learning_rate, "learning_rate")
     # The kernels have a bias of their own, which a matrix with a column of ones does not want: give it no say.
-    trainer = trainer_for(samples, targets.shape[1], sigmoid=not multiclass, targets=targets, bias=False)
+    trainer = trainer_for(
+        Rows(samples, _FLOAT64), targets.shape[1], sigmoid=not multiclass, targets=targets, bias=False
+    )
     trainer.set_theta(np.vstack([np.zeros((1, weights.shape[1])), weights]))
     trainer.sgd(rate, 1, with_loss=False)
     return trainer.theta()[1:]
@@ -274,6 +277,7 @@ def train_model(
     verbose: bool | str = True,
     callback: Callback | None = None,
     n_jobs: int | None = None,
+    scale: float = 1.0,
 ) -> tuple[NDArray[Any], list[float]]:
     """Train a linear classifier: full-batch gradient descent, or per-sample SGD over the rows in order.
 
@@ -282,7 +286,8 @@ def train_model(
     Parameters
     ----------
     X : array-like of shape (m, n)
-        Samples, without a bias column. Any dtype, order and strides; a torch tensor on the CPU will do.
+        Samples, without a bias column. Any dtype, order and strides; a torch tensor on the CPU will do. Bytes (uint8), and
+        float32 and float64 numbers of a file in memory (``np.memmap``), are read as they are stored: the set is not copied.
     y : array-like of shape (m, c)
         A target distribution per sample where ``multiclass`` (one-hot, or any other); otherwise probabilities of the
         positive class, (m, 1) or (m,).
@@ -302,6 +307,8 @@ def train_model(
         ``callback(iteration, loss, theta)`` after each iteration; a true result stops the training.
     n_jobs : int, optional
         Threads; None for all. The results are the same bits for any number.
+    scale : float
+        What bytes are multiplied by, if X is uint8; 1/255 brings pixels into [0, 1].
 
     Returns
     -------
@@ -321,7 +328,7 @@ def train_model(
     theta - learning_rate (1/m) X^T (p - y), or the same for one row.
     """
     real = real_dtype(dtype)
-    samples = as_matrix(X, "X", real, n_jobs=n_jobs)
+    samples = as_rows(X, "X", real, n_jobs=n_jobs, scale=as_scalar(scale, "scale"))
     targets = as_targets(y, "y", len(samples), real, multiclass)
     rate, iterations = as_scalar(learning_rate, "learning_rate"), as_count(iterations, "iterations")
     n_features, n_classes = samples.shape[1], targets.shape[1]
@@ -333,6 +340,5 @@ def train_model(
         return f"Iteration {i}/{iterations}, Loss: {loss:.4f}" if i % 100 == 0 else None
 
     with Reporter(verbose, line, iterations, callback) as reporter:
-        operations = 6.0 * samples.size * n_classes
-        losses = train_in_stretches(iterations, operations, lambda k: step(rate, k), reporter, trainer.theta)
+        losses = train_in_stretches(iterations, trainer.operations, lambda k: step(rate, k), reporter, trainer.theta)
     return trainer.theta(), losses

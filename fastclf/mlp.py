@@ -16,15 +16,18 @@ import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 
 from . import _threads, network, reference
-from ._inputs import NormalDraws, as_array, as_columns, as_count, as_labels, as_matrix, as_scalar, real_dtype
+from ._inputs import NormalDraws, as_array, as_count, as_labels, as_rows, as_rows_of_columns, as_scalar, real_dtype
+from .batches import Plan, plan
 from .model import Activations, Parameter, State, overrides
-from .network import EXACT, SHIFTED, LossRule, Network, Workspace
+from .network import BACKWARD, EXACT, FORWARD, LOSS, SHIFTED, LossRule, Network, Samples, Workspace
 from .portable import PortableNetwork
 from .progress import Callback, Reporter, train_in_stretches
+from .rows import Rows
 from .schedules import EarlyStopping, StepDecay
 
 # Probabilities below these may be what is left of smaller ones (see kernels.simd, the range of exp).
 _VANISHED = {4: 1e-25, 8: 1e-250}
+_STEP = FORWARD | LOSS | BACKWARD
 
 
 class _Perceptron(PortableNetwork, Activations):
@@ -34,10 +37,12 @@ class _Perceptron(PortableNetwork, Activations):
     _rule: ClassVar[LossRule]
     _plain: ClassVar[Any]  # the lab's class in plain NumPy, for subclasses with activations of their own
 
-    def __init__(self, widths: tuple[int, ...], dtype: DTypeLike, random_state: Any, n_jobs: int | None) -> None:
+    def __init__(
+        self, widths: tuple[int, ...], dtype: DTypeLike, random_state: Any, n_jobs: int | None, scale: float
+    ) -> None:
         self._network = Network(widths, real_dtype(dtype))
         self._work: tuple[Workspace, int] | None = None
-        self.n_jobs = _threads.checked(n_jobs)
+        self.n_jobs, self.scale = _threads.checked(n_jobs), as_scalar(scale, "scale")
         draw = NormalDraws(random_state)
         for name in self._drawing_order:
             setattr(self, name, 0.01 * draw(*getattr(self, name).shape))
@@ -52,23 +57,23 @@ class _Perceptron(PortableNetwork, Activations):
     def _threads_for(self, m: int) -> int:
         return _threads.for_work(float(self._network.operations) * m, self.n_jobs)
 
-    def _columns(self, X: ArrayLike, name: str) -> NDArray[Any]:
-        return as_columns(X, name, self._network.dtype, self._network.widths[0], self.n_jobs)
+    def _columns(self, X: ArrayLike, name: str) -> Rows:
+        return as_rows_of_columns(X, name, self._network.dtype, self._network.widths[0], self.n_jobs, self.scale)
 
     def _run(
-        self, work: Workspace, X: NDArray[Any], y: NDArray[np.int64] | None, phases: int, **how: Any
+        self,
+        work: Workspace,
+        X: Rows,
+        y: NDArray[np.int64] | None,
+        phases: int,
+        *,
+        learning_rate: float = 0.0,
+        clip_threshold: float = math.inf,
+        **how: Any,
     ) -> NDArray[Any]:
-        repeats = how.pop("repeats", 1)
-        numbers = network.settings(self._network.dtype, rule=self._rule, **how)
-        return network.run(
-            self._network,
-            work,
-            network.Samples(X, y),
-            phases,
-            numbers,
-            repeats=repeats,
-            threads=self._threads_for(len(X)),
-        )
+        numbers = network.settings(self._network.dtype, learning_rate, self._rule, clip_threshold)
+        threads = self._threads_for(how.get("batch_size", len(X)))
+        return network.run(self._network, work, Samples(X, y), phases, numbers, threads=threads, **how)
 
     def forward(self, X: ArrayLike) -> NDArray[Any]:
         """Probabilities of every class; Z's and A's of all layers are kept as attributes.
@@ -88,15 +93,19 @@ class _Perceptron(PortableNetwork, Activations):
         TypeError, ValueError
             If X is not a finite matrix of n rows.
         """
-        from .kernels.batch import FORWARD
-
         samples = self._columns(X, "X")
         if self._own_activations:
-            return self._plain.forward(self, samples.T)
+            return self._plain.forward(self, samples.numbers().T)
         work = Workspace(self._network, len(samples))  # a new one: what an earlier call returned stays as it is
-        self._run(work, samples, None, FORWARD)
+        self._run_keeping(work, samples, None, FORWARD)
         self._work = work, len(samples)
         return self.A2
+
+    def _run_keeping(self, work: Workspace, X: Rows, y: NDArray[np.int64] | None, phases: int, **how: Any) -> None:
+        """A pass forward or back whose Z's and A's are in ``work``, however few samples are made numbers at a time."""
+        at_once = Workspace.rows_at_once(X, len(X))
+        room = work if at_once == len(X) else Workspace(self._network, at_once)
+        self._run(room, X, y, phases, kept=work, **how)
 
     def compute_loss(self, A2: ArrayLike, y: ArrayLike) -> float:
         """The mean loss of the labels under given probabilities, in nats.
@@ -145,21 +154,19 @@ class _Perceptron(PortableNetwork, Activations):
         return top + np.log(np.exp(z - top).sum(axis=0)) - z[labels, np.arange(m)]
 
     def _backward(self, X: ArrayLike, y: ArrayLike, learning_rate: float, clip_threshold: float) -> None:
-        from .kernels.batch import BACKWARD
-
         samples = self._columns(X, "X")
         labels = as_labels(y, "y", len(samples), self._network.widths[-1])
         rate = as_scalar(learning_rate, "learning_rate")
         clip = as_scalar(clip_threshold, "clip_threshold", positive=True, finite=False)
         if self._own_activations:
-            self._plain.backward(self, samples.T, labels, rate, *([clip] if clip < math.inf else []))
+            self._plain.backward(self, samples.numbers().T, labels, rate, *([clip] if clip < math.inf else []))
             return
         if self._work is None or self._work[1] != len(samples):
             last = "none" if self._work is None else f"one of {self._work[1]} samples"
             raise ValueError(
                 f"backward needs the forward pass of the same X, {len(samples)} samples; the last was {last}"
             )
-        self._run(self._work[0], samples, labels, BACKWARD, learning_rate=rate, clip_threshold=clip)
+        self._run_keeping(self._work[0], samples, labels, BACKWARD, learning_rate=rate, clip_threshold=clip)
 
 
 class MLPClassifier(_Perceptron):
@@ -175,6 +182,8 @@ class MLPClassifier(_Perceptron):
         Where the initial weights come from; None is NumPy's global generator, as in the lab.
     n_jobs : int, optional
         Threads; None for all. The results are the same bits for any number.
+    scale : float
+        What bytes are multiplied by, where X is uint8; 1/255 brings pixels into [0, 1].
 
     Attributes
     ----------
@@ -207,9 +216,10 @@ class MLPClassifier(_Perceptron):
         dtype: DTypeLike = np.float64,
         random_state: Any = None,
         n_jobs: int | None = None,
+        scale: float = 1.0,
     ) -> None:
         n, h = as_count(input_size, "input_size", 1), as_count(hidden_size, "hidden_size", 1)
-        super().__init__((n, h, as_count(output_size, "output_size", 1)), dtype, random_state, n_jobs)
+        super().__init__((n, h, as_count(output_size, "output_size", 1)), dtype, random_state, n_jobs, scale)
 
     def backward(self, X: ArrayLike, y: ArrayLike, learning_rate: float = 0.01) -> None:
         """One gradient step in place, from the last forward pass.
@@ -266,25 +276,25 @@ class MLPClassifier(_Perceptron):
         TypeError, ValueError
             If an argument is not what is described above; the message names it.
         """
-        from .kernels.batch import BACKWARD, FORWARD, LOSS
-
         samples = self._columns(X_train, "X_train")
         labels = as_labels(y_train, "y_train", len(samples), self._network.widths[-1])
         epochs, rate = as_count(epochs, "epochs"), as_scalar(learning_rate, "learning_rate")
         if self._own_activations or overrides(self, MLPClassifier, "forward", "compute_loss", "backward"):
             operations = math.inf
 
+            numbers = samples.numbers().T
+
             def stretch(count: int) -> Any:
-                loss = self.compute_loss(self.forward(samples.T), labels)
-                self.backward(samples.T, labels, rate)
+                loss = self.compute_loss(self.forward(numbers), labels)
+                self.backward(numbers, labels, rate)
                 return [loss]
         else:
             operations = float(self._network.operations) * len(samples)
-            work = Workspace(self._network, len(samples))
+            work = Workspace.for_batches(self._network, samples, len(samples))
 
             def stretch(count: int) -> Any:
-                losses = self._run(work, samples, labels, FORWARD | LOSS | BACKWARD, learning_rate=rate, repeats=count)
-                self._work = work, len(samples)
+                losses = self._run(work, samples, labels, _STEP, learning_rate=rate, repeats=count)
+                self._work = (work, len(samples)) if len(samples) <= work.capacity else None
                 return losses
 
         with Reporter(verbose, lambda i, loss: f"Epoch {i + 1}, Loss: {loss}", epochs, callback) as reporter:
@@ -306,6 +316,8 @@ class DeepMLPClassifier(_Perceptron):
         Where the initial weights come from; None is NumPy's global generator, as in the lab.
     n_jobs : int, optional
         Threads; None for all. The results are the same bits for any number.
+    scale : float
+        What bytes are multiplied by, where X is uint8; 1/255 brings pixels into [0, 1].
 
     Attributes
     ----------
@@ -341,9 +353,11 @@ class DeepMLPClassifier(_Perceptron):
         dtype: DTypeLike = np.float64,
         random_state: Any = None,
         n_jobs: int | None = None,
+        scale: float = 1.0,
     ) -> None:
         n, h = as_count(input_size, "input_size", 1), as_count(hidden_size, "hidden_size", 1)
-        super().__init__((n, h, h, as_count(output_size, "output_size", 1)), dtype, random_state, n_jobs)
+        c = as_count(output_size, "output_size", 1)
+        super().__init__((n, h, h, c), dtype, random_state, n_jobs, scale)
         self.best_loss = math.inf
 
     def backward(self, X: ArrayLike, y: ArrayLike, learning_rate: float = 0.01, clip_threshold: float = 1.0) -> None:
@@ -423,17 +437,12 @@ class DeepMLPClassifier(_Perceptron):
             raise TypeError(
                 "train_loader must be iterable once per epoch, got an iterator, which is empty after the first"
             )
-        own = self._own_activations or overrides(self, DeepMLPClassifier, "forward", "compute_loss", "backward")
-        step = self._step_by_methods if own else self._fused_step()
+        train_epoch = self._epochs(train_loader)
         losses: list[float] = []
         with Reporter(verbose, lambda i, loss: f"Epoch {i + 1}, Loss: {loss}", epochs, callback) as reporter:
             for epoch in range(epochs):
-                loss = math.nan
-                n_batches = 0
-                for batch in train_loader:
-                    loss = step(*self._batch(batch), decay.learning_rate, clip)
-                    n_batches += 1
-                if not n_batches:
+                loss = train_epoch(decay.learning_rate, clip)
+                if loss is None:
                     raise ValueError("train_loader must yield at least one batch per epoch, got none")
                 if decay.after(epoch):
                     reporter.say(f"Current learning rate: {decay.learning_rate}")
@@ -447,7 +456,41 @@ class DeepMLPClassifier(_Perceptron):
                     break
         return losses
 
-    def _batch(self, batch: Any) -> tuple[NDArray[Any], NDArray[np.int64]]:
+    def _epochs(self, loader: Any) -> Callable[[float, float], float | None]:
+        """A function of learning rate and clip threshold that trains an epoch: its last loss, or None without a batch."""
+        own = self._own_activations or overrides(self, DeepMLPClassifier, "forward", "compute_loss", "backward")
+        net = self._network
+        planned = None if own else plan(loader, net.dtype, net.widths, self.scale, self.n_jobs)
+        if planned is not None:
+            return self._planned_epochs(planned)
+        step = self._step_by_methods if own else self._fused_step()
+
+        def train_epoch(rate: float, clip: float) -> float | None:
+            loss = None
+            for batch in loader:
+                loss = step(*self._batch(batch), rate, clip)
+            return loss
+
+        return train_epoch
+
+    def _planned_epochs(self, planned: Plan) -> Callable[[float, float], float | None]:
+        """The same where the samples are in memory, or in a file: many batches are one call of a kernel."""
+        net, (X, y, *_), size = self._network, planned.samples, planned.batch_size
+        work = Workspace.for_batches(net, X, min(size, len(X)))
+        rows = network.rows_per_call(net, size)
+
+        def train_epoch(rate: float, clip: float) -> float | None:
+            loss = None
+            for part in X.stretches(planned.order(), rows, size):
+                how = {"learning_rate": rate, "clip_threshold": clip}
+                loss = float(self._run(work, X, y, _STEP, order=part, batch_size=size, **how)[-1])
+                last = (len(part) - 1) % size + 1
+                self._work = (work, last) if last <= work.capacity else None
+            return loss
+
+        return train_epoch
+
+    def _batch(self, batch: Any) -> tuple[Rows, NDArray[np.int64]]:
         """A loader's batch, through the door: X (m, n) and labels."""
         try:
             X, y = batch
@@ -456,29 +499,28 @@ class DeepMLPClassifier(_Perceptron):
         images = as_array(X, "X of a batch")
         if images.ndim < 2 or images.size == 0:
             raise ValueError(f"X of a batch must have shape (m, ...), one sample per row, got {images.shape}")
-        flat = images.reshape(len(images), -1)
-        samples = as_matrix(flat, "X of a batch", self._network.dtype, self._network.widths[0], self.n_jobs)
-        return samples, as_labels(y, "y of a batch", len(samples), self._network.widths[-1])
+        net, flat = self._network, images.reshape(len(images), -1)
+        samples = as_rows(flat, "X of a batch", net.dtype, net.widths[0], self.n_jobs, self.scale)
+        return samples, as_labels(y, "y of a batch", len(samples), net.widths[-1])
 
     def _fused_step(self) -> Callable[..., float]:
         """A step in scratch of its own: what ``forward`` has returned, before or in a callback, stays as it is."""
-        from .kernels.batch import BACKWARD, FORWARD, LOSS
-
         work = Workspace(self._network, 1)
 
-        def step(X: NDArray[Any], y: NDArray[np.int64], rate: float, clip: float) -> float:
+        def step(X: Rows, y: NDArray[np.int64], rate: float, clip: float) -> float:
             nonlocal work
             if work.capacity < len(X):
                 work = Workspace(self._network, len(X))
-            loss = self._run(work, X, y, FORWARD | LOSS | BACKWARD, learning_rate=rate, clip_threshold=clip)
+            loss = self._run(work, X, y, _STEP, learning_rate=rate, clip_threshold=clip)
             self._work = work, len(X)
             return float(loss[0])
 
         return step
 
-    def _step_by_methods(self, X: NDArray[Any], y: NDArray[np.int64], rate: float, clip: float) -> float:
-        loss = self.compute_loss(self.forward(X.T), y)
-        self.backward(X.T, y, rate, clip)
+    def _step_by_methods(self, X: Rows, y: NDArray[np.int64], rate: float, clip: float) -> float:
+        samples = X.numbers().T
+        loss = self.compute_loss(self.forward(samples), y)
+        self.backward(samples, y, rate, clip)
         return float(loss)
 
 

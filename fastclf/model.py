@@ -48,7 +48,10 @@ class State:
         if model is None:
             return self
         if model._work is None:
-            raise AttributeError(f"{self._name} is set by forward, which has not been called yet")
+            raise AttributeError(
+                f"{self._name} is set by forward, which has not been called yet; nor is it kept by a run on bytes or a "
+                "mapped file whose batches are so large that they come in pieces"
+            )
         work, m = model._work
         return work.samples(self._buffer, self._layer, m)
 

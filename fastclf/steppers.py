@@ -6,6 +6,7 @@ and returns their mean loss, each sample's before its step; t is one more than t
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -27,14 +28,14 @@ from .network import (
     round_up,
     rows_per_call,
 )
-from .trainers import LOSS_BLOCK
+from .rows import Rows
+from .trainers import LOSS_BLOCK, SGD_ROWS
 
 Parameters = tuple[NDArray[Any], NDArray[Any]]
 Mean = tuple[NDArray[Any], NDArray[Any], int]  # of the parameters after each step, and of how many steps
 
 _SPARSE_INTERCEPT_DECAY = 0.01  # as in scikit-learn: intercepts of sparse data move less
 _CALL_OPERATIONS = 2e9  # in one call of a kernel that can not be interrupted: a fraction of a second
-_BYTE_ROWS = 1024  # that are made numbers at a time
 
 
 class _Stepper:
@@ -52,14 +53,13 @@ class _Stepper:
         bias: bool,
         average: int,
         mean: Mean | None,
-        scale: float,
         n_jobs: int | None,
     ) -> None:
-        self.X: Any = X if sparse.issparse(X) or X.dtype == np.uint8 else np.ascontiguousarray(X, W.dtype)
+        self.X: Any = X  # Rows, or a CSR matrix
         self.labels, self.dtype, self.average = labels, W.dtype, average
         self.bias = float(bias)  # learning rate of the intercepts over that of the coefficients
         self.weights = np.empty(0, W.dtype) if weights is None else weights
-        (self.l1, self.l2), self.scale, self.n_jobs, self.sigmoid = penalty, scale, n_jobs, len(W) == 1
+        (self.l1, self.l2), self.n_jobs, self.sigmoid = penalty, n_jobs, len(W) == 1
         self._mean = mean if mean is not None else (np.zeros_like(W), np.zeros_like(b), 0) if average else None
         self._take(W, b)
 
@@ -115,15 +115,20 @@ class _PerSample(_Stepper):
     stretch: int  # rows that a call may take
 
     def epoch(self, rows: NDArray[np.int64], rates: NDArray[np.float64], t: float) -> float:
-        total, in_bytes = 0.0, not sparse.issparse(self.X) and self.X.dtype == np.uint8
-        step = min(self.stretch, _BYTE_ROWS) if in_bytes else self.stretch
-        for start in range(0, len(rows), step):
-            order, labels, weights, X = rows[start : start + step], self.labels, self.weights, self.X
-            if in_bytes:
-                X, labels = X[order] * self.dtype.type(self.scale), labels[order]
-                weights, order = weights[order] if len(weights) else weights, np.arange(len(order))
-            total += self._pass(X, order, labels, weights, rates[start : start + step], int(t) + start)
+        total, done = 0.0, 0
+        for part in self._stretches(rows):
+            X, order, (labels, weights) = self.X, part, (self.labels, self.weights)
+            if isinstance(X, Rows):
+                X, order, (labels, weights) = X.taken(part, labels, weights)
+            total += self._pass(X, order, labels, weights, rates[done : done + len(part)], int(t) + done)
+            done += len(part)
         return total / self.total_weight(rows)
+
+    def _stretches(self, rows: NDArray[np.int64]) -> Iterable[NDArray[np.int64]]:
+        """The rows of each call."""
+        if isinstance(self.X, Rows):
+            return self.X.stretches(rows, self.stretch if self.X.are_numbers else min(self.stretch, SGD_ROWS))
+        return (rows[start : start + self.stretch] for start in range(0, len(rows), self.stretch))
 
     def _pass(
         self,
@@ -243,8 +248,8 @@ class Batched(_OnNetwork):
 
     def epoch(self, rows: NDArray[np.int64], rates: NDArray[np.float64], t: float) -> float:
         net, size = self.network, min(self.batch_size, len(rows))
-        if self.work.capacity < size:
-            self.work = Workspace(net, size)
+        if self.work.capacity < Workspace.rows_at_once(self.X, size):
+            self.work = Workspace.for_batches(net, self.X, size)
         numbers = self._settings(l2=self.l2, l1=self.l1)
         starts = np.arange(0, len(rows), size)
         weights = np.add.reduceat(self.weights[rows] if len(self.weights) else np.ones(len(rows)), starts)
@@ -255,17 +260,16 @@ class Batched(_OnNetwork):
             first = self.average <= last
             count = self.steps + np.cumsum(first)
             mixes, self.steps = np.where(first, 1 / np.maximum(count, 1), 0.0), int(count[-1])
-        samples = Samples(self.X, self.labels, None, self.weights if len(self.weights) else None, self.scale)
-        per_call, total = rows_per_call(net, size) // size, 0.0
-        threads = _threads.for_work(float(net.operations) * size, self.n_jobs)
-        for first_step in range(0, len(starts), per_call):
-            end = min(first_step + per_call, len(starts))
+        samples = Samples(self.X, self.labels, None, self.weights if len(self.weights) else None)
+        threads, total, done = _threads.for_work(float(net.operations) * size, self.n_jobs), 0.0, 0
+        for part in self.X.stretches(rows, rows_per_call(net, size), size):
+            steps = slice(done, done - (-len(part) // size))
             losses = network.run(
-                net, self.work, samples, FORWARD | LOSS | BACKWARD, numbers, order=rows[first_step * size : end * size],
-                batch_size=size, rates=rates[first_step:end], mixes=None if mixes is None else mixes[first_step:end],
-                optimiser=self.optimiser, state=self.state, sigmoid=self.sigmoid, threads=threads,
+                net, self.work, samples, FORWARD | LOSS | BACKWARD, numbers, order=part, batch_size=size, rates=rates[steps],
+                mixes=None if mixes is None else mixes[steps], optimiser=self.optimiser, state=self.state,
+                sigmoid=self.sigmoid, threads=threads,
             )  # fmt: skip
-            total += float(losses @ weights[first_step:end])
+            total, done = total + float(losses @ weights[steps]), steps.stop
         return total / self.total_weight(rows)
 
 

@@ -6,6 +6,9 @@ All parameters lie in one vector, ``params``; a row of ``layout`` says where a l
 its weights, the offset of its bias, and the number of units in the layers before it. What an optimiser keeps has the same
 form, one vector after the other: the gradient, the first moment or velocity, the second moment or average.
 
+A batch may come in pieces, whose gradients are added up: ``phases`` says of a piece whether its gradient is added to what is
+there (ADD), and whether more are to come (HOLD), so that no update follows.
+
 The scratch S for a batch of up to ``capacity`` samples holds, for all hidden units, Z before the activation, A after it and
 the deltas D, layer after layer, a row per sample, as the next product wants them; and then the last layer's block (see
 ``softmax``), a row per class. A linear model is the network of one layer.
@@ -15,6 +18,7 @@ from collections import namedtuple
 
 from numba import types
 
+from .gather import SOURCE
 from .jit import AT, AT_INDEX, FLAG, INT, REAL, inlined
 from .simd import at
 from .softmax import deltas_at
@@ -24,11 +28,12 @@ N_COLUMNS = 5
 # entries of settings
 LEARNING_RATE, CLIP, LOG_LOW, LOG_HIGH, EPS, WITH_BIAS, L2, L2_SHARED, L1, BETA_1, BETA_2, EPSILON, DROPOUT = range(13)
 N_SETTINGS = 13
-FORWARD, LOSS, BACKWARD = 1, 2, 4  # bits of phases
+FORWARD, LOSS, BACKWARD, ADD, HOLD = 1, 2, 4, 8, 16  # bits of phases
 IN_PLACE, MOMENTUM, NESTEROV, ADAM = range(4)  # optimisers
 
 FIELDS = {
-    "X": AT,
+    "source": SOURCE,  # the samples as they are stored
+    "X": AT,  # numbers: the samples, or room for the batch's if they are stored otherwise
     "ldx": INT,  # elements from row to row of X
     "order": AT_INDEX,  # the batch's rows of X
     "m": INT,  # how many they are
@@ -38,8 +43,8 @@ FIELDS = {
     "labelled": FLAG,  # labels are given, or else targets
     "sample_weight": AT,
     "weighted": FLAG,
-    "chosen": AT_INDEX,  # the batch's samples in labels, targets and weights
-    "total_weight": REAL,  # of the batch: m if not weighted
+    "chosen": AT_INDEX,  # the batch's samples in the source, labels, targets and weights
+    "total_weight": REAL,  # of the batch, with all its pieces: the number of samples if not weighted
     "params": AT,
     "state": AT,
     "size": INT,  # of params, and of each part of state

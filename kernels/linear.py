@@ -10,14 +10,17 @@ held transposed, and forward, softmax and gradient all run along it. Its paramet
 vector: (n + 1, lanes), row 0 the bias, columns past c unused.
 
 Rows are cut into chunks, each with a gradient of its own; their number follows from the shape alone and they are added
-in order, so the bits do not depend on the threads.
+in order, so the bits do not depend on the threads. A step on many rows is taken in several calls, a portion of the rows in
+each, whose gradients are added up. Samples that are not stored as numbers are made numbers a block at a time.
 """
 
 from .batch import BIAS, LEARNING_RATE, LOG_HIGH, LOG_LOW, N_IN, N_OUT, WEIGHTS, WITH_BIAS
+from .gather import SOURCE, Source, rows_of
 from .jit import (
     AT,
     AT64,
     AT_INDEX,
+    BYTES2,
     FLAG,
     IN1,
     IN2,
@@ -50,31 +53,34 @@ from .softmax import (
 
 
 @in_shares(
-    X=AT, m=INT, n=INT, c=INT, iota=AT_INDEX, labels=AT_INDEX, targets=AT, labelled=FLAG,
+    source=SOURCE, room=AT, first_row=INT, end_row=INT, c=INT, iota=AT_INDEX, labels=AT_INDEX, targets=AT, labelled=FLAG,
     params=AT, weights=INT, bias=INT, size=INT, G=AT, n_chunks=INT, S=AT, chunk_loss=AT64, settings=AT, width=INT,
     update=FLAG, sigmoid=FLAG,
 )  # fmt: skip
 def chunks(
-    X, m, n, c, iota, labels, targets, labelled, params, weights, bias, size, G, n_chunks, S,
+    source, room, first_row, end_row, c, iota, labels, targets, labelled, params, weights, bias, size, G, n_chunks, S,
     chunk_loss, settings, width, update, sigmoid, q, workers,
 ):  # fmt: skip
-    """Worker q's chunks of rows: the loss and the gradient of each."""
-    lanes, zero = lanes_of(X), settings[0] * 0
+    """Worker q's chunks of the rows first_row ≤ r < end_row: the loss and the gradient of each."""
+    lanes, zero, n = lanes_of(params), settings[0] * 0, source.n
     low, high, one, with_bias = settings[LOG_LOW], settings[LOG_HIGH], zero + 1, settings[WITH_BIAS] > 0
+    room = at(room, q * width * n)
     chunk0, chunk1 = share(n_chunks, q, workers)
     for chunk in range(chunk0, chunk1):
-        first, end = share(m, chunk, n_chunks)
+        first, end = share(end_row - first_row, chunk, n_chunks)
+        first, end = first_row + first, first_row + end
         block, g, total = chunk * block_size(c, width), at(G, chunk * size), 0.0
         z, deltas = at(S, logits_at(block, c, width)), at(S, deltas_at(block, c, width))
         spread_bias(params, bias, S, block, c, width)
         for r0 in range(first, end, width):
-            n_rows, picked = min(width, end - r0), at(iota, r0)
+            n_rows = min(width, end - r0)
+            X, picked = rows_of(source, iota, r0, n_rows, iota, room)
             forward(
                 at(params, weights), n, iota, c, X, n, picked, n_rows, n,
                 at(S, biases_at(block, c, width)), 4, 0, z, z, width, -float("inf"),
             )  # fmt: skip
-            gather_targets(labels, targets, labelled, picked, n_rows, S, block, 0, c, width)
-            gather_weights(S, False, picked, n_rows, S, block, 0, c, width)
+            gather_targets(labels, targets, labelled, at(iota, r0), n_rows, S, block, 0, c, width)
+            gather_weights(S, False, iota, n_rows, S, block, 0, c, width)
             output_layer(S, block, 0, n_rows, c, width, labelled, sigmoid, True, True, update, low, high, 0.0, one)
             total += total_loss(S, block, n_rows, c, width)
             if update:
@@ -91,7 +97,7 @@ def chunks(
 
 @in_shares(params=AT, size=INT, G=AT, n_chunks=INT, step=REAL)
 def descend(params, size, G, n_chunks, step, q, workers):
-    """Worker q's part of params += step times the sum of the chunks' gradients."""
+    """Worker q's part of params += step times the sum of the chunks' gradients; or of their total, with a step of 1."""
     lanes = lanes_of(params)
     v0, v1 = share(size // lanes, q, workers)
     for j in range(v0 * lanes, v1 * lanes, lanes):
@@ -102,37 +108,50 @@ def descend(params, size, G, n_chunks, step, q, workers):
 
 
 @inlined
-def mean_loss(chunk_loss, m):
-    """The chunks' losses, added in order, per sample."""
+def add_up(chunk_loss, losses, e, first_row, end_row, m):
+    """Add a portion's loss, its chunks in order, to what losses[e] holds of the portions before it; at the end, the mean."""
     total = 0.0
     for chunk in range(chunk_loss.shape[0]):
         total += chunk_loss[chunk]
-    return total / m
+    if first_row > 0:
+        total += losses[e]
+    losses[e] = total / m if end_row == m else total
 
 
 @kernel(
-    X=IN2, iota=INDEX, labels=INDEX, targets=IN1, params=OUT1, layout=TABLE, G=OUT2, S=OUT1,
-    chunk_loss=OUT64, losses=OUT64, settings=IN1, width=INT, repeats=INT, update=FLAG, sigmoid=FLAG,
+    X=IN2, raw=BYTES2, table=IN1, stored=INT, channels=INT, room=OUT1, first_row=INT, end_row=INT, m=INT, iota=INDEX,
+    labels=INDEX, targets=IN1, params=OUT1, layout=TABLE, G=OUT2, total=OUT1, S=OUT1, chunk_loss=OUT64, losses=OUT64,
+    settings=IN1, width=INT, repeats=INT, update=FLAG, sigmoid=FLAG,
 )  # fmt: skip
 def wide(
-    X, iota, labels, targets, params, layout, G, S, chunk_loss, losses, settings, width, repeats, update,
-    sigmoid, team,
+    X, raw, table, stored, channels, room, first_row, end_row, m, iota, labels, targets, params, layout, G, total, S,
+    chunk_loss, losses, settings, width, repeats, update, sigmoid, team,
 ):  # fmt: skip
-    """``repeats`` steps over all rows; losses[i] is the mean loss before step i. Without ``update``, losses only.
+    """``repeats`` steps over all m rows; losses[i] is the mean loss before step i. Without ``update``, losses only.
 
-    Every chunk has a row of G, like ``params``, and a block of S for ``width`` samples. ``iota`` counts to the larger of m
-    and c.
+    Every chunk has a row of G, like ``params``, and a block of S for ``width`` samples; every thread has room for as many,
+    if samples are not stored as numbers. ``iota`` counts to the larger of m and c. A step that is taken in portions is one
+    that ``repeats`` once, and ends with the rows up to m; ``total``, like ``params``, holds the gradient in between.
     """
-    m, n_chunks, size = X.shape[0], G.shape[0], params.shape[0]
+    n_chunks, size = G.shape[0], params.shape[0]
+    source = Source(at(X, 0), at(raw, 0), at(table, 0), stored, layout[0, N_IN], channels)
+    step = -settings[LEARNING_RATE] / m
     for e in range(repeats):
         chunks(
-            team, at(X, 0), m, layout[0, N_IN], layout[0, N_OUT], at(iota, 0), at(labels, 0), at(targets, 0),
-            labels.shape[0] > 0, at(params, 0), layout[0, WEIGHTS], layout[0, BIAS], size,
-            at(G, 0), n_chunks, at(S, 0), at(chunk_loss, 0), at(settings, 0), width, update, sigmoid,
+            team, source, at(room, 0), first_row, end_row, layout[0, N_OUT], at(iota, 0), at(labels, 0), at(targets, 0),
+            labels.shape[0] > 0, at(params, 0), layout[0, WEIGHTS], layout[0, BIAS], size, at(G, 0), n_chunks, at(S, 0),
+            at(chunk_loss, 0), at(settings, 0), width, update, sigmoid,
         )  # fmt: skip
-        losses[e] = mean_loss(chunk_loss, m)
-        if update:
-            descend(team, at(params, 0), size, at(G, 0), n_chunks, -settings[LEARNING_RATE] / m)
+        add_up(chunk_loss, losses, e, first_row, end_row, m)
+        if update and total.shape[0]:
+            if first_row == 0:
+                for j in range(size):
+                    total[j] = 0
+            descend(team, at(total, 0), size, at(G, 0), n_chunks, step * 0 + 1)
+            if end_row == m:
+                descend(team, at(params, 0), size, at(total, 0), 1, step)
+        elif update:
+            descend(team, at(params, 0), size, at(G, 0), n_chunks, step)
 
 
 # ---------------------------------------------------------------- few features: samples as lanes
@@ -141,10 +160,10 @@ def wide(
 
 
 @inlined
-def transpose_block(X, n, labels, targets, labelled, order, n_rows, XT, S, block, c, width):
-    """XT = the samples order[:n_rows], transposed; and their targets, and weights of 1, into the block."""
+def transpose_block(X, rows, n, labels, targets, labelled, order, n_rows, XT, S, block, c, width):
+    """XT = the rows of X, transposed; and targets of the samples order[:n_rows], and weights of 1, into the block."""
     for i in range(n_rows):
-        row = order[i] * n
+        row = rows[i] * n
         for j in range(n):
             XT[j * width + i] = X[row + j]
     gather_targets(labels, targets, labelled, order, n_rows, S, block, 0, c, width)
@@ -186,18 +205,21 @@ def narrow_gradient(XT, n, n_rows, S, block, c, width, G, with_bias):
 
 
 @in_shares(
-    X=AT, m=INT, n=INT, c=INT, iota=AT_INDEX, labels=AT_INDEX, targets=AT, labelled=FLAG, theta=AT, ldt=INT, G=AT,
-    n_chunks=INT, XT=AT, S=AT, chunk_loss=AT64, settings=AT, width=INT, resident=FLAG, update=FLAG, sigmoid=FLAG,
+    source=SOURCE, room=AT, first_row=INT, end_row=INT, c=INT, iota=AT_INDEX, labels=AT_INDEX, targets=AT, labelled=FLAG,
+    theta=AT, ldt=INT, G=AT, n_chunks=INT, XT=AT, S=AT, chunk_loss=AT64, settings=AT, width=INT, resident=FLAG, update=FLAG,
+    sigmoid=FLAG,
 )  # fmt: skip
 def narrow_chunks(
-    X, m, n, c, iota, labels, targets, labelled, theta, ldt, G, n_chunks, XT, S, chunk_loss, settings, width, resident,
-    update, sigmoid, q, workers,
+    source, room, first_row, end_row, c, iota, labels, targets, labelled, theta, ldt, G, n_chunks, XT, S, chunk_loss,
+    settings, width, resident, update, sigmoid, q, workers,
 ):  # fmt: skip
-    """Worker q's chunks of rows; ``resident``: the only one is there already, transposed."""
-    zero = settings[0] * 0
+    """Worker q's chunks of the rows first_row ≤ r < end_row; ``resident``: the only one is there already, transposed."""
+    zero, n = settings[0] * 0, source.n
+    room = at(room, q * width * n)
     chunk0, chunk1 = share(n_chunks, q, workers)
     for chunk in range(chunk0, chunk1):
-        first, end = share(m, chunk, n_chunks)
+        first, end = share(end_row - first_row, chunk, n_chunks)
+        first, end = first_row + first, first_row + end
         g, xt = at(G, chunk * (n + 1) * c), at(XT, chunk * n * width)
         block, total = chunk * block_size(c, width), 0.0
         for i in range((n + 1) * c):
@@ -205,7 +227,8 @@ def narrow_chunks(
         for r0 in range(first, end, width):
             n_rows = min(width, end - r0)
             if not resident:
-                transpose_block(X, n, labels, targets, labelled, at(iota, r0), n_rows, xt, S, block, c, width)
+                X, rows = rows_of(source, iota, r0, n_rows, iota, room)
+                transpose_block(X, rows, n, labels, targets, labelled, at(iota, r0), n_rows, xt, S, block, c, width)
             narrow_logits(xt, n, n_rows, theta, ldt, S, block, c, width)
             output_layer(
                 S, block, 0, n_rows, c, width, labelled, sigmoid, True, True, update, settings[LOG_LOW],
@@ -218,28 +241,39 @@ def narrow_chunks(
 
 
 @kernel(
-    X=IN2, iota=INDEX, labels=INDEX, targets=IN1, theta=OUT2, G=OUT2, XT=OUT2, S=OUT1, chunk_loss=OUT64, losses=OUT64,
+    X=IN2, raw=BYTES2, table=IN1, stored=INT, channels=INT, room=OUT1, first_row=INT, end_row=INT, m=INT, iota=INDEX,
+    labels=INDEX, targets=IN1, theta=OUT2, G=OUT2, total=OUT2, XT=OUT2, S=OUT1, chunk_loss=OUT64, losses=OUT64,
     settings=IN1, c=INT, repeats=INT, update=FLAG, sigmoid=FLAG,
 )  # fmt: skip
-def narrow(X, iota, labels, targets, theta, G, XT, S, chunk_loss, losses, settings, c, repeats, update, sigmoid, team):
+def narrow(
+    X, raw, table, stored, channels, room, first_row, end_row, m, iota, labels, targets, theta, G, total, XT, S, chunk_loss,
+    losses, settings, c, repeats, update, sigmoid, team,
+):  # fmt: skip
     """The same steps with samples as lanes everywhere. Every chunk has its rows of G (n + 1) and XT (n)."""
-    (m, n), width, n_chunks, labelled = X.shape, XT.shape[1], chunk_loss.shape[0], labels.shape[0] > 0
-    step = -settings[LEARNING_RATE] / m
+    n, width, n_chunks, labelled = theta.shape[0] - 1, XT.shape[1], chunk_loss.shape[0], labels.shape[0] > 0
+    step, source = -settings[LEARNING_RATE] / m, Source(at(X, 0), at(raw, 0), at(table, 0), stored, n, channels)
     resident = n_chunks == 1 and m <= width  # one block holds everything: transpose it once
     if resident:
+        samples, rows = rows_of(source, at(iota, 0), 0, m, at(iota, 0), at(room, 0))
         transpose_block(
-            at(X, 0), n, at(labels, 0), at(targets, 0), labelled, at(iota, 0), m, at(XT, 0), at(S, 0), 0, c, width
+            samples, rows, n, at(labels, 0), at(targets, 0), labelled, at(iota, 0), m, at(XT, 0), at(S, 0), 0, c, width
         )
     for e in range(repeats):
         narrow_chunks(
-            team, at(X, 0), m, n, c, at(iota, 0), at(labels, 0), at(targets, 0), labelled, at(theta, 0), theta.shape[1],
-            at(G, 0), n_chunks, at(XT, 0), at(S, 0), at(chunk_loss, 0), at(settings, 0), width, resident, update, sigmoid,
+            team, source, at(room, 0), first_row, end_row, c, at(iota, 0), at(labels, 0), at(targets, 0), labelled,
+            at(theta, 0), theta.shape[1], at(G, 0), n_chunks, at(XT, 0), at(S, 0), at(chunk_loss, 0), at(settings, 0), width,
+            resident, update, sigmoid,
         )  # fmt: skip
-        losses[e] = mean_loss(chunk_loss, m)
+        add_up(chunk_loss, losses, e, first_row, end_row, m)
         if update:
             for j in range(n + 1):
                 for k in range(c):
                     gradient = G[j, k]
                     for chunk in range(1, n_chunks):
                         gradient += G[chunk * (n + 1) + j, k]
-                    theta[j, k] += step * gradient
+                    if total.shape[0]:
+                        if first_row > 0:
+                            gradient += total[j, k]
+                        total[j, k] = gradient
+                    if end_row == m:
+                        theta[j, k] += step * gradient

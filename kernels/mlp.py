@@ -5,13 +5,15 @@
 A step is two regions of parallel work. In the first a thread takes rows through all layers and back, since rows do not
 need each other; small batches do their first layer by units instead, so that all threads have work. In the second
 a thread takes tiles of the weight matrices and updates them in place. No sum is split between threads. Optimisers that
-need more than the gradient take two regions more: the second one writes the gradient, a third is the optimiser's own pass
-over all parameters. Bytes are made numbers first, a batch at a time.
+need more than the gradient take a region more: the second one writes the gradient, and a third is the optimiser's own pass
+over all parameters. So does a batch that comes in pieces, whose gradients are added up. Samples that are not stored as
+numbers are made numbers by the thread that takes their rows, just before it needs them.
 """
 
 import numpy as np
 
 from .batch import (
+    ADD,
     BACKWARD,
     BATCH,
     BIAS,
@@ -19,6 +21,7 @@ from .batch import (
     DROPOUT,
     EPS,
     FORWARD,
+    HOLD,
     IN_PLACE,
     L2_SHARED,
     LOG_HIGH,
@@ -36,7 +39,7 @@ from .batch import (
     rows_at,
 )
 from .dropout import drop_out, scrambled
-from .gather import to_numbers
+from .gather import NUMBERS, Source, to_numbers, to_numbers_in_shares
 from .jit import (
     BYTES2,
     FLAG,
@@ -126,6 +129,8 @@ def rows(batch, q, workers):
     end = min(g1 * lanes, batch.m)
     for r0 in range(g0 * lanes, end, at_once):
         r1 = min(r0 + at_once, end)
+        if batch.source.stored != NUMBERS and batch.m >= BY_UNITS_BELOW:
+            to_numbers(batch.source, at(batch.chosen, r0), r1 - r0, at(batch.X, r0 * batch.ldx))
         if going_forward:
             for l in range(last):
                 if l > 0 or batch.m >= BY_UNITS_BELOW:
@@ -133,7 +138,7 @@ def rows(batch, q, workers):
                 if dropping:
                     drop_out(l, r0, r1, batch)
             logits(batch, r0, r1)
-        if batch.phases > FORWARD:
+        if with_loss or going_back:
             chosen = at(batch.chosen, r0)
             gather_targets(batch.labels, batch.targets, batch.labelled, chosen, r1 - r0, S, block, r0, c, capacity)
             gather_weights(batch.sample_weight, batch.weighted, chosen, r1 - r0, S, block, r0, c, capacity)
@@ -185,12 +190,19 @@ def column_sums(S, start, m, n_out, out, scale, step, limit):
         vstore_first(out, u, change, count)
 
 
+@inlined
+def updates_in_place(optimiser, phases):
+    """Whether the step is taken where the gradient arises, and the gradient itself is not kept."""
+    return optimiser == IN_PLACE and phases & (ADD | HOLD) == 0
+
+
 @in_shares(batch=BATCH)
 def weights(batch, q, workers):
     """Worker q's tiles of all weight matrices, and the biases that follow them: updated in place, or their gradients."""
     S, layout, lanes, n_layers, one = batch.S, batch.layout, lanes_of(batch.S), batch.n_layers, real(batch.S, 1.0)
-    out, scale, keep, step, limit = batch.state, one - one, one - one, one, real(batch.S, float("inf"))
-    if batch.optimiser == IN_PLACE:
+    keep = one if batch.phases & ADD else one - one
+    out, scale, step, limit = batch.state, keep, one, real(batch.S, float("inf"))
+    if updates_in_place(batch.optimiser, batch.phases):
         out, scale, keep = batch.params, one - batch.rate * decay_of(batch), one
         step, limit = -batch.rate, batch.settings[CLIP]
     bias_step = step * batch.settings[WITH_BIAS]
@@ -231,40 +243,47 @@ def weight_of(sample_weight, order, first, m):
 
 
 @kernel(
-    X=IN2, raw=BYTES2, gathered=OUT2, raw_scale=REAL, order=INDEX, iota=INDEX, labels=INDEX, targets=IN1,
-    sample_weight=IN1, params=OUT1, state=OUT1, layout=TABLE, S=OUT1, panels=OUT1, parts=OUT64, losses=OUT64, rates=IN64,
-    mixes=IN64, settings=IN1, capacity=INT, batch_size=INT, repeats=INT, phases=INT, optimiser=INT, sigmoid=FLAG, seed=INT,
+    X=IN2, raw=BYTES2, table=IN1, stored=INT, channels=INT, gathered=OUT2, order=INDEX, iota=INDEX, labels=INDEX,
+    targets=IN1, sample_weight=IN1, whole_weight=REAL, params=OUT1, state=OUT1, layout=TABLE, S=OUT1, panels=OUT1,
+    parts=OUT64, losses=OUT64, rates=IN64, mixes=IN64, settings=IN1, capacity=INT, batch_size=INT, repeats=INT, phases=INT,
+    optimiser=INT, sigmoid=FLAG, seed=INT,
 )  # fmt: skip
 def run(
-    X, raw, gathered, raw_scale, order, iota, labels, targets, sample_weight, params, state, layout, S, panels, parts,
-    losses, rates, mixes, settings, capacity, batch_size, repeats, phases, optimiser, sigmoid, seed, team,
+    X, raw, table, stored, channels, gathered, order, iota, labels, targets, sample_weight, whole_weight, params, state,
+    layout, S, panels, parts, losses, rates, mixes, settings, capacity, batch_size, repeats, phases, optimiser, sigmoid,
+    seed, team,
 ):  # fmt: skip
     """Steps over the batches of ``order``, ``repeats`` times; losses[i] is the mean loss of step i, before its update.
 
     ``phases`` says what a step does: FORWARD fills Z and A (probabilities in the last layer), LOSS the losses, BACKWARD
     the deltas, from A, and updates ``params``. ``labels`` (m,) are classes, or empty: then ``targets`` (m * c) holds
     distributions. ``sample_weight`` (m,) may be empty: 1 each. The loss has half the shared penalty times the squares of
-    all weights added. Samples are the rows of X, or where ``raw`` has rows, those times ``raw_scale``; then ``gathered``
-    has room for a batch. ``iota`` counts 0, 1, … up to the larger of the capacity and the widest layer. Step i has the
-    learning rate rates[i]; mixes[i] is empty, or what the average takes from the parameters.
+    all weights added. For how samples are stored, see ``gather``; unless as numbers, ``gathered`` has room for a batch.
+    ``whole_weight`` is the weight of the batch that a piece belongs to, or 0 if batches are whole. ``iota`` counts 0, 1, …
+    up to the larger of the capacity and the widest layer. Step i has the learning rate rates[i]; mixes[i] is empty, or what
+    the average takes from the parameters.
     """
-    n_layers, n_rows, n_in, table = layout.shape[0], order.shape[0], layout[0, N_IN], at(layout, 0)
+    n_layers, n_rows, n_in, where = layout.shape[0], order.shape[0], layout[0, N_IN], at(layout, 0)
     n_batches = (n_rows + batch_size - 1) // batch_size
-    block, c, bias = block_at(table, n_layers, capacity), layout[n_layers - 1, N_OUT], layout[n_layers - 1, BIAS]
-    weighted, from_bytes = sample_weight.shape[0] > 0, raw.shape[0] > 0
+    block, c, bias = block_at(where, n_layers, capacity), layout[n_layers - 1, N_OUT], layout[n_layers - 1, BIAS]
+    weighted, samples = sample_weight.shape[0] > 0, Source(at(X, 0), at(raw, 0), at(table, 0), stored, n_in, channels)
     for step in range(repeats * n_batches):
         p0 = step % n_batches * batch_size
         m = min(batch_size, n_rows - p0)
-        source, picked = at(X, 0), at(order, p0)
-        if from_bytes:
-            source, picked = at(gathered, 0), at(iota, 0)
-            to_numbers(team, at(raw, 0), n_in, at(order, p0), m, raw_scale, source)
-        total_weight = weight_of(sample_weight, order, p0, m) if weighted else float(m)
+        chosen = at(order, p0)
+        numbers, picked = at(X, 0), chosen
+        if stored != NUMBERS:
+            numbers, picked = at(gathered, 0), at(iota, 0)
+            if m < BY_UNITS_BELOW:
+                to_numbers_in_shares(team, samples, chosen, m, numbers)
+        total_weight = float(whole_weight)
+        if total_weight == 0:
+            total_weight = weight_of(sample_weight, order, p0, m) if weighted else float(m)
         rate = rates[step] if phases & BACKWARD else 0.0
         batch = Batch(
-            source, n_in, picked, m, at(iota, 0), at(labels, 0), at(targets, 0), labels.shape[0] > 0,
-            at(sample_weight, 0), weighted, at(order, p0), real(S, total_weight), at(params, 0), at(state, 0),
-            params.shape[0], table, n_layers, at(S, 0), capacity, at(panels, 0), at(settings, 0), real(S, rate),
+            samples, numbers, n_in, picked, m, at(iota, 0), at(labels, 0), at(targets, 0), labels.shape[0] > 0,
+            at(sample_weight, 0), weighted, chosen, real(S, total_weight), at(params, 0), at(state, 0),
+            params.shape[0], where, n_layers, at(S, 0), capacity, at(panels, 0), at(settings, 0), real(S, rate),
             real(S, mixes[step] if mixes.shape[0] else 0.0), optimiser,
             np.int64(scrambled(np.uint64(seed) + np.uint64(step))), phases, sigmoid,
         )  # fmt: skip
@@ -275,11 +294,11 @@ def run(
         if phases & LOSS:
             losses[step] = total_loss(S, block, m, c, capacity) / total_weight
             decay = batch.settings[L2_SHARED] / batch.total_weight
-            if decay > 0:
+            if decay > 0 and phases & HOLD == 0:
                 squares(
                     team if params.shape[0] > FEW_PARAMETERS else (1, team[1]),
                     at(params, 0),
-                    table,
+                    where,
                     n_layers,
                     at(parts, 0),
                 )
@@ -289,5 +308,5 @@ def run(
                 losses[step] += 0.5 * decay * total
         if phases & BACKWARD:
             weights(team, batch)
-            if optimiser != IN_PLACE:
+            if phases & HOLD == 0 and not updates_in_place(optimiser, phases):
                 update(team, batch)

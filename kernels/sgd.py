@@ -122,7 +122,9 @@ def _make_narrow(name, vload, vload_first, vsplat):
         lr, low, high, with_bias = settings[LEARNING_RATE], settings[LOG_LOW], settings[LOG_HIGH], settings[WITH_BIAS]
         rate, one = vsplat(theta, lr), vsplat(theta, 1.0)
         if with_loss:
-            transpose_block(at(X, 0), n, labels, targets, labels.shape[0] > 0, order, m, at(XT, 0), S, 0, c, width)
+            transpose_block(
+                at(X, 0), order, n, labels, targets, labels.shape[0] > 0, order, m, at(XT, 0), S, 0, c, width
+            )
         n_steps = order.shape[0]
         for e in range(repeats):
             if with_loss:

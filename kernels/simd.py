@@ -355,6 +355,24 @@ def real(typing_context, like, value):
 # ---------------------------------------------------------------- memory, lanes
 
 
+def _make_number_at(element):
+    @intrinsic
+    def number_at(typing_context, raw, index):
+        """The ``index``-th number of its type after an address of bytes, which need not be aligned."""
+
+        def codegen(context, b, sig, args):
+            value = b.load(b.gep(b.bitcast(args[0], FLOAT[element].ir.as_pointer()), [args[1]]))
+            value.align = 1
+            return value
+
+        return element(raw, types.intp), codegen
+
+    return number_at
+
+
+single_at, double_at = _make_number_at(types.float32), _make_number_at(types.float64)
+
+
 @intrinsic
 def vwithin(typing_context, value, limit):
     """Whether every lane lies within [-limit, limit]; False if one is NaN."""

@@ -1,13 +1,14 @@
 """What an optimiser does with a gradient, for every parameter by itself: one pass over the gradient and its state.
 
     g = clip(gradient + decay w)        decay = l2 + l2_shared / (weight of the batch); biases have none
+    in place    w -= rate g
     momentum    v = beta_1 v - rate g;  w += v                            (Nesterov: w += beta_1 v - rate g)
     Adam        m = beta_1 m + (1 - beta_1) g;  v = beta_2 v + (1 - beta_2) g^2;  w -= rate m / (sqrt(v) + epsilon)
     L1          w = sign(w) max(|w| - rate l1, 0): the proximal step; biases have none
     average     a += mix (w - a)
 
 Adam is Kingma and Ba's (arXiv:1412.6980), with the correction of its bias in ``rate``. Plain gradient descent without an L1
-penalty needs none of this: its step is the last thing that the tile of the gradient does.
+penalty needs none of this, unless its batch comes in pieces: its step is the last thing that the tile of the gradient does.
 """
 
 from .batch import (
@@ -18,6 +19,7 @@ from .batch import (
     BIAS,
     CLIP,
     EPSILON,
+    IN_PLACE,
     L1,
     L2,
     L2_SHARED,
@@ -56,6 +58,8 @@ def step(w, g, first, second, start, end, decay, shrink, batch):
             vstore(first, i, m)
             vstore(second, i, v)
             x = x - rate * m / (vsqrt(v) + epsilon)
+        elif batch.optimiser == IN_PLACE:
+            x = x - rate * gradient
         else:
             move = none - rate * gradient
             v = vfma(beta_1, vload(first, i), move)

@@ -16,6 +16,7 @@ import numpy as np
 from fastclf import reference
 from fastclf.kernels.target import TARGET
 from fastclf.network import CLIPPED, LossRule
+from fastclf.rows import Rows
 from fastclf.trainers import NarrowTrainer, WideTrainer
 
 DTYPES = [np.dtype(np.float64), np.dtype(np.float32)]
@@ -101,7 +102,7 @@ def trainer(
     n_jobs: int = 1,
 ) -> WideTrainer | NarrowTrainer:
     """A trainer of the given kind, whatever ``fastclf`` would choose for the shape, that starts at theta."""
-    made = KINDS[kind](X, labels, targets, theta.shape[1], sigmoid, rule, bias, n_jobs)
+    made = KINDS[kind](Rows(X, X.dtype), labels, targets, theta.shape[1], sigmoid, rule, bias, n_jobs)
     made.set_theta(theta)
     return made
 

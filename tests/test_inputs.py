@@ -10,7 +10,16 @@ from torch.utils.data import TensorDataset
 
 import fastclf
 from fastclf import _inputs, _threads
-from fastclf._inputs import NormalDraws, as_array, as_columns, as_count, as_labels, as_matrix, as_scalar, as_targets
+from fastclf._inputs import (
+    NormalDraws,
+    as_array,
+    as_count,
+    as_labels,
+    as_matrix,
+    as_rows_of_columns,
+    as_scalar,
+    as_targets,
+)
 
 from .helpers import DTYPES, problem
 
@@ -129,13 +138,13 @@ def test_what_fits_is_not_copied():
     for given in (X, view):
         assert np.shares_memory(as_matrix(given, "X", FLOAT64), X)
     assert as_matrix(tensor, "X", FLOAT64).__array_interface__["data"][0] == tensor.data_ptr()
-    assert np.shares_memory(as_columns(X.T, "X", FLOAT64, N), X)
+    assert np.shares_memory(as_rows_of_columns(X.T, "X", FLOAT64, N).array, X)
     assert np.shares_memory(as_labels(DATA.labels, "y", M, C), DATA.labels)
 
 
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)
 def test_results_are_c_ordered_of_the_wanted_dtype(form, dtype):
-    for array in (as_matrix(form(DATA.X), "X", dtype), as_columns(form(DATA.X.T.copy()), "X", dtype, N)):
+    for array in (as_matrix(form(DATA.X), "X", dtype), as_rows_of_columns(form(DATA.X.T.copy()), "X", dtype, N).array):
         assert array.dtype == dtype
         assert array.flags.c_contiguous
         assert array.shape == (M, N)
@@ -435,7 +444,7 @@ def test_the_position_of_what_is_not_finite(shape, dtype, bad):
         with pytest.raises(ValueError, match=f"^{message}$"):
             as_matrix(spoilt, "X", dtype)
         with pytest.raises(ValueError, match=r"^X must be finite"):
-            as_columns(spoilt.T, "X", dtype, shape[1])
+            as_rows_of_columns(spoilt.T, "X", dtype, shape[1])
 
 
 def test_numbers_too_large_for_float32_are_not_finite(recwarn):
@@ -449,7 +458,7 @@ def test_numbers_too_large_for_float32_are_not_finite(recwarn):
     [
         (lambda: as_matrix(DATA.X[0], "X", FLOAT64), "one feature: X.reshape(-1, 1); one sample: X.reshape(1, -1)"),
         (lambda: as_matrix(DATA.X, "X", FLOAT64, 7), "X must have 7 features per sample, got shape (12, 4)"),
-        (lambda: as_columns(DATA.X, "X", FLOAT64, N), "samples are columns here: pass the transpose"),
+        (lambda: as_rows_of_columns(DATA.X, "X", FLOAT64, N), "samples are columns here: pass the transpose"),
         (lambda: as_labels([0, 5, -2], "y", 3, 3), "y must lie in 0 … 2, got labels from -2 to 5"),
         (lambda: as_labels([0.0, 1.0], "y", 2, 2), "y must hold integer class labels, got dtype float64"),
         (lambda: as_targets(DATA.labels, "y", M, FLOAT64, True), "np.eye(n_classes)[y] makes the matrix"),

@@ -24,6 +24,7 @@ from fastclf.network import (
     run,
     settings,
 )
+from fastclf.rows import Rows
 
 from .helpers import DTYPES
 
@@ -155,7 +156,9 @@ def test_run_takes_batches_of_any_size_up_to_the_workspaces(dtype):
     for m in (50, 1, 16, 17, 49):
         small, results = Workspace(network, m), []
         for work in (large, small):
-            loss = run(network, work, Samples(X[:m], labels[:m]), batch.FORWARD | batch.LOSS, settings(dtype))
+            loss = run(
+                network, work, Samples(Rows(X[:m], dtype), labels[:m]), batch.FORWARD | batch.LOSS, settings(dtype)
+            )
             results.append([loss, work.samples("A", 0, m), work.samples("A", 1, m)])
         for got, expected in zip(*results):
             np.testing.assert_array_equal(got, expected)

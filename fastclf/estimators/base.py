@@ -15,6 +15,7 @@ from sklearn.utils.validation import _check_sample_weight, validate_data
 
 from ..network import LossRule
 from ..portable import PortableEstimator
+from ..rows import Rows, read_as_stored
 
 try:
     from sklearn.callback import CallbackSupportMixin, with_callbacks
@@ -27,7 +28,7 @@ except ImportError:  # before scikit-learn 1.9
         return method
 
 
-__all__ = ["FastClassifier", "Watch", "clipped", "interrupted", "shuffled", "with_callbacks"]
+__all__ = ["FastClassifier", "Watch", "clipped", "interrupted", "with_callbacks"]
 
 DTYPES = (np.float64, np.float32, np.uint8)
 BYTE_SCALE = 1 / 255
@@ -37,13 +38,6 @@ def clipped(dtype: Any) -> LossRule:
     """scikit-learn's rule for vanishing probabilities: p within [eps, 1 - eps]."""
     eps = float(np.finfo(dtype).eps)
     return LossRule(float(np.log(eps)), float(np.log1p(-eps)), 0.0)
-
-
-def shuffled(order: NDArray[np.int64], random: np.random.RandomState) -> NDArray[np.int64]:
-    """What sklearn.utils.shuffle makes of an index."""
-    places = np.arange(len(order))
-    random.shuffle(places)
-    return order[places]
 
 
 class Watch:
@@ -83,6 +77,11 @@ class FastClassifier(PortableEstimator, CallbackSupportMixin, ClassifierMixin, B
             self.scale_ = BYTE_SCALE if self.scale is None else float(self.scale)
         else:
             self.scale_ = 1.0 if self.scale is None else float(self.scale)
+
+    def _rows(self, X: Any, dtype: Any) -> Rows:
+        """Samples that are checked, to be computed with in ``dtype``; bytes and mapped files stay what they are."""
+        X = X if read_as_stored(X) else np.ascontiguousarray(X, dtype)
+        return Rows(X, np.dtype(dtype), self.scale_)
 
     @staticmethod
     def _computing_dtype(X: Any) -> np.dtype[Any]:

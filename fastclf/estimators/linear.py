@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import warnings
+from collections.abc import Iterable
 from numbers import Integral, Real
 from typing import Any
 
@@ -14,6 +15,7 @@ from scipy.special import expit, log_expit, log_softmax, softmax
 from sklearn.base import _fit_context
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model._base import LinearClassifierMixin, SparseCoefMixin
+from sklearn.metrics import accuracy_score
 from sklearn.model_selection import train_test_split
 from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import Hidden, Interval, StrOptions
@@ -21,13 +23,14 @@ from sklearn.utils.extmath import row_norms, safe_sparse_dot
 from sklearn.utils.multiclass import _check_partial_fit_first_call, check_classification_targets
 from sklearn.utils.validation import check_is_fitted
 
+from ..mapped import shuffled
 from ..progress import Reporter
 from ..steppers import stepper_for
-from .base import FastClassifier, Watch, interrupted, shuffled, with_callbacks
+from .base import FastClassifier, Watch, interrupted, with_callbacks
 
 _FEW_SAMPLES = 100  # batch_size="auto" takes full-batch steps for so few
 _FIRST_SOFTMAX_RATE = 0.5  # of "optimal": scikit-learn's, for a class against the rest, is 10 with the default alpha
-_DECISION_ROWS = 4096  # of bytes that are made numbers at a time
+_DECISION_ROWS = 4096  # that are scored at a time
 
 
 class FastLinearClassifier(FastClassifier, LinearClassifierMixin, SparseCoefMixin):  # type: ignore[misc]
@@ -304,13 +307,14 @@ class FastLinearClassifier(FastClassifier, LinearClassifierMixin, SparseCoefMixi
         if self.early_stopping:
             rows, held_out = self._split(y, weights, random)
         batch = self._batch_size(X, len(rows))
+        stored = X if sparse.issparse(X) else self._rows(X, dtype)
         stepper = stepper_for(
-            X, labels, weights, *start, batch_size=batch, penalty=self._penalties(), bias=self.fit_intercept,
-            average=int(self.average), mean=self._mean, scale=self.scale_, n_jobs=self.n_jobs,
+            stored, labels, weights, *start, batch_size=batch, penalty=self._penalties(), bias=self.fit_intercept,
+            average=int(self.average), mean=self._mean, n_jobs=self.n_jobs,
         )  # fmt: skip
         rate, watched = self.eta0, self._is_watched()
         if batch == len(rows) > 1 and self.learning_rate == "optimal":
-            rate, intercept_rate = self._full_batch_rates(X, rows, weights)
+            rate, intercept_rate = self._full_batch_rates(stored, rows, weights)
             stepper.bias = self.fit_intercept * intercept_rate / rate
         tol = -np.inf if self.tol is None else self.tol
         watch, self.n_iter_ = Watch(tol, rising=self.early_stopping), 0
@@ -323,7 +327,7 @@ class FastLinearClassifier(FastClassifier, LinearClassifierMixin, SparseCoefMixi
             try:
                 for epoch in range(epochs):
                     if self.shuffle and batch < len(rows):
-                        rows = shuffled(rows, random)
+                        rows = shuffled(rows, getattr(stored, "mapping", None), random)
                     loss = stepper.epoch(rows, self._rates(rate, len(rows), batch), self.t_)
                     self.t_ += len(rows)
                     self.n_iter_ += 1
@@ -338,7 +342,9 @@ class FastLinearClassifier(FastClassifier, LinearClassifierMixin, SparseCoefMixi
                         self.coef_, self.intercept_ = stepper.parameters()
                     if held_out is not None:
                         sw = None if weights is None else weights[held_out]
-                        value = self.score(X[held_out], y[held_out], sw)
+                        value = accuracy_score(
+                            y[held_out], self._labels(self._logits(stored, held_out)), sample_weight=sw
+                        )
                     else:
                         value = loss + stepper.penalty()
                     watch.after(value)
@@ -399,10 +405,8 @@ class FastLinearClassifier(FastClassifier, LinearClassifierMixin, SparseCoefMixi
         The log-loss's Hessian is at most half that of |x|^2 / 2, averaged (Böhning, 1992), and at most twice its diagonal
         blocks, of which the intercepts' is 1: these need not wait for the coefficients where features are large.
         """
-        if X.dtype == np.uint8:
-            norms = np.array([self.scale_**2 * float(np.square(x, dtype=np.float64).sum()) for x in X])
-        else:
-            norms = row_norms(X, squared=True)
+        blocks = ((slice(None), X),) if sparse.issparse(X) else X.blocks()
+        norms = np.concatenate([row_norms(block, squared=True) for _, block in blocks])
         mean = float(np.average(norms[rows], weights=None if weights is None else weights[rows]))
         return 1 / (mean + self.alpha) if mean + self.alpha > 0 else 1.0, 1.0
 
@@ -421,16 +425,25 @@ class FastLinearClassifier(FastClassifier, LinearClassifierMixin, SparseCoefMixi
         """
         check_is_fitted(self)
         samples = self._check(X, reset=False, accept_sparse="csr")
-        coef = self.coef_
-        if not sparse.issparse(samples) and samples.dtype == np.uint8:
-            dtype = self.intercept_.dtype
-            blocks = (samples[i : i + _DECISION_ROWS] for i in range(0, len(samples), _DECISION_ROWS))
-            scale = dtype.type(self.scale_)
-            Z = np.vstack([safe_sparse_dot(block * scale, coef.T, dense_output=True) for block in blocks])
+        if not sparse.issparse(samples):
+            samples = self._rows(samples, np.result_type(samples.dtype, self.intercept_.dtype))
+        return self._logits(samples)
+
+    def _logits(self, X: Any, rows: NDArray[np.int64] | None = None) -> NDArray[Any]:
+        """The same for some rows, or all, of a CSR matrix or of Rows."""
+        blocks: Iterable[Any]
+        if sparse.issparse(X):
+            blocks = (X if rows is None else X[rows],)
+        elif rows is None:
+            blocks = (block for _, block in X.blocks())
         else:
-            Z = safe_sparse_dot(samples, coef.T, dense_output=True)
-        Z = Z + self.intercept_
+            blocks = (X.numbers(part) for part in X.stretches(rows, _DECISION_ROWS))
+        Z = np.vstack([safe_sparse_dot(block, self.coef_.T, dense_output=True) for block in blocks]) + self.intercept_
         return Z[:, 0] if Z.shape[1] == 1 else Z
+
+    def _labels(self, logits: NDArray[Any]) -> NDArray[Any]:
+        """The class of each sample."""
+        return self.classes_[(logits > 0).astype(int) if logits.ndim == 1 else logits.argmax(axis=1)]
 
     def predict_proba(self, X: ArrayLike) -> NDArray[Any]:
         """The probability of each class, (n_samples, n_classes), in the order of ``classes_``."""

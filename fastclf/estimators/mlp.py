@@ -24,7 +24,7 @@ from ..network import BACKWARD, EXACT, FORWARD, LOSS, Network, Samples, Workspac
 from ..optimisers import SGD, Adam
 from ..progress import Reporter
 from ..schedules import StepDecay
-from .base import FastClassifier, Watch, clipped, interrupted, shuffled, with_callbacks
+from .base import FastClassifier, Watch, clipped, interrupted, with_callbacks
 
 _PREDICT_ROWS = 1024
 
@@ -309,7 +309,7 @@ class FastMLPClassifier(FastClassifier):
                 raise ValueError(
                     "The validation set is too small. Increase 'validation_fraction' or the size of your dataset."
                 )
-            held_out = samples, y, np.ascontiguousarray(rows_val)
+            held_out = samples, y, np.sort(rows_val)
         elif validation is not None:
             X_val, y_val, weights_val = self._check_validation(validation, dtype)
             held_out = self._samples(X_val, y_val, weights_val, net), y_val, np.arange(len(X_val))
@@ -412,10 +412,10 @@ class FastMLPClassifier(FastClassifier):
 
     def _samples(self, X: Any, y: NDArray[Any], weights: NDArray[Any] | None, net: Network) -> Samples:
         """The data as the kernels want them: class numbers, or a matrix of 0 and 1."""
-        X = X if X.dtype == np.uint8 else np.ascontiguousarray(X, net.dtype)
+        rows = self._rows(X, net.dtype)
         if y.ndim == 2:
-            return Samples(X, None, np.ascontiguousarray(y, net.dtype), weights, self.scale_)
-        return Samples(X, np.searchsorted(self.classes_, y).astype(np.int64), None, weights, self.scale_)
+            return Samples(rows, None, np.ascontiguousarray(y, net.dtype), weights)
+        return Samples(rows, np.searchsorted(self.classes_, y).astype(np.int64), None, weights)
 
     def _train(
         self,
@@ -435,7 +435,7 @@ class FastMLPClassifier(FastClassifier):
                 "Got `batch_size` less than 1 or larger than sample size. It is going to be clipped", stacklevel=4
             )
             batch_size = n
-        work, stretch = Workspace(net, batch_size), rows_per_call(net, batch_size)
+        work, stretch = Workspace.for_batches(net, samples.X, batch_size), rows_per_call(net, batch_size)
         threads = _threads.for_work(float(net.operations) * batch_size, self.n_jobs)
         numbers = network.settings(
             net.dtype, rule=clipped(net.dtype), clip_threshold=self.clip_threshold or math.inf, l2_shared=self.alpha,
@@ -457,20 +457,19 @@ class FastMLPClassifier(FastClassifier):
             try:
                 for epoch in range(epochs):
                     if self.shuffle:
-                        order = shuffled(order, random)
+                        order = samples.X.shuffled(order, random)
                     seed = int(random.randint(2**31)) if self.dropout else 0
-                    total = 0.0
-                    for start in range(0, n, stretch):
-                        part = order[start : start + stretch]
+                    total, done = 0.0, 0
+                    for part in samples.X.stretches(order, stretch, batch_size):
                         steps = -(-len(part) // batch_size)
                         losses = network.run(
                             net, work, samples, FORWARD | LOSS | BACKWARD, numbers, order=part, batch_size=batch_size,
                             rates=optimiser.rates(steps), optimiser=optimiser.kind, state=optimiser.state,
-                            sigmoid=self.out_activation_ == "logistic", seed=seed + start, threads=threads,
+                            sigmoid=self.out_activation_ == "logistic", seed=seed + done, threads=threads,
                         )  # fmt: skip
                         sizes = np.full(steps, batch_size)
                         sizes[-1] = len(part) - (steps - 1) * batch_size
-                        total += float(losses @ sizes)
+                        total, done = total + float(losses @ sizes), done + len(part)
                     self.n_iter_ += 1
                     self.t_ += n
                     self.loss_ = total / n
@@ -547,15 +546,15 @@ class FastMLPClassifier(FastClassifier):
         capacity = min(_PREDICT_ROWS, len(order))
         work, P = Workspace(net, capacity), np.empty((len(order), net.widths[-1]), net.dtype)
         rule = clipped(net.dtype) if with_loss else EXACT
-        numbers, total, weight = network.settings(net.dtype, rule=rule), 0.0, 0.0
+        numbers, total, weight, start = network.settings(net.dtype, rule=rule), 0.0, 0.0, 0
         threads = _threads.for_work(float(net.operations) * capacity / 3, self.n_jobs)
-        for start in range(0, len(order), capacity):
-            part = order[start : start + capacity]
+        for part in samples.X.stretches(order, capacity):
             losses = network.run(
                 net, work, samples, FORWARD | (LOSS if with_loss else 0), numbers, order=part,
                 sigmoid=self.out_activation_ == "logistic", threads=threads,
             )  # fmt: skip
             P[start : start + len(part)] = work.samples("A", len(net.widths) - 2, len(part)).T
+            start += len(part)
             if with_loss:
                 w = len(part) if samples.weights is None else float(samples.weights[part].sum())
                 total, weight = total + float(losses[0]) * w, weight + w
@@ -565,8 +564,7 @@ class FastMLPClassifier(FastClassifier):
         check_is_fitted(self)
         X = self._check(X, reset=False)
         net = self._bound()
-        X = X if X.dtype == np.uint8 else np.ascontiguousarray(X, net.dtype)
-        return self._forward(net, Samples(X, scale=self.scale_))[0]
+        return self._forward(net, Samples(self._rows(X, net.dtype)))[0]
 
     def predict(self, X: ArrayLike) -> NDArray[Any]:
         """The most probable class of each sample; with several labels, a matrix of 0 and 1.

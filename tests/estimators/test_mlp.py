@@ -244,6 +244,7 @@ def test_dropout_leaves_out_and_makes_larger():
     """In expectation the hidden layer is what it would be; a step's mask follows from the seed alone."""
     from fastclf import network
     from fastclf.network import Network, Samples, Workspace
+    from fastclf.rows import Rows
 
     net = Network((1, 100, 2), np.dtype(float))
     net.weights[0][:] = 1
@@ -251,7 +252,7 @@ def test_dropout_leaves_out_and_makes_larger():
     kept = []
     for seed in (1, 1, 2):
         numbers = network.settings(net.dtype, dropout=0.25)
-        network.run(net, work, Samples(ones, np.zeros(640, np.int64)), 7, numbers, seed=seed)
+        network.run(net, work, Samples(Rows(ones, ones.dtype), np.zeros(640, np.int64)), 7, numbers, seed=seed)
         A = work.samples("A", 0, 640).copy()
         assert {*np.unique(A).round(12)} == {0, round(4 / 3, 12)}
         # 64,000 draws: three standard deviations are 0.005

@@ -9,6 +9,7 @@ from fastclf.kernels import mlp
 from fastclf.kernels.batch import BACKWARD, FORWARD, LOSS
 from fastclf.kernels.target import TARGET
 from fastclf.network import CLIPPED, EXACT, SHIFTED, Network, Samples, Workspace, run, settings
+from fastclf.rows import Rows
 
 from ..helpers import DTYPES, FINITE_DIFFERENCES, LANES, ONE_STEP, assert_close, edges, problem
 
@@ -33,9 +34,9 @@ class Model:
     ):  # fmt: skip
         """Steps over the batches of ``order``; their losses."""
         return run(
-            self.network, self.work, Samples(X, labels, targets), phases, settings(self.network.dtype, **numbers),
-            order=np.arange(len(X)) if order is None else order, batch_size=batch_size, repeats=repeats,
-            sigmoid=self.sigmoid, threads=threads,
+            self.network, self.work, Samples(Rows(X, X.dtype), labels, targets), phases,
+            settings(self.network.dtype, **numbers), order=np.arange(len(X)) if order is None else order,
+            batch_size=batch_size, repeats=repeats, sigmoid=self.sigmoid, threads=threads,
         )  # fmt: skip
 
     @property
