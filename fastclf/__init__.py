@@ -19,6 +19,7 @@ if importlib.util.find_spec("fastclf.kernels") is None:
     )
 
 if TYPE_CHECKING:
+    from .batches import Batches
     from .estimators import FastLinearClassifier, FastMLPClassifier
     from .image import ImageLinearClassifier, train
     from .linear import (
@@ -51,12 +52,14 @@ _HOME = {
     ),
     "image": ("ImageLinearClassifier", "train"),
     "estimators": ("FastLinearClassifier", "FastMLPClassifier"),
+    "batches": ("Batches",),
     "mlp": ("MLPClassifier", "DeepMLPClassifier", "subsample_dataset"),
     "persist": ("load", "save"),
 }
 _MODULE_OF = {name: module for module, names in _HOME.items() for name in names}
 
 __all__ = [
+    "Batches",
     "DeepMLPClassifier",
     "FastLinearClassifier",
     "FastMLPClassifier",

@@ -119,7 +119,7 @@ def plan(loader: Any, dtype: np.dtype[Any], widths: tuple[int, ...], scale: floa
             images, labels, table, order = _read(loader, data)
             size = loader.batch_sampler.batch_size
         except _AsUsualError as reason:
-            warnings.warn(f"train_loader is read sample by sample, by torch's DataLoader: {reason}", stacklevel=3)
+            warnings.warn(f"train_loader is read sample by sample, by torch's DataLoader: {reason}", stacklevel=4)
             return None
     array, channels = flattened(images)
     if array.shape[1] != widths[0]:
@@ -148,7 +148,7 @@ def _read(loader: Any, data: Any) -> tuple[NDArray[Any], Any, NDArray[Any] | Non
         raise _AsUsualError("its workers are persistent, and draw their seed but once")
     dataset, places = loader.dataset, None
     while type(dataset) is data.Subset:
-        chosen = np.asarray(dataset.indices)
+        chosen = np.asarray(dataset.indices) if len(dataset.indices) else np.empty(0, np.int64)
         if chosen.dtype.kind not in "iu" or chosen.ndim != 1:
             raise _AsUsualError("the indices of its Subset are not whole numbers")
         dataset, places = dataset.dataset, chosen if places is None else chosen[places]

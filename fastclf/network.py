@@ -209,7 +209,7 @@ class Samples(NamedTuple):
 
 FORWARD, LOSS, BACKWARD, ADD, HOLD = 1, 2, 4, 8, 16  # as in kernels.batch, like the next line
 IN_PLACE, MOMENTUM, NESTEROV, ADAM = range(4)
-PIECE = 4096  # rows of a large batch whose numbers, layer by layer, are held at a time
+PIECE = 2048  # rows of a large batch whose numbers, layer by layer, are held at a time
 _CALL_OPERATIONS = 1e10  # in one call of a kernel that can not be interrupted: a fraction of a second
 _NO_INDEX, _NO_RATES = np.empty(0, np.int64), np.empty(0)
 

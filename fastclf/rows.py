@@ -19,7 +19,7 @@ from .mapped import Mapping, Run, shuffled
 
 NUMBERS, BYTES, SINGLE, DOUBLE = range(4)  # as in kernels.gather
 _STORED = {"uint8": BYTES, "float32": SINGLE, "float64": DOUBLE}
-_BLOCK_ROWS = 4096
+_BLOCK_BYTES = 1 << 23  # of numbers that are made at a time
 _GATHER_OPERATIONS = 30  # that take about as long as making one number
 _NO_BYTES = np.empty((0, 1), np.uint8)
 
@@ -108,11 +108,11 @@ class Rows:
         return out
 
     def blocks(self) -> Iterator[tuple[slice, NDArray[Any]]]:
-        """All samples as numbers, some thousand at a time where they are not in memory as numbers: where they are, and X."""
+        """All samples as numbers, some megabytes at a time where they are not in memory as numbers: where they are, and X."""
         if self.are_numbers and self.mapping is None:
             yield slice(0, len(self)), self.array
             return
-        for first, end in self.portions(self.n_portions(len(self), _BLOCK_ROWS)):
+        for first, end in self.portions(self.n_portions(self.size * self.dtype.itemsize, _BLOCK_BYTES)):
             yield slice(first, end), self.array[first:end] if self.are_numbers else self.numbers(np.arange(first, end))
 
     def taken(
