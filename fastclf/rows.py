@@ -108,7 +108,7 @@ class Rows:
         return out
 
     def blocks(self) -> Iterator[tuple[slice, NDArray[Any]]]:
-        """All samples as numbers, some megabytes at a time where they are not in memory as numbers: where they are, and X."""
+        """All samples as numbers, and where they are; some megabytes at a time, unless they are in memory as numbers."""
         if self.are_numbers and self.mapping is None:
             yield slice(0, len(self)), self.array
             return
