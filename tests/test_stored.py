@@ -126,14 +126,9 @@ def assert_alike(got, expected, tolerance=0.0):
 # A full batch's rate follows from sums of squares, which are taken of blocks. A pass of per-sample SGD is cut into calls:
 # at each cut, logits are computed anew that were the last call's by-product, in another order of additions. Everything else
 # is the same sums of the same numbers.
-NOT_TO_THE_BIT = (
-    "softmax, SGD",
-    "sigmoid, SGD",
-    "linear, per sample",
-    "linear, an average",
-    "linear, held out",
-    "linear, full",
-)
+NOT_TO_THE_BIT = {
+    "softmax, SGD", "sigmoid, SGD", "linear, per sample", "linear, an average", "linear, held out", "linear, full",
+}  # fmt: skip
 
 
 def tolerance_of(name, dtype):

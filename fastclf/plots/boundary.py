@@ -188,7 +188,7 @@ class DecisionBoundary:
             raise ValueError(f"theta must have 3 rows, the bias and two features, got shape {parameters.shape}")
         model = FastLinearClassifier()
         model.coef_, model.intercept_ = parameters[1:].T, parameters[0]
-        model.classes_, model.n_features_in_ = np.arange(max(2, parameters.shape[1])), 2
+        model.classes_, model.n_features_in_, model.scale_ = np.arange(max(2, parameters.shape[1])), 2, 1.0
         labels = None if y is None else as_array(y, "y")
         if labels is not None and labels.ndim == 2:
             labels = labels.argmax(axis=1) if labels.shape[1] > 1 else labels[:, 0]
