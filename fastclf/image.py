@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 
 from . import _threads, reference
-from ._inputs import NormalDraws, as_count, as_labels, as_rows, as_scalar, real_dtype
+from ._inputs import NormalDraws, as_array, as_count, as_labels, as_rows, as_scalar, real_dtype
 from .model import Activations, Parameter, overrides
 from .network import EXACT, Network
 from .portable import PortableNetwork
@@ -200,17 +200,17 @@ def train(
     )
     if fused:
         trainer = classifier._trainer(*classifier._checked(X_train, y_train, "_train"))
-        operations = trainer.operations
+        operations, samples = trainer.operations, len(trainer.X)
 
         def stretch(count: int) -> Any:
             return trainer.descend(rate, count)
     else:
-        operations = float("inf")
+        operations, samples = float("inf"), len(as_array(X_train, "X_train"))
 
         def stretch(count: int) -> Any:
             loss = classifier.compute_loss(X_train, y_train)
             classifier.gradient_descent(X_train, y_train, rate)
             return [loss]
 
-    with Reporter(verbose, lambda i, loss: f"Epoch {i + 1}, Loss: {loss}", epochs, callback) as reporter:
+    with Reporter(verbose, lambda i, loss: f"Epoch {i + 1}, Loss: {loss}", epochs, callback, samples) as reporter:
         return train_in_stretches(epochs, operations, stretch, reporter, lambda: classifier)

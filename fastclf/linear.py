@@ -339,6 +339,6 @@ def train_model(
     def line(i: int, loss: float) -> str | None:
         return f"Iteration {i}/{iterations}, Loss: {loss:.4f}" if i % 100 == 0 else None
 
-    with Reporter(verbose, line, iterations, callback) as reporter:
+    with Reporter(verbose, line, iterations, callback, len(samples)) as reporter:
         losses = train_in_stretches(iterations, trainer.operations, lambda k: step(rate, k), reporter, trainer.theta)
     return trainer.theta(), losses

@@ -297,7 +297,9 @@ class MLPClassifier(_Perceptron):
                 self._work = (work, len(samples)) if len(samples) <= work.capacity else None
                 return losses
 
-        with Reporter(verbose, lambda i, loss: f"Epoch {i + 1}, Loss: {loss}", epochs, callback) as reporter:
+        with Reporter(
+            verbose, lambda i, loss: f"Epoch {i + 1}, Loss: {loss}", epochs, callback, len(samples)
+        ) as reporter:
             return train_in_stretches(epochs, operations, stretch, reporter, lambda: self)
 
 

@@ -28,9 +28,10 @@ class Reporter:
     line : callable
         (epoch, loss) → the line to print, or None where the lab prints none.
     epochs : int
-        Length of the bar.
     callback : callable, optional
         (epoch, loss, model) → True to stop after this epoch.
+    samples : int
+        In an epoch, where that is known: then the bar counts samples, and shows how many go by in a second.
     """
 
     def __init__(
@@ -39,6 +40,7 @@ class Reporter:
         line: Callable[[int, float], str | None],
         epochs: int,
         callback: Callback | None = None,
+        samples: int = 0,
     ) -> None:
         if verbose not in (True, False, "bar"):
             raise ValueError(f'verbose must be True, False or "bar", got {verbose!r}')
@@ -46,10 +48,12 @@ class Reporter:
             raise TypeError(f"callback must be callable, got {callback!r}")
         self._say, self._line, self.callback = bool(verbose) and verbose != "bar", line, callback
         self._bar: Any = None
+        self._epochs, self._samples, self._seen = epochs, samples, 0
         if verbose == "bar":
             from tqdm.auto import tqdm
 
-            self._bar = tqdm(total=epochs, unit="epoch")
+            unit = {"unit": " samples", "unit_scale": True} if samples else {"unit": "epoch"}
+            self._bar = tqdm(total=epochs * (samples or 1), **unit)
 
     def say(self, line: str) -> None:
         """Print a line that is not an epoch's."""
@@ -63,13 +67,21 @@ class Reporter:
         """Whether nobody is told of epochs."""
         return not self._say and self._bar is None and self.callback is None
 
+    def advance(self, samples: int) -> None:
+        """Move the bar within an epoch."""
+        if self._bar is not None and self._samples:
+            self._seen += samples
+            self._bar.update(samples)
+
     def epoch(self, epoch: int, loss: float, model: Callable[[], Any]) -> bool:
         """Report one epoch; True if the callback asks to stop. ``model()`` is what the callback is given."""
         if self._say and (line := self._line(epoch, loss)) is not None:
             print(line)
         if self._bar is not None:
+            self._bar.set_description(f"epoch {epoch + 1}/{self._epochs}", refresh=False)
             self._bar.set_postfix(loss=f"{loss:.4f}", refresh=False)
-            self._bar.update()
+            self._bar.update(self._samples - self._seen if self._samples else 1)
+            self._seen = 0
         return self.callback is not None and bool(self.callback(epoch, loss, model()))
 
     def __enter__(self) -> Reporter:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Iterator
+from functools import cached_property
 from itertools import pairwise
 from typing import Any, TypeVar
 
@@ -71,9 +72,7 @@ class Rows:
     def __init__(
         self, array: NDArray[Any], dtype: np.dtype[Any], bytes_as: float | NDArray[Any] = 1.0, channels: int = 1
     ) -> None:
-        self.array, self.dtype, self.channels = array, dtype, channels
-        table = bytes_as if isinstance(bytes_as, np.ndarray) else bytes_as * np.arange(256.0)
-        self._table = table.astype(dtype)
+        self.array, self.dtype, self.channels, self._bytes_as = array, dtype, channels, bytes_as
         ready = array.dtype == dtype and channels == 1 and array.flags.aligned
         self.stored = NUMBERS if ready else _STORED[array.dtype.name]
         self.shape, self.size, self.mapping = array.shape, array.size, Mapping.of(array)
@@ -86,13 +85,14 @@ class Rows:
         """Whether kernels read the samples where they are."""
         return self.stored == NUMBERS
 
-    @property
+    @cached_property
     def arguments(self) -> tuple[Any, ...]:
         """What kernels are told: X, raw, table, stored, channels."""
-        nothing = np.empty(0, self.dtype)
+        nothing, table = np.empty(0, self.dtype), self._bytes_as
         if self.are_numbers:
             return self.array, _NO_BYTES, nothing, NUMBERS, 1
-        return nothing.reshape(0, 1), self.array.view(np.uint8), self._table, self.stored, self.channels
+        table = table if isinstance(table, np.ndarray) else table * np.arange(256.0)
+        return nothing.reshape(0, 1), self.array.view(np.uint8), table.astype(self.dtype), self.stored, self.channels
 
     def numbers(
         self, order: NDArray[np.int64] | None = None, out: NDArray[Any] | None = None, n_jobs: int | None = 1

@@ -1,12 +1,13 @@
 """Epochs of stochastic gradient descent for a linear model: which kernel takes the steps, and its arguments.
 
 A stepper trains on rows of one data set. ``epoch(rows, rates, t)`` takes the rows in their order, a learning rate per step,
-and returns their mean loss, each sample's before its step; t is one more than the number of samples before.
+and returns their mean loss, each sample's before its step; t is one more than the number of samples before. ``advance`` is
+told of samples as they are done with.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import numpy as np
@@ -36,6 +37,13 @@ Mean = tuple[NDArray[Any], NDArray[Any], int]  # of the parameters after each st
 
 _SPARSE_INTERCEPT_DECAY = 0.01  # as in scikit-learn: intercepts of sparse data move less
 _CALL_OPERATIONS = 2e9  # in one call of a kernel that can not be interrupted: a fraction of a second
+
+
+Advance = Callable[[int], object]
+
+
+def _nobody(samples: int) -> None:
+    """Takes no notice."""
 
 
 class _Stepper:
@@ -114,7 +122,7 @@ class _PerSample(_Stepper):
 
     stretch: int  # rows that a call may take
 
-    def epoch(self, rows: NDArray[np.int64], rates: NDArray[np.float64], t: float) -> float:
+    def epoch(self, rows: NDArray[np.int64], rates: NDArray[np.float64], t: float, advance: Advance = _nobody) -> float:
         total, done = 0.0, 0
         for part in self._stretches(rows):
             X, order, (labels, weights) = self.X, part, (self.labels, self.weights)
@@ -122,6 +130,7 @@ class _PerSample(_Stepper):
                 X, order, (labels, weights) = X.taken(part, labels, weights)
             total += self._pass(X, order, labels, weights, rates[done : done + len(part)], int(t) + done)
             done += len(part)
+            advance(len(part))
         return total / self.total_weight(rows)
 
     def _stretches(self, rows: NDArray[np.int64]) -> Iterable[NDArray[np.int64]]:
@@ -246,7 +255,7 @@ class Batched(_OnNetwork):
         self.network.params[:] = params
         return *mean, self.steps
 
-    def epoch(self, rows: NDArray[np.int64], rates: NDArray[np.float64], t: float) -> float:
+    def epoch(self, rows: NDArray[np.int64], rates: NDArray[np.float64], t: float, advance: Advance = _nobody) -> float:
         net, size = self.network, min(self.batch_size, len(rows))
         if self.work.capacity < Workspace.rows_at_once(self.X, size):
             self.work = Workspace.for_batches(net, self.X, size)
@@ -270,6 +279,7 @@ class Batched(_OnNetwork):
                 sigmoid=self.sigmoid, threads=threads,
             )  # fmt: skip
             total, done = total + float(losses @ weights[steps]), steps.stop
+            advance(len(part))
         return total / self.total_weight(rows)
 
 
@@ -282,7 +292,7 @@ class FullSparse(_Stepper):
     def _laid_out(self) -> Parameters:
         return self.W, self.b
 
-    def epoch(self, rows: NDArray[np.int64], rates: NDArray[np.float64], t: float) -> float:
+    def epoch(self, rows: NDArray[np.int64], rates: NDArray[np.float64], t: float, advance: Advance = _nobody) -> float:
         X, labels, total = self.X[rows], self.labels[rows], self.total_weight(rows)
         weights = (self.weights[rows] if len(self.weights) else np.ones(len(rows), self.dtype)) / self.dtype.type(total)
         Z, rate = X @ self.W.T + self.b, self.dtype.type(rates[0])

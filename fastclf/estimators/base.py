@@ -28,7 +28,7 @@ except ImportError:  # before scikit-learn 1.9
         return method
 
 
-__all__ = ["FastClassifier", "Watch", "clipped", "interrupted", "with_callbacks"]
+__all__ = ["FastClassifier", "TrainingInterrupted", "Watch", "clipped", "interrupted", "with_callbacks"]
 
 DTYPES = (np.float64, np.float32, np.uint8)
 BYTE_SCALE = 1 / 255
@@ -123,5 +123,11 @@ class FastClassifier(PortableEstimator, CallbackSupportMixin, ClassifierMixin, B
         context.call_on_fit_task_end(estimator=self, X=X, y=y, reconstruction_attributes={})
 
 
+class TrainingInterrupted(UserWarning):
+    """Somebody has pressed Ctrl-C in ``fit``, which ends as if it had been asked for no more epochs."""
+
+
 def interrupted() -> None:
-    warnings.warn("Training interrupted by user: the model is what it was when the last epoch ended.", stacklevel=4)
+    warnings.warn(
+        "Training interrupted by user: the model is what it has become so far.", TrainingInterrupted, stacklevel=4
+    )

@@ -323,12 +323,12 @@ class FastLinearClassifier(FastClassifier, LinearClassifierMixin, SparseCoefMixi
         def line(epoch: int, loss: float) -> str:
             return f"Epoch {epoch + 1}, loss = {loss:.6f}"
 
-        with Reporter(verbose, line, epochs) as reporter, self._told(X, y, epochs) as after_epoch:
+        with Reporter(verbose, line, epochs, samples=len(rows)) as reporter, self._told(X, y, epochs) as after_epoch:
             try:
                 for epoch in range(epochs):
                     if self.shuffle and batch < len(rows):
                         rows = shuffled(rows, getattr(stored, "mapping", None), random)
-                    loss = stepper.epoch(rows, self._rates(rate, len(rows), batch), self.t_)
+                    loss = stepper.epoch(rows, self._rates(rate, len(rows), batch), self.t_, reporter.advance)
                     self.t_ += len(rows)
                     self.n_iter_ += 1
                     self.loss_curve_.append(loss)

@@ -453,7 +453,7 @@ class FastMLPClassifier(FastClassifier):
             return f"Iteration {epoch + 1}, loss = {loss:.8f}"
 
         verbose = self.verbose if self.verbose == "bar" else bool(self.verbose)
-        with Reporter(verbose, line, epochs) as reporter, self._told(X, y, epochs) as after_epoch:
+        with Reporter(verbose, line, epochs, samples=n) as reporter, self._told(X, y, epochs) as after_epoch:
             try:
                 for epoch in range(epochs):
                     if self.shuffle:
@@ -470,6 +470,7 @@ class FastMLPClassifier(FastClassifier):
                         sizes = np.full(steps, batch_size)
                         sizes[-1] = len(part) - (steps - 1) * batch_size
                         total, done = total + float(losses @ sizes), done + len(part)
+                        reporter.advance(len(part))
                     self.n_iter_ += 1
                     self.t_ += n
                     self.loss_ = total / n
