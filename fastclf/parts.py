@@ -19,7 +19,7 @@ from .network import Network
 
 Layer = dict[str, NDArray[Any]]  # "weight" (n_out, n_in) and "bias" (n_out,)
 
-ARGUMENTS = ("n_jobs",)  # the constructors' keywords that are attributes too
+ARGUMENTS = ("n_jobs", "scale")  # the constructors' keywords that are attributes too
 PROGRESS = ("best_loss",)  # what a class may have for its training to go on from
 _REMADE = ("_network", "_work")  # the parameters, and the scratch of the last forward pass
 

@@ -413,7 +413,12 @@ class FastMLPClassifier(FastClassifier):
     def _samples(self, X: Any, y: NDArray[Any], weights: NDArray[Any] | None, net: Network) -> Samples:
         """The data as the kernels want them: class numbers, or a matrix of 0 and 1."""
         rows = self._rows(X, net.dtype)
-        if y.ndim == 2:
+        several = self.n_outputs_ > 1 and self.out_activation_ == "logistic"
+        wanted = (len(X), self.n_outputs_) if several else (len(X),)
+        if y.shape != wanted:
+            what = f"a column for each of {self.n_outputs_} labels" if several else "a class per sample"
+            raise ValueError(f"y must have shape {wanted}, {what}, got {y.shape}")
+        if several:
             return Samples(rows, None, np.ascontiguousarray(y, net.dtype), weights)
         return Samples(rows, np.searchsorted(self.classes_, y).astype(np.int64), None, weights)
 

@@ -182,13 +182,16 @@ class DecisionBoundary:
             If an argument is not what is described here.
         """
         from ..estimators import FastLinearClassifier
+        from ..estimators.parts import from_layers
 
         parameters = as_theta(theta)
         if len(parameters) != 3:
             raise ValueError(f"theta must have 3 rows, the bias and two features, got shape {parameters.shape}")
-        model = FastLinearClassifier()
-        model.coef_, model.intercept_ = parameters[1:].T, parameters[0]
-        model.classes_, model.n_features_in_, model.scale_ = np.arange(max(2, parameters.shape[1])), 2, 1.0
+        layer, top = (
+            {"weight": parameters[1:].T, "bias": parameters[0]},
+            "sigmoid" if parameters.shape[1] == 1 else "softmax",
+        )
+        model = from_layers(FastLinearClassifier, [layer], top, {}, None)
         labels = None if y is None else as_array(y, "y")
         if labels is not None and labels.ndim == 2:
             labels = labels.argmax(axis=1) if labels.shape[1] > 1 else labels[:, 0]
