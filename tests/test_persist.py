@@ -501,7 +501,7 @@ def test_the_format_is_safetensors_with_a_document_in_json(path):
         "kind": "DeepMLPClassifier",
         "fastclf": fastclf.__version__,
         "content": {
-            "arguments": {"dict": {"n_jobs": None}},
+            "arguments": {"dict": {"n_jobs": None, "scale": 1.0}},
             "progress": {"dict": {"best_loss": {"float": "inf"}}},
             "layers": [
                 {"dict": {name: {"array": f"layers.{i}.{name}"} for name in ("weight", "bias")}} for i in range(3)

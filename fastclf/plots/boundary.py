@@ -187,10 +187,8 @@ class DecisionBoundary:
         parameters = as_theta(theta)
         if len(parameters) != 3:
             raise ValueError(f"theta must have 3 rows, the bias and two features, got shape {parameters.shape}")
-        layer, top = (
-            {"weight": parameters[1:].T, "bias": parameters[0]},
-            "sigmoid" if parameters.shape[1] == 1 else "softmax",
-        )
+        layer = {"weight": parameters[1:].T, "bias": parameters[0]}
+        top = "sigmoid" if parameters.shape[1] == 1 else "softmax"
         model = from_layers(FastLinearClassifier, [layer], top, {}, None)
         labels = None if y is None else as_array(y, "y")
         if labels is not None and labels.ndim == 2:

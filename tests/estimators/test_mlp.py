@@ -348,3 +348,35 @@ def test_warnings():
     with warnings.catch_warnings():
         warnings.simplefilter("error", UserWarning)
         FastMLPClassifier(max_iter=50, tol=1.0, n_iter_no_change=1).fit(X, y)
+
+
+def test_several_labels_stay_as_many():
+    """A matrix of labels that is narrower than the outputs would be read beyond its end."""
+    rng = np.random.default_rng(0)
+    X, Y = rng.random((30, 4)), rng.integers(0, 2, (30, 5))
+    model = FastMLPClassifier((6,), random_state=0).partial_fit(X, Y, classes=np.arange(5))
+    before = model.coefs_[0].copy()
+    for y in (Y[:, :3], np.hstack([Y, Y]), Y[:, 0]):
+        with pytest.raises(
+            ValueError, match=r"y must have shape \(30, 5\), a column for each of 5 labels|`y` has classes"
+        ):
+            model.partial_fit(X, y)
+    np.testing.assert_array_equal(model.coefs_[0], before)
+    with pytest.raises(ValueError, match="a column for each of 9 labels"):
+        FastMLPClassifier((6,)).partial_fit(X, Y, classes=np.arange(9))
+    with pytest.raises(ValueError, match="a column for each of 5 labels"):
+        FastMLPClassifier((6,), max_iter=2).fit(X, Y, X_val=X, y_val=Y[:, :3])
+    one = FastMLPClassifier((6,), random_state=0).partial_fit(X, np.arange(30) % 3, classes=np.arange(3))
+    with pytest.raises(ValueError, match=r"y must have shape \(30,\), a class per sample"):
+        one.partial_fit(X, Y[:, :3])
+
+
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+def test_labels_of_a_loaded_model_are_checked_too(tmp_path):
+    import fastclf
+
+    rng = np.random.default_rng(0)
+    X, Y = rng.random((30, 4)), rng.integers(0, 2, (30, 5))
+    FastMLPClassifier((6,), max_iter=2).fit(X, Y).save(tmp_path / "model")
+    with pytest.raises(ValueError, match="a column for each of 5 labels"):
+        fastclf.load(tmp_path / "model").partial_fit(X, Y[:, :4])
