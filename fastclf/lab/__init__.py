@@ -74,6 +74,5 @@ def run_lab(
     folder = Path(out)
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "results.json").write_text(json.dumps(results, indent=1))
-    report.write(folder, chosen, rows, runs, table(rows))
-    print(f"report: {folder / 'index.html'}")
+    print(f"report: {report.write(folder, chosen, rows, runs, table(rows))}")
     return rows

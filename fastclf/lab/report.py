@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import html
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from ..plots import DecisionBoundary, LossCurveDisplay, WeightTemplatesDisplay
 from ..plots.common import COLOURS, INK
+from ..report import Report
 from . import pictures
 
 if TYPE_CHECKING:
@@ -23,37 +23,12 @@ _BOTH = (
     {"color": INK, "linestyle": "--", "linewidth": 1.6},
 )
 
-_PAGE = """<!doctype html>
-<html lang="en">
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width">
-<title>Classifiers step by step, on fastclf</title>
-<style>
-body {{ font: 16px/1.5 system-ui, sans-serif; max-width: 60rem; margin: 2rem auto; padding: 0 1rem; color: #222 }}
-table {{ border-collapse: collapse; width: 100% }}
-th, td {{ padding: .35rem .7rem; text-align: right; border-bottom: 1px solid #ddd; font-variant-numeric: tabular-nums }}
-th:first-child, td:first-child {{ text-align: left }}
-img {{ max-width: 100%; display: block; margin: .5rem 0 2rem }}
-.failed {{ color: #b00; font-weight: 600 }}
-</style>
-<h1>Classifiers step by step, on fastclf</h1>
-<p>Every stage of the lab, trained twice from the same seed: on plain NumPy and on compiled kernels. Times are the
-median of the runs, without compilation; the loss difference is the largest of any epoch, relative to the larger of 1
-and the loss.</p>
-<table>
-<tr><th>stage</th><th>NumPy</th><th>fastclf</th><th>speed-up</th><th>loss differs by</th>
-<th>accuracy, NumPy</th><th>fastclf</th></tr>
-{rows}
-</table>
-{pictures}
-</html>
-"""
+_HEAD = ("stage", "NumPy", "fastclf", "speed-up", "loss differs by", "accuracy, NumPy", "fastclf")
 
 
-def _row(r: Row) -> str:
-    state = "" if r.passed else ' class="failed"'
-    cells = [
-        html.escape(r.stage),
+def _cells(r: Row) -> list[str]:
+    return [
+        r.stage,
         f"{r.reference_seconds:.3f} s",
         f"{r.fastclf_seconds:.4f} s",
         f"{r.speedup:.1f}×",
@@ -61,24 +36,18 @@ def _row(r: Row) -> str:
         f"{r.reference_accuracy:.2%}",
         f"{r.fastclf_accuracy:.2%}",
     ]
-    return f"<tr{state}>" + "".join(f"<td>{c}</td>" for c in cells) + "</tr>"
 
 
-def write(folder: Path, stages: Sequence[Stage], rows: Sequence[Row], runs: Sequence[Run], table: str) -> None:
-    """Write the pictures, ``table.txt`` and ``index.html`` into ``folder``."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    captions: dict[str, str] = {}
-
-    def figure(width: float, height: float) -> Any:
-        made = Figure(figsize=(width, height), layout="constrained")
-        FigureCanvasAgg(made)  # draws without a screen, and without touching the user's pyplot
-        return made
-
-    def save(made: Any, name: str, caption: str) -> None:
-        made.savefig(folder / f"{name}.png", dpi=140)
-        captions[name] = caption
+def write(folder: Path, stages: Sequence[Stage], rows: Sequence[Row], runs: Sequence[Run], table: str) -> Path:
+    """Write the pictures, ``table.txt`` and ``index.html`` into ``folder``; returns the page's path."""
+    report = Report(folder, "Classifiers step by step, on fastclf")
+    figure, save = report.figure, report.picture
+    report.paragraph(
+        "Every stage of the lab, trained twice from the same seed: on plain NumPy and on compiled kernels. Times are the "
+        "median of the runs, without compilation; the loss difference is the largest of any epoch, relative to the larger "
+        "of 1 and the loss."
+    )
+    report.table(_HEAD, map(_cells, rows), [not r.passed for r in rows])
 
     fig = figure(9, 0.5 * len(rows) + 1)
     pictures.speedups(fig.subplots(), [r.stage for r in rows], [r.speedup for r in rows])
@@ -130,9 +99,4 @@ def write(folder: Path, stages: Sequence[Stage], rows: Sequence[Row], runs: Sequ
     save(fig, "confusion", "The deep network on the test set: rows are the truth, columns the prediction")
 
     (folder / "table.txt").write_text(table + "\n")
-    shown = "\n".join(
-        f'<h2>{html.escape(caption)}</h2>\n<img src="{name}.png" alt="{html.escape(caption)}">'
-        for name, caption in captions.items()
-    )
-    page = _PAGE.format(rows="\n".join(map(_row, rows)), pictures=shown)
-    (folder / "index.html").write_text(page, encoding="utf-8")
+    return report.write()
