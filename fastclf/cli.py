@@ -1,29 +1,32 @@
-"""The ``fastclf`` command."""
+"""The ``fastclf`` command: its options and its help. ``commands`` and ``lab`` do the work."""
 
 from __future__ import annotations
 
 import argparse
+import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Any
 
 
 def _lab(args: argparse.Namespace) -> int:
-    try:
-        import matplotlib  # noqa: F401
-    except ImportError:
-        print("fastclf lab draws its report with matplotlib: pip install 'fastclf[lab]'", file=sys.stderr)
-        return 2
     from .lab import run_lab
 
     if args.data == "cifar10" and args.data_root is None:
-        print("fastclf lab: --data cifar10 needs --data-root DIR, the folder that holds it", file=sys.stderr)
-        return 2
-    try:
-        rows = run_lab(args.data, quick=args.quick, out=args.out, data_root=args.data_root, download=args.download)
-    except (ImportError, OSError, RuntimeError) as error:
-        print(f"fastclf lab: {error}", file=sys.stderr)
-        return 2
+        raise ValueError("--data cifar10 needs --data-root DIR, the folder that holds it")
+    rows = run_lab(args.data, quick=args.quick, out=args.out, data_root=args.data_root, download=args.download)
     return 0 if all(row.passed for row in rows) else 1
+
+
+def _command(name: str) -> Callable[[argparse.Namespace], int]:
+    """A function of ``commands``, which is imported when it is called."""
+
+    def run(args: argparse.Namespace) -> int:
+        from . import commands
+
+        return int(getattr(commands, name)(args))
+
+    return run
 
 
 def _info(args: argparse.Namespace) -> int:
@@ -70,11 +73,141 @@ def parser() -> argparse.ArgumentParser:
     lab.add_argument("--quick", action="store_true", help="few epochs: a run of seconds")
     lab.set_defaults(run=_lab)
 
+    _add_training(commands)
     info = commands.add_parser("info", help="versions, processor, tile, threads, cache: what a bug report needs")
     info.set_defaults(run=_info)
     warmup = commands.add_parser("warmup", help="compile every kernel and keep it, so that no later run waits")
     warmup.set_defaults(run=_warmup)
     return top
+
+
+_DATA = """\
+DATA is one of
+  FILE.npz        arrays X and y, or X_train, y_train, X_test, y_test
+  FILE.npy        samples, read from the disk as they are needed; with --labels FILE
+  FILE.csv        numbers, and a column of labels: the last one, or --target
+  FILE.parquet    the same (pip install 'fastclf[parquet]')
+  digits          scikit-learn's handwritten digits
+  cifar10:DIR     CIFAR-10 in a folder, as torchvision lays it out
+
+Exit status: 0 if all went well, 2 if something has to be put right, which is said, 130 after Ctrl-C.
+"""
+_EXAMPLES = """\
+examples:
+  fastclf train digits --model mlp --hidden 100 100 --save digits.safetensors
+  fastclf train flowers.csv --model linear --target species --standardize --save flowers.safetensors
+  fastclf train images.npy --labels labels.npy --model mlp --scale 0.00392 --epochs 20 --save images.safetensors
+
+"""
+
+
+def _add_training(commands: Any) -> None:
+    """Add ``train``, ``evaluate`` and ``predict``."""
+    train = commands.add_parser(
+        "train",
+        help="train a classifier on a file, and save it",
+        description="Train a linear classifier or a ReLU MLP, show how the loss falls, and save what has been learned. "
+        "Training ends after --epochs, or before that when the loss no longer improves. Ctrl-C ends it too: what has been "
+        "learned so far is saved.",
+        epilog=_EXAMPLES + _DATA,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    _add_data(train, "train")
+    train.add_argument("--save", metavar="FILE", required=True, help="where to save the model, in safetensors format")
+    train.add_argument("--report", metavar="DIR", help="write a page with pictures into this folder")
+    model = train.add_argument_group("model")
+    model.add_argument(
+        "--model", choices=("linear", "mlp"), default="mlp", help="kind of classifier (default: %(default)s)"
+    )
+    model.add_argument(
+        "--hidden", nargs="+", type=_count, metavar="N", help="mlp: units of each hidden layer (default: 100)"
+    )
+    model.add_argument("--dropout", type=float, metavar="P", help="mlp: leave hidden units out with this probability")
+    model.add_argument("--alpha", type=float, metavar="A", help="strength of the L2 penalty (default: 0.0001)")
+    training = train.add_argument_group("training")
+    training.add_argument("--epochs", type=_count, default=100, metavar="N", help="at most (default: %(default)s)")
+    training.add_argument(
+        "--batch-size", type=_count, metavar="N", help="samples per step (default: 200 for mlp, 1 for linear)"
+    )
+    training.add_argument(
+        "--learning-rate", type=float, metavar="R", help="default: 0.001 for mlp, for linear it falls by a schedule"
+    )
+    training.add_argument("--solver", choices=("adam", "sgd"), help="mlp (default: adam)")
+    training.add_argument(
+        "--validation",
+        type=float,
+        metavar="F",
+        help="set this fraction of the samples aside, and end by the score on them",
+    )
+    training.add_argument(
+        "--patience", type=_count, metavar="N",
+        help="end after so many epochs without an improvement (default: 10 for mlp, 5 for linear)",
+    )  # fmt: skip
+    training.add_argument("--balanced", action="store_true", help="let every class weigh the same, however rare it is")
+    training.add_argument("--seed", type=int, default=0, metavar="N", help="for what is drawn at random (default: 0)")
+    numbers = train.add_argument_group("numbers")
+    numbers.add_argument("--dtype", choices=("float32", "float64"), help="compute in this (default: that of the data)")
+    numbers.add_argument(
+        "--scale", type=float, metavar="S", help="what bytes are multiplied by (default: 1/255, as for pixels)"
+    )
+    numbers.add_argument(
+        "--standardize", action="store_true",
+        help="train on features of mean 0 and deviation 1; the saved model takes them as they are",
+    )  # fmt: skip
+    numbers.add_argument("--jobs", type=int, metavar="N", help="threads (default: all)")
+    train.add_argument("--quiet", action="store_true", help="no progress bar")
+    train.set_defaults(run=_command("train"))
+
+    evaluate = commands.add_parser(
+        "evaluate",
+        help="score a saved classifier on a file",
+        description="Print accuracy, log-loss, and precision and recall of every class.",
+        epilog=_DATA,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    evaluate.add_argument("model", metavar="MODEL", help="a file that `fastclf train` or model.save has written")
+    _add_data(evaluate, "test")
+    evaluate.add_argument("--json", action="store_true", help="print one line of JSON instead")
+    evaluate.add_argument("--report", metavar="DIR", help="write a page with the confusion matrix into this folder")
+    evaluate.set_defaults(run=_command("evaluate"))
+
+    predict = commands.add_parser(
+        "predict",
+        help="let a saved classifier label a file",
+        description="Write a label for each sample, one per line below a header, or with --proba the probability of each "
+        "class. Columns are found by their names, if the model knows names.",
+        epilog=_DATA,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    predict.add_argument("model", metavar="MODEL", help="a file that `fastclf train` or model.save has written")
+    _add_data(predict, "test")
+    predict.add_argument("--proba", action="store_true", help="probabilities, a column per class")
+    predict.add_argument("--out", metavar="FILE", help="a .csv or .npy file (default: print a .csv)")
+    predict.set_defaults(run=_command("predict"))
+
+
+def _add_data(command: argparse.ArgumentParser, split: str) -> None:
+    command.add_argument("data", metavar="DATA", help="a file, or a data set by its name: see below")
+    command.add_argument(
+        "--labels", metavar="FILE", help="for .npy: the labels, a .npy file or a text with one per line"
+    )
+    command.add_argument(
+        "--target", metavar="COLUMN", help="for .csv and .parquet: the labels' column, by name or number"
+    )
+    command.add_argument(
+        "--split",
+        choices=("train", "test"),
+        default=split,
+        help="of data that comes in two parts (default: %(default)s)",
+    )
+
+
+def _count(text: str) -> int:
+    """A whole number from 1 on, as an argument."""
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"{text} is not 1 or more")
+    return number
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -85,6 +218,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("\nfastclf: interrupted", file=sys.stderr)
         return 130
+    except BrokenPipeError:  # what is printed is no longer read: `fastclf predict … | head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except (ValueError, TypeError, ImportError, OSError, RuntimeError) as error:
+        if os.environ.get("FASTCLF_DEBUG"):
+            raise
+        print(f"fastclf {args.command}: {error}", file=sys.stderr)
+        return 2
 
 
 if __name__ == "__main__":

@@ -1,9 +1,7 @@
 """Fixtures that every test may ask for. Compiled kernels come from the user's own cache, as they do for a user."""
 
-import hashlib
 import importlib
 import importlib.util
-import pickle
 import re
 import sys
 from pathlib import Path
@@ -11,6 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+
+from . import image_sets
 
 torch.set_num_threads(1)  # tiny problems, and pytest-xdist has a process for every processor already
 
@@ -21,8 +21,7 @@ def seeded():
     np.random.seed(0)
 
 
-@pytest.fixture(scope="session")
-def torchvision():
+def import_torchvision():
     """torchvision, also where its compiled operators do not fit the installed torch.
 
     torchvision from one index beside torch from another one has no operators, and its import ends at the first one that
@@ -45,26 +44,13 @@ def torchvision():
     return package
 
 
+@pytest.fixture(scope="session")
+def torchvision():
+    return import_torchvision()
+
+
 @pytest.fixture
 def cifar10(torchvision, tmp_path, monkeypatch):
     """A folder in CIFAR-10's own format, with 40 training and 20 test images, and torchvision's checksums to match."""
-    from torchvision.datasets import CIFAR10
-
-    folder = tmp_path / CIFAR10.base_folder
-    folder.mkdir()
-    rng = np.random.default_rng(0)
-
-    def write(name, content):
-        (folder / name).write_bytes(pickle.dumps(content))
-        return name, hashlib.md5((folder / name).read_bytes()).hexdigest()
-
-    def batch(name, m):
-        pixels = rng.integers(0, 256, (m, 3072), dtype=np.uint8)
-        return write(name, {"data": pixels, "labels": [i % 10 for i in range(m)]})
-
-    names = ["plane", "car", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck"]
-    meta, checksum = write("batches.meta", {"label_names": names})
-    monkeypatch.setattr(CIFAR10, "train_list", [batch(f"data_batch_{i}", 8) for i in range(1, 6)])
-    monkeypatch.setattr(CIFAR10, "test_list", [batch("test_batch", 20)])
-    monkeypatch.setattr(CIFAR10, "meta", {"filename": meta, "key": "label_names", "md5": checksum})
+    image_sets.cifar10(torchvision.datasets, tmp_path, monkeypatch)
     return tmp_path

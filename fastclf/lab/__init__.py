@@ -47,8 +47,10 @@ def run_lab(
 
     import fastclf
 
+    from ..report import Report
     from . import report
 
+    page = Report(out, report.TITLE)  # what a report needs is found missing now, not after the stages
     chosen = stages(data, quick, data_root, download)
     rows: list[Row] = []
     runs: list[Run] = []
@@ -71,8 +73,6 @@ def run_lab(
         "kernels_ready_seconds": ready,
         "stages": [{**asdict(r), "passed": r.passed} for r in rows],
     }
-    folder = Path(out)
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / "results.json").write_text(json.dumps(results, indent=1))
-    print(f"report: {report.write(folder, chosen, rows, runs, table(rows))}")
+    (page.folder / "results.json").write_text(json.dumps(results, indent=1))
+    print(f"report: {report.write(page, chosen, rows, runs, table(rows))}")
     return rows

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
 from ..plots.common import COLOURS, INK, colour, open_sides
 
@@ -20,16 +20,6 @@ def scatter3d(ax: Any, X: NDArray[Any], labels: NDArray[Any], names: Sequence[st
     ax.set_zlabel("feature 3")
     ax.legend(title="class", loc="upper left")
     ax.view_init(elev=18, azim=-58)
-
-
-def confusion(ax: Any, truth: ArrayLike, predictions: ArrayLike, names: Sequence[str]) -> None:
-    """How often each class was taken for each other one."""
-    from sklearn.metrics import ConfusionMatrixDisplay
-
-    ConfusionMatrixDisplay.from_predictions(
-        truth, predictions, labels=range(len(names)), display_labels=names, cmap="Blues", colorbar=False, ax=ax,
-        xticks_rotation="vertical" if len(names) * max(map(len, names)) > 30 else "horizontal",
-    )  # fmt: skip
 
 
 def speedups(ax: Any, stages: Sequence[str], ratios: Sequence[float]) -> None:

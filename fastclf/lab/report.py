@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from ..plots import DecisionBoundary, LossCurveDisplay, WeightTemplatesDisplay
 from ..plots.common import COLOURS, INK
+from ..plots.confusion import draw_confusion
 from ..report import Report
 from . import pictures
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from .comparison import Row
     from .stages import Run, Stage
 
@@ -38,9 +40,11 @@ def _cells(r: Row) -> list[str]:
     ]
 
 
-def write(folder: Path, stages: Sequence[Stage], rows: Sequence[Row], runs: Sequence[Run], table: str) -> Path:
-    """Write the pictures, ``table.txt`` and ``index.html`` into ``folder``; returns the page's path."""
-    report = Report(folder, "Classifiers step by step, on fastclf")
+TITLE = "Classifiers step by step, on fastclf"
+
+
+def write(report: Report, stages: Sequence[Stage], rows: Sequence[Row], runs: Sequence[Run], table: str) -> Path:
+    """Write the pictures, ``table.txt`` and ``index.html`` into the report's folder; returns the page's path."""
     figure, save = report.figure, report.picture
     report.paragraph(
         "Every stage of the lab, trained twice from the same seed: on plain NumPy and on compiled kernels. Times are the "
@@ -95,8 +99,8 @@ def write(folder: Path, stages: Sequence[Stage], rows: Sequence[Row], runs: Sequ
     last, deep = stages[-1].problem, runs[-1]
     side = 1.6 + 0.48 * last.n_classes
     fig = figure(side, side)
-    pictures.confusion(fig.subplots(), last.y_test, deep.predictions, last.class_names)
+    draw_confusion(fig.subplots(), last.y_test, deep.predictions, range(last.n_classes), last.class_names)
     save(fig, "confusion", "The deep network on the test set: rows are the truth, columns the prediction")
 
-    (folder / "table.txt").write_text(table + "\n")
+    (report.folder / "table.txt").write_text(table + "\n")
     return report.write()

@@ -1,0 +1,23 @@
+"""How often each class is taken for each other one; scikit-learn draws it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from numpy.typing import ArrayLike
+
+_LONGEST_ROW = 30  # letters that stand side by side under a picture
+
+
+def draw_confusion(
+    ax: Any, truth: ArrayLike, predictions: ArrayLike, classes: ArrayLike, names: Sequence[str] | None = None
+) -> None:
+    """Rows are the truth, columns the predictions; ``names`` are those of the classes, which are their own if None."""
+    from sklearn.metrics import ConfusionMatrixDisplay
+
+    shown = [str(name) for name in (classes if names is None else names)]  # type: ignore[union-attr]
+    ConfusionMatrixDisplay.from_predictions(
+        truth, predictions, labels=classes, display_labels=shown, cmap="Blues", colorbar=False, ax=ax,
+        xticks_rotation="vertical" if len(shown) * max(map(len, shown)) > _LONGEST_ROW else "horizontal",
+    )  # fmt: skip
