@@ -7,10 +7,13 @@ A peer that is not installed raises ImportError when its arm is built.
 from __future__ import annotations
 
 import dataclasses
+import importlib
 import math
+import sys
 import warnings
 from collections.abc import Callable, Sequence
-from functools import cached_property
+from functools import cache, cached_property
+from pathlib import Path
 
 import numpy as np
 
@@ -266,6 +269,95 @@ def sklearn_network(p: Problem) -> Arm:
     for W, b, (W_start, b_start) in zip(model.coefs_, model.intercepts_, p.start):
         W[:], b[:] = W_start.T, b_start
     return Arm(train, loss=lambda: p.loss([(W.T, b) for W, b in zip(model.coefs_, model.intercepts_)]))
+
+
+# ---------------------------------------------------------------- a DataLoader over torchvision's CIFAR-10
+
+
+def torchvision():
+    """torchvision; also beside a torch whose operators are not its own, which the tests know how to import it with."""
+    try:
+        return importlib.import_module("torchvision")
+    except RuntimeError:
+        sys.path.insert(0, str(Path(__file__).parents[1]))
+        return importlib.import_module("tests.conftest").import_torchvision()
+
+
+@cache
+def image_set(m: int):
+    """torchvision's CIFAR10 through ToTensor, with random images in place of those it reads from files."""
+    torchvision()
+    from torchvision.datasets import CIFAR10
+    from torchvision.transforms import ToTensor
+
+    rng, made = np.random.default_rng(0), CIFAR10.__new__(CIFAR10)
+    made.data = rng.integers(0, 256, (m, 3, 32, 32), np.uint8).transpose(
+        0, 2, 3, 1
+    )  # as CIFAR10 keeps what it has read
+    made.targets, made.transform, made.target_transform = rng.integers(0, 10, m).tolist(), ToTensor(), None
+    return made
+
+
+@dataclasses.dataclass
+class LoaderProblem:
+    """A deep MLP on mini-batches of 1,000 in an order drawn by torch; ``sample`` is what its loss is measured on."""
+
+    images: int
+    dtype: np.dtype
+
+    @cached_property
+    def sample(self) -> Problem:
+        rows = slice(1000)
+        made = image_set(self.images)
+        X = made.data[rows].transpose(0, 3, 1, 2).reshape(-1, 3072) / np.float32(255)
+        return Problem(X, np.asarray(made.targets)[rows], 10, hidden=(100, 100))
+
+    def loader(self):
+        import torch
+
+        torch.manual_seed(0)
+        return torch.utils.data.DataLoader(image_set(self.images), batch_size=1000, shuffle=True)
+
+
+def loader_lab(p: LoaderProblem, lab) -> Arm:
+    """The lab's own loop over the loader: fastclf's, or in plain NumPy."""
+    ours = lab is not reference
+    model = lab.DeepMLPClassifier(3072, 100, 10, **({"dtype": p.dtype} if ours else {}))
+    for name, (W, b) in zip("132", p.sample.start):
+        setattr(model, f"W{name}", W.copy())
+        setattr(model, f"b{name}", b.reshape(-1, 1).copy())
+    how = {"step_size": 10**9, "patience": 10**9} | ({"verbose": False} if ours else {})
+    layers = lambda: [(getattr(model, f"W{name}"), getattr(model, f"b{name}")[:, 0]) for name in "132"]  # noqa: E731
+    return Arm(
+        lambda passes: model.train(p.loader(), passes, LEARNING_RATE, **how), loss=lambda: p.sample.loss(layers())
+    )
+
+
+def loader_torch(p: LoaderProblem) -> Arm:
+    """As a torch user writes it; in float32."""
+    import torch
+    from torch import nn
+
+    layers = [nn.Linear(a, b) for a, b in zip(p.sample.widths, p.sample.widths[1:])]
+    with torch.no_grad():
+        for layer, (W, b) in zip(layers, p.sample.start):
+            layer.weight.copy_(torch.from_numpy(W))
+            layer.bias.copy_(torch.from_numpy(b))
+    model = nn.Sequential(*[part for layer in layers for part in (layer, nn.ReLU())][:-1])
+    cross_entropy, optimizer = nn.CrossEntropyLoss(), torch.optim.SGD(model.parameters(), LEARNING_RATE)
+
+    def train(passes):
+        loader = p.loader()
+        for _ in range(passes):
+            for X, y in loader:
+                optimizer.zero_grad(set_to_none=True)
+                cross_entropy(model(X.flatten(1)), y).backward()
+                nn.utils.clip_grad_value_(model.parameters(), 1.0)
+                optimizer.step()
+
+    return Arm(
+        train, loss=lambda: p.sample.loss([(a.weight.detach().numpy(), a.bias.detach().numpy()) for a in layers])
+    )
 
 
 # ---------------------------------------------------------------- the estimators, ours and scikit-learn's

@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 import tempfile
+import time
 from functools import cache, partial
 from pathlib import Path
 
@@ -143,7 +144,71 @@ def memory_beyond_data(m: int, dtype: str, batch: bool) -> float:
     return _peak_mb() - before - theta.nbytes / 1e6
 
 
-def memory(m: int, dtype: str, batch: bool) -> Arm:
+def loader_memory(m: int, dtype: str) -> float:
+    """MB that an epoch over a DataLoader of m images takes on top of a process that holds the set and the kernels."""
+    import dataclasses
+
+    import arms
+
+    import fastclf
+
+    few = arms.LoaderProblem(m, np.dtype(dtype))
+    train = arms.loader_lab(few, fastclf).train
+    with_few = dataclasses.replace(few, images=min(m, 2000))
+    arms.loader_lab(with_few, fastclf).train(1)  # compiles, and lets torch take what it takes once
+    before = _peak_mb()
+    train(1)
+    return _peak_mb() - before
+
+
+def memory(function: str, *arguments) -> Arm:
+    """What a function of this file returns in a process of its own."""
     code = f"import sys; sys.path.insert(0, {str(Path(__file__).parent)!r}); import limits; "
-    code += f"print(limits.memory_beyond_data({m}, {dtype!r}, {batch}))"
+    code += f"print(limits.{function}{arguments!r})"
     return Arm(lambda passes: float(python("-c", code)), gauge=True)
+
+
+# ---------------------------------------------------------------- files larger than memory; unit: GB
+
+
+class File:
+    """A file of samples in the temporary folder, and what reads it from the disk; it goes with the object."""
+
+    def __init__(self, megabytes: int, n: int = 3072) -> None:
+        m = max(2, int(megabytes * 1e6 / (4 * n)))
+        self._folder = tempfile.TemporaryDirectory()
+        self.path = Path(self._folder.name) / "X.npy"
+        rng, rows = np.random.default_rng(0), np.lib.format.open_memmap(self.path, "w+", np.float32, (m, n))
+        for start in range(0, m, 8000):
+            rows[start : start + 8000] = rng.random((min(8000, m - start), n), np.float32)
+        rows.flush()
+        self.y, self.gigabytes = rng.integers(0, 10, m), rows.nbytes / 1e9
+
+    def forget(self) -> None:
+        """Let the system forget what it keeps of the file in memory."""
+        descriptor = os.open(self.path, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+            os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_DONTNEED)
+        finally:
+            os.close(descriptor)
+
+    def timed(self, use) -> Arm:
+        """Seconds per GB of one use of the mapped file, which is on the disk alone when it begins."""
+        use(np.load(self.path, mmap_mode="r")[:2000])  # compiles
+
+        def reading(passes):
+            X = np.load(self.path, mmap_mode="r")
+            self.forget()
+            start = time.perf_counter()
+            use(X)
+            return (time.perf_counter() - start) / self.gigabytes
+
+        return Arm(reading, gauge=True)
+
+    def read(self, X) -> None:
+        """The disk's own rate: the file from end to end, four megabytes at a time, and nothing else."""
+        room = bytearray(1 << 22)
+        with open(self.path, "rb", buffering=0) as file:
+            while file.readinto(room):
+                pass

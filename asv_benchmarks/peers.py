@@ -123,7 +123,7 @@ def table(header: list[str], rows: list[list[str]]) -> str:
 
 def render(report: dict) -> str:
     """The tables, in Markdown; a row that has not been measured is left out."""
-    measured = {id: Measurement(raw["samples"], raw["losses"]) for id, raw in report["rows"].items()}
+    measured = {id: Measurement(raw["samples"], raw["losses"]) for id, raw in report["rows"].items() if raw["samples"]}
     rows = [row for row in ROWS if row.id in measured]
     trainers = [
         [row.id, row.name, f"{duration(measured[row.id].figure)} per {row.unit}"]

@@ -7,9 +7,11 @@ The first arm is fastclf's. With FASTCLF_BENCH_QUICK set everything is small: th
 from __future__ import annotations
 
 import contextlib
+import importlib.util
 import os
 import statistics
 import time
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache, partial
@@ -73,6 +75,8 @@ class Measurement:
 
     def value(self, target: Target) -> float | None:
         """What a target bounds; None if nothing that it is held against has been measured."""
+        if not self.samples:
+            return None
         if not target.against:
             return self.figure
         rival = self.rival(target)
@@ -100,9 +104,13 @@ class Workload:
     rounds: int = 7
     group: str = "trainers"  # the file of asv benchmarks that it belongs to
     slug: str = ""  # its name there, unless it is a parameter
+    needs: tuple[str, ...] = ()  # packages without which there is nothing to measure
 
     def has(self, arm: str) -> bool:
         return arm in self.build()
+
+    def can_run(self) -> bool:
+        return all(importlib.util.find_spec(package) for package in self.needs)
 
     def passes_of(self, arm: Arm) -> int:
         passes = self.slow if arm.slow else self.passes
@@ -110,12 +118,16 @@ class Workload:
 
     def ready(self, name: str) -> Callable[[], None]:
         """One arm, warm: a call makes the passes of one round."""
+        if not self.can_run():
+            raise NotImplementedError(f"{self.id} needs {', '.join(self.needs)}")  # asv skips it
         arm = self.build()[name]()
         arm.train(self.check)
         return lambda: arm.train(self.passes_of(arm))
 
     def measure(self) -> Measurement:
         ready: dict[str, Arm] = {}
+        if not self.can_run():
+            return Measurement({}, {})
         for name, make in self.build().items():
             with contextlib.suppress(*[ImportError] if name in PEERS else []):
                 ready[name] = make()
@@ -259,7 +271,48 @@ def _growth(per_sample: bool):
 
 
 def _memory(dtype: str, batch: bool):
-    return {"fastclf": partial(limits.memory, 20_000 if quick() else 1_000_000, dtype, batch)}
+    return {"fastclf": partial(limits.memory, "memory_beyond_data", 20_000 if quick() else 1_000_000, dtype, batch)}
+
+
+def _images() -> int:
+    return 3000 if quick() else 50_000
+
+
+def _loader(dtype):
+    shared = arms.LoaderProblem(_images(), np.dtype(dtype))
+    return {**_both(partial(arms.loader_lab, shared)), "torch": partial(arms.loader_torch, shared)}
+
+
+def _loader_memory(dtype: str):
+    return {"fastclf": partial(limits.memory, "loader_memory", _images(), dtype)}
+
+
+@cache
+def _file() -> limits.File:
+    return limits.File(8 if quick() else 1000)
+
+
+def _from_disk(use):
+    """``use(X, y)`` on a mapped file that is not in memory, beside reading it and nothing else."""
+    return {
+        "fastclf": lambda: _file().timed(lambda X: use(X, _file().y[: len(X)])),
+        "disk": lambda: _file().timed(_file().read),
+    }
+
+
+def _fit_linear(X, y):
+    fastclf.FastLinearClassifier(max_iter=1, tol=None, random_state=0).fit(X, y)
+
+
+def _fit_mlp(X, y):
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # that one epoch does not converge
+        fastclf.FastMLPClassifier((100,), max_iter=1, random_state=0).fit(X, y)
+
+
+def _descend(X, y):
+    targets = np.eye(10, dtype=np.float32)[y]
+    fastclf.train_model(X, targets, 0.01, 1, True, True, dtype=np.float32, verbose=False)
 
 
 def _processes(cold: bool = False, **commands: tuple[str, ...]):
@@ -356,6 +409,32 @@ TABLE: tuple[Workload, ...] = (
         )
         for slug, batch in (("batch", True), ("sgd", False))
         for dtype in ("float32", "float64")
+    ),
+    *(
+        Workload(
+            f"D1.{dtype}", f"DeepMLPClassifier.train, DataLoader of 50,000 CIFAR-shaped images, batch 1000, {dtype}",
+            partial(_loader, dtype), "epoch", (Target(bound, ("reference",)),), rounds=3, needs=("torch", "torchvision"),
+        )
+        for dtype, bound in (("float32", 10), ("float64", 5))
+    ),
+    *(
+        Workload(
+            f"D1.memory.{dtype}", f"the same, {dtype}: memory beyond the set's bytes", partial(_loader_memory, dtype), "MB",
+            (Target(300, at_most=True),), check=0, rounds=1, group="machine", slug=f"memory_loader_{dtype}",
+            needs=("torch", "torchvision"),
+        )
+        for dtype in ("float32", "float64")
+    ),
+    *(
+        Workload(
+            id, f"an epoch on a mapped file of 1 GB that is on the disk alone, {what}: share of the disk's own rate",
+            partial(_from_disk, use), "GB", (Target(bound, ("disk",)),), check=0, rounds=5, group="machine", slug=slug,
+        )
+        for id, what, use, bound, slug in (
+            ("M1", "train_model, batch, 10 classes, float32", _descend, 0.5, "disk_train_model"),
+            ("M2", "FastLinearClassifier, per-sample SGD, shuffled by blocks", _fit_linear, 0.5, "disk_linear"),
+            ("M3", "FastMLPClassifier, 3072–100–10, shuffled by blocks", _fit_mlp, 0.2, "disk_mlp"),
+        )
     ),
     *(
         Workload(

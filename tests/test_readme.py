@@ -1,4 +1,4 @@
-"""The README's Python runs as it stands."""
+"""The README's Python and its commands run as they stand."""
 
 import re
 from pathlib import Path
@@ -17,7 +17,22 @@ def test_the_readmes_python_runs(capsys, tmp_path, monkeypatch):
     names = {}
     for block in blocks:
         exec(block, names)
-    numbers = [float(x) for x in re.findall(r"0\.\d+", capsys.readouterr().out)]
+    printed = capsys.readouterr().out
+    numbers = [float(x) for x in re.findall(r"0\.\d+", printed)]
+    assert "\nTrue\n" in printed
     assert names["pipeline"].score(names["X_val"], names["y_val"]) > 0.9
     assert names["mlp"].score(names["images_val"], names["y_val"]) > 0.95
     assert numbers
+
+
+@pytest.mark.skipif(not README.exists(), reason="the README is in the repository alone")
+def test_the_readmes_commands_run(capsys, tmp_path, monkeypatch):
+    from fastclf import cli
+
+    monkeypatch.chdir(tmp_path)
+    lines = re.findall(r"^fastclf (?:train|evaluate|predict) .*$", README.read_text(), re.MULTILINE)
+    assert len(lines) >= 3
+    for line in lines:
+        assert cli.main(line.split()[1:]) == 0, line
+    assert (tmp_path / "probabilities.csv").read_text().count("\n") == 798
+    assert "accuracy" in capsys.readouterr().out
