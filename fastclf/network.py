@@ -169,11 +169,12 @@ class Workspace:
         return self._gradient
 
     def panels(self, threads: int) -> np.ndarray:
-        """Scratch in which each thread packs a few columns of a batch."""
-        from .kernels.matmul import PACK_FROM
+        """Scratch in which each thread packs a few columns of a batch, and puts sums aside."""
+        from .kernels.matmul import PACK_FROM, panel_rows
         from .kernels.tile import PANEL_BYTES
 
-        size = threads * self.capacity * PANEL_BYTES // self.network.dtype.itemsize
+        rows = panel_rows.py_func(self.capacity, max(self.network.widths[1:]))
+        size = threads * rows * PANEL_BYTES // self.network.dtype.itemsize
         if self.capacity >= PACK_FROM and len(self._panels) < size:
             self._panels = aligned(size, self.network.dtype)
         return self._panels

@@ -11,6 +11,7 @@ their first elements here, so that one compiled product serves the user's data, 
 
 from .jit import AT, AT_INDEX, FLAG, INT, REAL, inlined, routine
 from .simd import at, lanes_of, vload, vstore
+from .target import TARGET
 from .tile import (
     DOT_FEW,
     DOT_ROWS,
@@ -28,8 +29,7 @@ from .tile import (
     outer_vector,
 )
 
-PACK_FROM = 256  # rows of B: below, what a panel of B takes from the caches is too little to be worth a copy
-ACROSS_BELOW = 64  # rows of B: below, C is most of what is read, and tiles follow it along its rows
+OUTER_DEPTH, PACK_COLUMNS, PACK_FROM, ACROSS_BELOW = TARGET.packing
 
 
 @routine(
@@ -98,16 +98,19 @@ def n_tiles(n_rows, n_columns, lanes):
 
 
 @inlined
-def pack(B, ldb, rows, depth, panel):
-    """Copy B[rows, :], as wide as a tile, to ``panel``, where its rows follow each other.
+def pack(B, ldb, rows, depth, panels, room, panel):
+    """Copy B[rows, :], as wide as so many tiles, to ``panel``: the rows of a tile's width follow each other.
 
-    Rows of B that are a multiple of 4096 bytes apart share a few sets of the caches, and each is another page.
+    Rows of B that are a multiple of 4096 bytes apart share a few sets of the caches, and each is another page. Panels are
+    ``room`` rows apart.
     """
     lanes = lanes_of(B)
+    width = OUTER_VECTORS * lanes
     for p in range(depth):
-        source, to = rows[p] * ldb, p * OUTER_VECTORS * lanes
-        for v in range(0, OUTER_VECTORS * lanes, lanes):
-            vstore(panel, to + v, vload(B, source + v))
+        for k in range(panels):
+            source, to = rows[p] * ldb + k * width, (k * room + p) * width
+            for v in range(0, width, lanes):
+                vstore(panel, to + v, vload(B, source + v))
 
 
 @routine(
@@ -120,34 +123,65 @@ def outer(
 ):  # fmt: skip
     """Tiles first ≤ t < end of C = scale C + step clip(A^T B), or of the masked product; see ``tile.outer``.
 
-    ``packing`` allows to copy columns of B to ``panel``, which holds depth rows of a tile's width.
+    ``packing`` allows to copy columns of B to ``panel``, which has room for ``panel_rows`` rows of a tile's width.
     """
     lanes, ldc = lanes_of(C), n_columns
     width = OUTER_VECTORS * lanes
     tall, wide = n_rows // OUTER_ROWS, n_columns // width
     groups, panels = n_groups(n_rows), n_panels(n_columns, lanes)
     packing = packing and depth >= PACK_FROM and groups > 2
-    packed = -1
-    for t in range(first, end):
+    at_once = min(depth, OUTER_DEPTH) if packing else depth
+    sums = at(panel, PACK_COLUMNS * at_once * width)
+    t = first
+    while t < end:
         if depth < ACROSS_BELOW:
             group, column = t // panels, t % panels
+            n_here, columns_here = 1, min(panels - column, end - t)
         else:
             group, column = t % groups, t // groups
-        r = min(group, tall) * OUTER_ROWS + max(group - tall, 0)
-        v = min(column, wide) * width + max(column - wide, 0) * lanes
-        count, at_c = min(lanes, n_columns - v), r * n_columns + v
-        a, b, c, g = at(A, r * a_r), at(B, v), at(C, at_c), at(gate, at_c)
-        b_rows, b_pitch = rows, ldb
-        if packing and column < wide:
-            if packed != column:
-                pack(b, ldb, rows, depth, panel)
-                packed = column
-            b, b_rows, b_pitch = panel, iota, width
-        if group < tall and column < wide:
-            outer_full(a, a_p, a_r, b, b_pitch, b_rows, depth, c, ldc, count, g, gated, scale, step, limit)
-        elif column < wide:
-            outer_row(a, a_p, a_r, b, b_pitch, b_rows, depth, c, ldc, count, g, gated, scale, step, limit)
-        elif group < tall:
-            outer_vector(a, a_p, a_r, b, b_pitch, b_rows, depth, c, ldc, count, g, gated, scale, step, limit)
-        else:
-            outer_one(a, a_p, a_r, b, b_pitch, b_rows, depth, c, ldc, count, g, gated, scale, step, limit)
+            n_here, columns_here = min(groups - group, end - t), 1
+            if packing and group == 0:
+                columns_here = max(1, min(PACK_COLUMNS, (end - t) // groups, wide - column))
+        packs = packing and column < wide
+        for p in range(0, depth, at_once):
+            terms, begins, ends = min(at_once, depth - p), p == 0, p + at_once >= depth
+            if packs:
+                pack(at(B, column * width), ldb, at(rows, p), terms, columns_here, at_once, panel)
+            for i in range(columns_here):
+                is_wide = column + i < wide
+                v = min(column + i, wide) * width + max(column + i - wide, 0) * lanes
+                count = min(lanes, n_columns - v)
+                b, b_rows, b_pitch = at(B, v), at(rows, p), ldb
+                if packs:
+                    b, b_rows, b_pitch = at(panel, i * at_once * width), iota, width
+                for k in range(group, group + n_here):
+                    r = min(k, tall) * OUTER_ROWS + max(k - tall, 0)
+                    at_c, kept = r * n_columns + v, at(sums, (i * n_rows + r) * width)
+                    a, c, g = at(A, r * a_r + p * a_p), at(C, at_c), at(gate, at_c)
+                    if k < tall and is_wide:
+                        outer_full(
+                            a, a_p, a_r, b, b_pitch, b_rows, terms, c, ldc, count, g, gated, scale, step, limit, kept,
+                            begins, ends,
+                        )  # fmt: skip
+                    elif is_wide:
+                        outer_row(
+                            a, a_p, a_r, b, b_pitch, b_rows, terms, c, ldc, count, g, gated, scale, step, limit, kept,
+                            begins, ends,
+                        )  # fmt: skip
+                    elif k < tall:
+                        outer_vector(
+                            a, a_p, a_r, b, b_pitch, b_rows, terms, c, ldc, count, g, gated, scale, step, limit, kept,
+                            begins, ends,
+                        )  # fmt: skip
+                    else:
+                        outer_one(
+                            a, a_p, a_r, b, b_pitch, b_rows, terms, c, ldc, count, g, gated, scale, step, limit, kept,
+                            begins, ends,
+                        )  # fmt: skip
+        t += n_here * columns_here
+
+
+@inlined
+def panel_rows(capacity, n_rows):
+    """Rows of a tile's width in the scratch of a thread, for products of so many terms and rows."""
+    return PACK_COLUMNS * (min(capacity, OUTER_DEPTH) + n_rows)

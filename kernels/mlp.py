@@ -58,7 +58,7 @@ from .jit import (
     kernel,
     share,
 )
-from .matmul import forward, n_tiles, outer
+from .matmul import forward, n_tiles, outer, panel_rows
 from .simd import at, lanes_of, real, vload_first, vmax, vmin, vsplat, vstore_first
 from .softmax import (
     bias_gradient,
@@ -206,11 +206,12 @@ def weights(batch, q, workers):
         out, scale, keep = batch.params, one - batch.rate * decay_of(batch), one
         step, limit = -batch.rate, batch.settings[CLIP]
     bias_step = step * batch.settings[WITH_BIAS]
-    total, done = 0, 0
+    total, done, widest = 0, 0, 0
     for l in range(n_layers):
         total += 1 + n_tiles(entry(layout, l, N_OUT), entry(layout, l, N_IN), lanes)
+        widest = max(widest, entry(layout, l, N_OUT))
     first, end = share(total, q, workers)
-    panel = at(batch.panels, q * batch.capacity * OUTER_VECTORS * lanes)
+    panel = at(batch.panels, q * panel_rows(batch.capacity, widest) * OUTER_VECTORS * lanes)
     for l in range(n_layers):
         n_in, n_out, bias = entry(layout, l, N_IN), entry(layout, l, N_OUT), at(out, entry(layout, l, BIAS))
         tiles, w = n_tiles(n_out, n_in, lanes), at(out, entry(layout, l, WEIGHTS))

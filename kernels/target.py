@@ -13,6 +13,15 @@ import llvmlite.binding as llvm
 from numba.core import config
 
 
+class Packing(NamedTuple):
+    """How rows that are multiplied along their columns come into the first-level cache: copied, next to each other."""
+
+    depth: int  # rows whose terms are added before other rows take their place
+    columns: int  # of tiles, copied together: each row is another page of memory
+    least: int  # rows; what fewer of them take from the caches is too little to be worth a copy
+    across: int  # rows; with fewer, most of what is read is the result, and tiles follow it along its rows
+
+
 class Target(NamedTuple):
     """An instruction set as the kernels see it."""
 
@@ -34,6 +43,13 @@ class Target(NamedTuple):
     def outer_tile(self) -> tuple[int, int]:
         """Rows and vectors of sums held in registers by the tile along rows."""
         return (5, 4) if self.registers >= 32 else (5, 2)
+
+    @property
+    def packing(self) -> Packing:
+        """Measured with AVX-512 (1 MB of second-level cache) and with AVX2 (512 KB); the others follow the latter."""
+        if self.vector_bytes == 64:
+            return Packing(depth=1 << 30, columns=1, least=256, across=64)
+        return Packing(depth=128, columns=4, least=16, across=16)
 
     def lanes(self, itemsize: int) -> int:
         """Elements of ``itemsize`` bytes in one vector."""

@@ -3,8 +3,9 @@
     dot    Z[r, u] = sum_k A[r, k] W[u, k] + bias      rows of A against rows of W, both contiguous along k
     outer  C[r, v] (+)= sum_p A[p, r] B[p, v]          columns of A against columns of B, v in whole vectors
 
-Each sum stays in one register from its first term to its last, added in the order of k or p whatever the tile's size
-and whichever thread runs it: so a result's bits depend on the operands alone. What follows a product happens while
+Each sum is added up in one register, in the order of k or p, whatever the tile's size and whichever thread runs it: so a
+result's bits depend on the operands alone. Where operands are longer than the first-level cache, sums are put aside after a
+part of their terms, and taken up again for the next one. What follows a product happens while
 its sums are still in registers: bias and ReLU after ``dot``; clipping with the weight update, or the ReLU mask, after
 ``outer``. No gradient is written to memory to be read again.
 
@@ -117,24 +118,39 @@ def _make_dot(n_rows: int, n_units: int):
     return dot
 
 
+def _taken_up(b, tiles, kept, begins, vty, zero):
+    """The sums before the first of these terms, 0 or what was put aside, and the addresses where they are put aside."""
+    places = {t: b.gep(kept, [INTP(k * vty.count)]) for k, t in enumerate(tiles)}
+    before, go_on, start = b.block, b.append_basic_block("sums.go_on"), b.append_basic_block("sums.start")
+    b.cbranch(begins, start, go_on)
+    b.position_at_end(go_on)
+    there = {t: simd.load(b, places[t], vty) for t in tiles}
+    b.branch(start)
+    b.position_at_end(start)
+    return _sums(b, tiles, [(dict.fromkeys(tiles, zero), before), (there, go_on)]), places
+
+
 def _make_outer(n_rows: int, n_vectors: int):
     """The tile of ``n_rows`` x ``n_vectors`` vectors of sums along p; the tile of one vector may be partial."""
     partial = n_vectors == 1
 
     @intrinsic
-    def outer(typing_context, A, a_p, a_r, B, ldb, rows, depth, C, ldc, count, gate, gated, scale, step, limit):
+    def outer(
+        typing_context, A, a_p, a_r, B, ldb, rows, depth, C, ldc, count, gate, gated, scale, step, limit, sums, begins, ends
+    ):  # fmt: skip
         """sum[r, v] = sum_p A[p, r] B[rows[p], v]; then C = sum where gate > 0, else 0, if ``gated``;
         otherwise C = scale C + step clip(sum, -limit, limit), where C is not read if scale is 0.
 
         Every array is the address of its first element here. A's elements are a_p apart along p and a_r along r, B's
-        rows ldb, those of C and of gate ldc. ``count`` lanes of the one-vector tile are real.
+        rows ldb, those of C and of gate ldc. ``count`` lanes of the one-vector tile are real. A part of the sums' terms
+        neither ``begins`` nor ``ends`` them: then they come from ``sums``, and go back there instead of into C.
         """
         f = FLOAT[C.dtype]
-        i = types.intp
-        sig = types.void(A, i, i, B, i, rows, i, C, i, i, gate, types.boolean, f.type, f.type, f.type)
+        i, flag = types.intp, types.boolean
+        sig = types.void(A, i, i, B, i, rows, i, C, i, i, gate, flag, f.type, f.type, f.type, sums, flag, flag)
 
         def codegen(context, b, sig, args):
-            a, a_p, a_r, b0, ldb, rows, depth, c, ldc, count, gate, gated, scale, step, limit = args
+            a, a_p, a_r, b0, ldb, rows, depth, c, ldc, count, gate, gated, scale, step, limit, kept, begins, ends = args
             lanes, vty = f.lanes, ir.VectorType(f.ir, f.lanes)
             tiles = [(r, v) for r in range(n_rows) for v in range(n_vectors)]
             zero = simd.constant(vty, 0.0)
@@ -147,12 +163,16 @@ def _make_outer(n_rows: int, n_vectors: int):
                 simd.store_masked(b, value, pointer, mask) if partial else simd.store(b, value, pointer)
 
             along_r = [b.mul(a_r, INTP(r)) for r in range(n_rows)]
-            before, loop, done = b.block, b.append_basic_block("outer.p"), b.append_basic_block("outer.out")
+            at_start, places = _taken_up(b, tiles, kept, begins, vty, zero)
+            start = b.block
+            loop, done, keep, finish, after = (
+                b.append_basic_block(f"outer.{name}") for name in ("p", "done", "keep", "out", "after")
+            )
             b.branch(loop)
 
             b.position_at_end(loop)
             p, ap = b.phi(INTP), b.phi(a.type)
-            sums = _sums(b, tiles, [(dict.fromkeys(tiles, zero), before)])
+            sums = _sums(b, tiles, [(at_start, start)])
             brow = _row(b, b0, rows, p, ldb)
             bv = [fetch(b.gep(brow, [INTP(v * lanes)])) for v in range(n_vectors)]
             new = {}
@@ -162,13 +182,20 @@ def _make_outer(n_rows: int, n_vectors: int):
                     new[r, v] = simd.fma(b, av, bv[v], sums[r, v])
             p_next, ap_next, loop_end = b.add(p, INTP(1)), b.gep(ap, [a_p]), b.block
             for phi, first, following in [(p, INTP(0), p_next), (ap, a, ap_next)]:
-                phi.add_incoming(first, before)
+                phi.add_incoming(first, start)
                 phi.add_incoming(following, loop_end)
             for t in tiles:
                 sums[t].add_incoming(new[t], loop_end)
             b.cbranch(b.icmp_signed("<", p_next, depth), loop, done)
 
             b.position_at_end(done)
+            b.cbranch(ends, finish, keep)
+            b.position_at_end(keep)
+            for t in tiles:
+                simd.store(b, new[t], places[t])
+            b.branch(after)
+
+            b.position_at_end(finish)
             at = {(r, v): b.add(b.mul(ldc, INTP(r)), INTP(v * lanes)) for r, v in tiles}
             with b.if_else(gated) as (masking, updating):
                 with masking:
@@ -185,6 +212,8 @@ def _make_outer(n_rows: int, n_vectors: int):
                         g = b.select(b.fcmp_ordered("<", g, low), low, g)
                         old = b.select(anew, zero, b.fmul(scales, fetch(pointer)))
                         put(simd.fma(b, steps, g, old), pointer)
+            b.branch(after)
+            b.position_at_end(after)
             return context.get_dummy_value()
 
         return sig, codegen

@@ -39,9 +39,8 @@ def outer(A, B, rows, C, gate, gated, scale, step, limit, parts, iota, panel):
 
 def outer_product(*operands, parts=1, packing=False):
     A, C = operands[0], operands[3]
-    outer(
-        *operands, parts, np.arange(len(A)), np.full(packing * A.shape[0] * PANEL_BYTES // C.itemsize, np.nan, C.dtype)
-    )
+    rows = packing * matmul.panel_rows.py_func(len(A), len(C))
+    outer(*operands, parts, np.arange(len(A)), np.full(rows * PANEL_BYTES // C.itemsize, np.nan, C.dtype))
 
 
 @numba.njit(**jit.FLAGS)
@@ -121,7 +120,9 @@ def test_outer_product(n_columns, dtype):
 
 
 @pytest.mark.parametrize("packing", [False, True])
-@pytest.mark.parametrize("depth", edges(matmul.ACROSS_BELOW, matmul.PACK_FROM))
+@pytest.mark.parametrize(
+    "depth", [*edges(matmul.ACROSS_BELOW, matmul.PACK_FROM, 2 * min(500, matmul.OUTER_DEPTH)), 1000]
+)
 def test_any_cut_of_the_tiles_gives_the_same(depth, packing, dtype):
     """Along rows or columns of tiles, packed or not, by one thread or three."""
     n_rows, n_columns = 3 * OUTER_ROWS + 1, 2 * VECTORS * max(LANES) + 3

@@ -11,7 +11,7 @@ from fastclf.kernels import jit, simd, tile
 from fastclf.kernels.simd import at
 from fastclf.kernels.target import TARGET
 
-from ..helpers import DTYPES, edges
+from ..helpers import DTYPES, LANES, edges
 
 
 @jit.inlined
@@ -35,11 +35,13 @@ def dot_caller(dot):
 
 def outer_caller(outer):
     @numba.njit(**jit.FLAGS)
-    def call(A, a_p, a_r, B, rows, depth, C, count, gate, gated, scale, step, limit):
-        outer(
-            at(A, 0), a_p, a_r, at(B, 0), pitch(B), at(rows, 0), depth, at(C, 0), pitch(C), count, at(gate, 0), gated, scale,
-            step, limit,
-        )  # fmt: skip
+    def call(A, a_p, a_r, B, rows, depth, C, count, gate, gated, scale, step, limit, terms, sums):
+        """So many terms at a time; in between, what they add up to is in ``sums``."""
+        for p in range(0, depth, terms):
+            outer(
+                at(A, p * a_p), a_p, a_r, at(B, 0), pitch(B), at(rows, p), min(terms, depth - p), at(C, 0), pitch(C), count,
+                at(gate, 0), gated, scale, step, limit, at(sums, 0), p == 0, p + terms >= depth,
+            )  # fmt: skip
 
     return call
 
@@ -61,6 +63,13 @@ OUTERS = {
     "vector": (outer_caller(tile.outer_vector), OUTER_ROWS, 1),
     "one": (outer_caller(tile.outer_one), 1, 1),
 }
+
+
+def in_parts(call, terms):
+    """A tile's caller, so many terms of its sums at a time."""
+    return lambda *operands: call(
+        *operands, terms, np.full(OUTER_ROWS * VECTORS * max(LANES), np.nan, operands[3].dtype)
+    )
 
 
 @pytest.fixture(params=DTYPES, ids=str)
@@ -131,10 +140,12 @@ def outer_operands(depth, vectors, dtype):
     return A, B, rows, C, gate, width
 
 
+@pytest.mark.parametrize("terms", [1, 10, 100])
 @pytest.mark.parametrize("depth", [1, 2, 33])
 @pytest.mark.parametrize("name", OUTERS)
-def test_outer_tiles_update(name, depth, dtype):
+def test_outer_tiles_update(name, depth, terms, dtype):
     call, n_rows, vectors = OUTERS[name]
+    call = in_parts(call, terms)
     A, B, rows, C, gate, width = outer_operands(depth, vectors, dtype)
     for count in range(1, width + 1) if vectors == 1 else [width]:
         for limit in (np.inf, 5.0):
@@ -150,6 +161,7 @@ def test_outer_tiles_update(name, depth, dtype):
 @pytest.mark.parametrize("name", OUTERS)
 def test_outer_tiles_mask(name, dtype):
     call, n_rows, vectors = OUTERS[name]
+    call = in_parts(call, 4)
     A, B, rows, C, gate, width = outer_operands(7, vectors, dtype)
     gate[0, :2] = np.nan, 0  # neither is greater than 0
     expected = C.copy()
@@ -163,6 +175,7 @@ def test_outer_tiles_mask(name, dtype):
 def test_outer_tiles_read_a_from_either_side(dtype):
     """The strides of A say which way it lies: deltas (samples, units), or weights (units, inputs)."""
     call, _, vectors = OUTERS["full"]
+    call = in_parts(call, 4)
     A, B, rows, C, gate, width = outer_operands(6, vectors, dtype)
     across, along = C.copy(), C.copy()
     numbers = (dtype.type(1), dtype.type(1), dtype.type(np.inf))
@@ -180,18 +193,20 @@ def test_outer_tiles_give_the_same_bits(dtype):
     numbers = (dtype.type(1), dtype.type(-0.1), dtype.type(np.inf))
     results = {}
     for name, (call, n_rows, vectors) in OUTERS.items():
-        results[name] = C.copy()
-        for r in range(0, OUTER_ROWS, n_rows):
-            for v in range(0, VECTORS * lanes, vectors * lanes):
-                call(
-                    A[:, r:], OUTER_ROWS, 1, B[:, v:], rows, depth, results[name][r:, v:], lanes, C, False, *numbers
-                )  # fmt: skip
-    for name in OUTERS:
-        np.testing.assert_array_equal(results[name], results["full"], err_msg=name)
+        for terms in (29, 28, 7, 1):
+            results[name, terms] = got = C.copy()
+            for r in range(0, OUTER_ROWS, n_rows):
+                for v in range(0, VECTORS * lanes, vectors * lanes):
+                    in_parts(call, terms)(
+                        A[:, r:], OUTER_ROWS, 1, B[:, v:], rows, depth, got[r:, v:], lanes, C, False, *numbers
+                    )  # fmt: skip
+    for name, got in results.items():
+        np.testing.assert_array_equal(got, results["full", 29], err_msg=name)
 
 
 def test_nan_is_not_clipped_away(dtype):
     call, _, vectors = OUTERS["one"]
+    call = in_parts(call, 2)
     A, B, rows, C, gate, width = outer_operands(3, vectors, dtype)
     A[1, 0] = np.nan
     call(A, A.shape[1], 1, B, rows, 3, C, width, gate, False, dtype.type(1), dtype.type(1), dtype.type(2))
