@@ -402,8 +402,10 @@ class Odd:
         ("random_state", np.random.RandomState(np.random.PCG64(0)), "parameters.random_state can not be saved.*PCG64"),
         ("random_state", np.random.default_rng(0), "parameters.random_state can not be saved.*Generator"),
     ],
-    ids=str,
-)
+    ids=[
+        "object", "function", "complex", "longdouble", "date", "array of objects", "masked", "PCG64", "Generator",
+    ],
+)  # fmt: skip
 def test_what_a_file_can_not_hold_is_refused_by_name(name, value, message, path):
     path.write_bytes(b"old")
     with pytest.raises(TypeError, match=message):

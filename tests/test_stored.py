@@ -415,4 +415,7 @@ def test_larger_than_memory(kind, tmp_path):
         file[start : start + 8000] = block if kind == "uint8" else block * np.float32(SCALE)
     file.flush()
     del file
-    in_new_process(trains_on_more_than_it_may_hold, str(tmp_path / "X.npy"), kind, megabytes, 100, timeout=280)
+    try:
+        in_new_process(trains_on_more_than_it_may_hold, str(tmp_path / "X.npy"), kind, megabytes, 100, timeout=280)
+    finally:
+        (tmp_path / "X.npy").unlink()  # pytest keeps the folders of the last runs
