@@ -50,6 +50,16 @@ def aligned(n: int, dtype: np.dtype) -> np.ndarray:
     return raw[start : start + n * dtype.itemsize].view(dtype)
 
 
+def panels(threads: int, rows: int, n_units: int, dtype: np.dtype) -> np.ndarray:
+    """Scratch in which each thread packs a few columns of so many rows, and puts sums for so many units aside."""
+    from .kernels.matmul import PACK_FROM, panel_rows
+    from .kernels.tile import PANEL_BYTES
+
+    if rows < PACK_FROM:
+        return aligned(0, dtype)
+    return aligned(threads * panel_rows.py_func(rows, n_units) * PANEL_BYTES // dtype.itemsize, dtype)
+
+
 def settings(
     dtype: np.dtype,
     learning_rate: float = 0.0,
@@ -142,6 +152,7 @@ class Workspace:
         self.iota = np.arange(max(self.capacity, *network.widths))
         self.parts = np.empty(SQUARE_PARTS)
         self._panels = self._gradient = aligned(0, network.dtype)
+        self._panel_threads = 0
         self._gathered = np.empty((0, network.widths[0]), network.dtype)
 
     @staticmethod
@@ -169,14 +180,10 @@ class Workspace:
         return self._gradient
 
     def panels(self, threads: int) -> np.ndarray:
-        """Scratch in which each thread packs a few columns of a batch, and puts sums aside."""
-        from .kernels.matmul import PACK_FROM, panel_rows
-        from .kernels.tile import PANEL_BYTES
-
-        rows = panel_rows.py_func(self.capacity, max(self.network.widths[1:]))
-        size = threads * rows * PANEL_BYTES // self.network.dtype.itemsize
-        if self.capacity >= PACK_FROM and len(self._panels) < size:
-            self._panels = aligned(size, self.network.dtype)
+        """Scratch of the threads for the weight update."""
+        if self._panel_threads < threads:
+            widest = max(self.network.widths[1:])
+            self._panels, self._panel_threads = panels(threads, self.capacity, widest, self.network.dtype), threads
         return self._panels
 
     def shared_with(self, larger: Workspace, first: int, m: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from . import _threads
-from .network import CLIPPED, LossRule, Network, output_block, round_up, settings
+from .network import CLIPPED, LossRule, Network, output_block, panels, round_up, settings
 from .rows import Rows
 
 # Few features and classes: samples, or in SGD classes, become the lanes of vectors (see kernels.linear, kernels.sgd).
@@ -102,6 +102,7 @@ class WideTrainer(_Trainer):
         )
         self.G = self._zeros(self.chunks, len(self.network.params))
         self.total = self._zeros(0 if self.portions == 1 else len(self.network.params))
+        self.panels = panels(self.threads, block, c, self.X.dtype)
         self._scratch(block)
 
     def theta(self) -> NDArray[Any]:
@@ -116,8 +117,8 @@ class WideTrainer(_Trainer):
 
         linear.wide(
             *self.X.arguments, self.room, first, end, len(self.X), self.iota, self.labels, self.targets.reshape(-1),
-            self.network.params, self.network.layout, self.G, self.total, self.S, self.chunk_loss, losses, numbers,
-            self.width, len(losses), update, self.sigmoid, threads=self.threads,
+            self.network.params, self.network.layout, self.G, self.total, self.S, self.panels, self.chunk_loss, losses,
+            numbers, self.width, len(losses), update, self.sigmoid, threads=self.threads,
         )  # fmt: skip
 
     def sgd(self, learning_rate: float, repeats: int, with_loss: bool = True) -> NDArray[np.float64]:

@@ -36,7 +36,7 @@ from .jit import (
     kernel,
     share,
 )
-from .matmul import forward, n_tiles, outer
+from .matmul import crowded, forward, n_tiles, outer, panel_rows
 from .simd import at, lanes_of, vfma, vload, vsplat, vstore, vsum
 from .softmax import (
     bias_gradient,
@@ -50,21 +50,22 @@ from .softmax import (
     spread_bias,
     total_loss,
 )
+from .tile import OUTER_VECTORS
 
 
 @in_shares(
     source=SOURCE, room=AT, first_row=INT, end_row=INT, c=INT, iota=AT_INDEX, labels=AT_INDEX, targets=AT, labelled=FLAG,
-    params=AT, weights=INT, bias=INT, size=INT, G=AT, n_chunks=INT, S=AT, chunk_loss=AT64, settings=AT, width=INT,
-    update=FLAG, sigmoid=FLAG,
+    params=AT, weights=INT, bias=INT, size=INT, G=AT, n_chunks=INT, S=AT, panels=AT, chunk_loss=AT64, settings=AT,
+    width=INT, update=FLAG, sigmoid=FLAG,
 )  # fmt: skip
 def chunks(
     source, room, first_row, end_row, c, iota, labels, targets, labelled, params, weights, bias, size, G, n_chunks, S,
-    chunk_loss, settings, width, update, sigmoid, q, workers,
+    panels, chunk_loss, settings, width, update, sigmoid, q, workers,
 ):  # fmt: skip
     """Worker q's chunks of the rows first_row ≤ r < end_row: the loss and the gradient of each."""
     lanes, zero, n = lanes_of(params), settings[0] * 0, source.n
     low, high, one, with_bias = settings[LOG_LOW], settings[LOG_HIGH], zero + 1, settings[WITH_BIAS] > 0
-    room = at(room, q * width * n)
+    room, panel = at(room, q * width * n), at(panels, q * panel_rows(width, c) * OUTER_VECTORS * lanes)
     chunk0, chunk1 = share(n_chunks, q, workers)
     for chunk in range(chunk0, chunk1):
         first, end = share(end_row - first_row, chunk, n_chunks)
@@ -87,7 +88,7 @@ def chunks(
                 keep, w = zero if r0 == first else one, at(g, weights)
                 outer(
                     0, n_tiles(c, n, lanes), deltas, 1, width, X, n, picked, iota, n_rows,
-                    w, c, n, w, False, keep, one, zero + float("inf"), S, False,
+                    w, c, n, w, False, keep, one, zero + float("inf"), panel, crowded(n, lanes),
                 )  # fmt: skip
                 for k in range(c):
                     sums = bias_gradient(S, block, k, n_rows, c, width) if with_bias else zero
@@ -120,18 +121,19 @@ def add_up(chunk_loss, losses, e, first_row, end_row, m):
 
 @kernel(
     X=IN2, raw=BYTES2, table=IN1, stored=INT, channels=INT, room=OUT1, first_row=INT, end_row=INT, m=INT, iota=INDEX,
-    labels=INDEX, targets=IN1, params=OUT1, layout=TABLE, G=OUT2, total=OUT1, S=OUT1, chunk_loss=OUT64, losses=OUT64,
-    settings=IN1, width=INT, repeats=INT, update=FLAG, sigmoid=FLAG,
+    labels=INDEX, targets=IN1, params=OUT1, layout=TABLE, G=OUT2, total=OUT1, S=OUT1, panels=OUT1, chunk_loss=OUT64,
+    losses=OUT64, settings=IN1, width=INT, repeats=INT, update=FLAG, sigmoid=FLAG,
 )  # fmt: skip
 def wide(
     X, raw, table, stored, channels, room, first_row, end_row, m, iota, labels, targets, params, layout, G, total, S,
-    chunk_loss, losses, settings, width, repeats, update, sigmoid, team,
+    panels, chunk_loss, losses, settings, width, repeats, update, sigmoid, team,
 ):  # fmt: skip
     """``repeats`` steps over all m rows; losses[i] is the mean loss before step i. Without ``update``, losses only.
 
     Every chunk has a row of G, like ``params``, and a block of S for ``width`` samples; every thread has room for as many,
-    if samples are not stored as numbers. ``iota`` counts to the larger of m and c. A step that is taken in portions is one
-    that ``repeats`` once, and ends with the rows up to m; ``total``, like ``params``, holds the gradient in between.
+    if samples are not stored as numbers, and a panel for ``outer``. ``iota`` counts to the larger of m and c. A step that
+    is taken in portions is one that ``repeats`` once, and ends with the rows up to m; ``total``, like ``params``, holds the
+    gradient in between.
     """
     n_chunks, size = G.shape[0], params.shape[0]
     source = Source(at(X, 0), at(raw, 0), at(table, 0), stored, layout[0, N_IN], channels)
@@ -140,7 +142,7 @@ def wide(
         chunks(
             team, source, at(room, 0), first_row, end_row, layout[0, N_OUT], at(iota, 0), at(labels, 0), at(targets, 0),
             labels.shape[0] > 0, at(params, 0), layout[0, WEIGHTS], layout[0, BIAS], size, at(G, 0), n_chunks, at(S, 0),
-            at(chunk_loss, 0), at(settings, 0), width, update, sigmoid,
+            at(panels, 0), at(chunk_loss, 0), at(settings, 0), width, update, sigmoid,
         )  # fmt: skip
         add_up(chunk_loss, losses, e, first_row, end_row, m)
         if update and total.shape[0]:

@@ -29,6 +29,7 @@ from .tile import (
     outer_vector,
 )
 
+WAY_BYTES = 4096  # of the first-level cache: addresses so far apart are in the same set
 OUTER_DEPTH, PACK_COLUMNS, PACK_FROM, ACROSS_BELOW = TARGET.packing
 
 
@@ -98,11 +99,16 @@ def n_tiles(n_rows, n_columns, lanes):
 
 
 @inlined
+def crowded(ldb, lanes):
+    """Whether rows that are ldb elements apart share a few sets of the first-level cache, and so drive each other out."""
+    return ldb * (TARGET.vector_bytes // lanes) % WAY_BYTES == 0
+
+
+@inlined
 def pack(B, ldb, rows, depth, panels, room, panel):
     """Copy B[rows, :], as wide as so many tiles, to ``panel``: the rows of a tile's width follow each other.
 
-    Rows of B that are a multiple of 4096 bytes apart share a few sets of the caches, and each is another page. Panels are
-    ``room`` rows apart.
+    Panels are ``room`` rows apart. Where rows are long, each is another page of memory.
     """
     lanes = lanes_of(B)
     width = OUTER_VECTORS * lanes
@@ -129,7 +135,7 @@ def outer(
     width = OUTER_VECTORS * lanes
     tall, wide = n_rows // OUTER_ROWS, n_columns // width
     groups, panels = n_groups(n_rows), n_panels(n_columns, lanes)
-    packing = packing and depth >= PACK_FROM and groups > 2
+    packing = packing and depth >= PACK_FROM and groups > (1 if crowded(ldb, lanes) else 2)
     at_once = min(depth, OUTER_DEPTH) if packing else depth
     sums = at(panel, PACK_COLUMNS * at_once * width)
     t = first
