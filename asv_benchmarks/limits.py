@@ -131,16 +131,20 @@ def _peak_mb() -> float:
 
 
 def memory_beyond_data(m: int, dtype: str, batch: bool) -> float:
-    """MB that ``train_model`` takes on top of a process that holds the data, the model and the compiled kernels."""
+    """MB that ``train_model`` takes on top of a process that holds the data, the model and the compiled kernels.
+
+    Bytes are computed with in float32.
+    """
     import fastclf
 
     n, c, train = 64, 10, partial(fastclf.train_model, iterations=1, batch=batch, multiclass=True, verbose=False)
-    rng = np.random.default_rng(0)
-    X, Y = rng.random((m, n), dtype), np.zeros((m, c), dtype)
+    rng, real = np.random.default_rng(0), "float32" if dtype == "uint8" else dtype
+    X = rng.integers(0, 256, (m, n), np.uint8) if dtype == "uint8" else rng.random((m, n), dtype)
+    Y = np.zeros((m, c), real)
     Y[:, 0] = 1
-    train(X[:2000], Y[:2000], dtype=dtype)
+    train(X[:2000], Y[:2000], dtype=real)
     before = _peak_mb()
-    theta, _ = train(X, Y, dtype=dtype)
+    theta, _ = train(X, Y, dtype=real)
     return _peak_mb() - before - theta.nbytes / 1e6
 
 
@@ -154,7 +158,7 @@ def loader_memory(m: int, dtype: str) -> float:
 
     few = arms.LoaderProblem(m, np.dtype(dtype))
     train = arms.loader_lab(few, fastclf).train
-    with_few = dataclasses.replace(few, images=min(m, 2000))
+    with_few = dataclasses.replace(few, images=20)
     arms.loader_lab(with_few, fastclf).train(1)  # compiles, and lets torch take what it takes once
     before = _peak_mb()
     train(1)

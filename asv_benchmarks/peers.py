@@ -113,7 +113,7 @@ def loss_cell(m: Measurement) -> str:
 def bound_cells(m: Measurement, target: Target, unit: str) -> list[str]:
     """A limit's figure and its target."""
     value, unit = m.value(target), "" if target.against else f" {'s' if unit == 'process' else unit}"
-    wanted = f"at {'most' if target.at_most else 'least'} {target.bound:g}{unit}"
+    wanted = "" if target.bound is None else f"at {'most' if target.at_most else 'least'} {target.bound:g}{unit}"
     return [f"{number(value)}{unit}", wanted + ("" if target.met(value) else ", missed")]
 
 

@@ -40,14 +40,16 @@ def quick() -> bool:
 class Target(NamedTuple):
     """A bound on the speed-up over the best of ``against``; without ``against``, on fastclf's own figure.
 
-    ``at_most`` turns it round: a bound on fastclf's figure divided by the other's.
+    ``at_most`` turns it round: a bound on fastclf's figure divided by the other's. Without a bound, the figure is shown.
     """
 
-    bound: float
+    bound: float | None
     against: tuple[str, ...] = ()
     at_most: bool = False
 
     def met(self, value: float) -> bool:
+        if self.bound is None:
+            return True
         return value <= self.bound if self.at_most else value >= self.bound
 
 
@@ -408,7 +410,7 @@ TABLE: tuple[Workload, ...] = (
             slug=f"memory_{slug}_{dtype}",
         )
         for slug, batch in (("batch", True), ("sgd", False))
-        for dtype in ("float32", "float64")
+        for dtype in ("float32", "float64", "uint8")
     ),
     *(
         Workload(
@@ -427,13 +429,13 @@ TABLE: tuple[Workload, ...] = (
     ),
     *(
         Workload(
-            id, f"an epoch on a mapped file of 1 GB that is on the disk alone, {what}: share of the disk's own rate",
-            partial(_from_disk, use), "GB", (Target(bound, ("disk",)),), check=0, rounds=5, group="machine", slug=slug,
+            id, f"an epoch on a mapped file of 1 GB, none of it in memory, {what}: share of the disk's rate of reading",
+            partial(_from_disk, use), "GB", (Target(None, ("disk",)),), check=0, rounds=5, group="machine", slug=slug,
         )
-        for id, what, use, bound, slug in (
-            ("M1", "train_model, batch, 10 classes, float32", _descend, 0.5, "disk_train_model"),
-            ("M2", "FastLinearClassifier, per-sample SGD, shuffled by blocks", _fit_linear, 0.5, "disk_linear"),
-            ("M3", "FastMLPClassifier, 3072–100–10, shuffled by blocks", _fit_mlp, 0.2, "disk_mlp"),
+        for id, what, use, slug in (
+            ("M1", "train_model, batch, 10 classes, float32", _descend, "disk_train_model"),
+            ("M2", "FastLinearClassifier, per-sample SGD, shuffled by blocks", _fit_linear, "disk_linear"),
+            ("M3", "FastMLPClassifier, 3072–100–10, shuffled by blocks", _fit_mlp, "disk_mlp"),
         )
     ),
     *(
