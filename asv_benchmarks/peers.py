@@ -149,7 +149,8 @@ def render(report: dict) -> str:
         "A ratio is how many times faster fastclf is: below 1, it is slower. The arms of a row run in turn in one process, "
         "without compiling; a ratio is the median over the rounds. All arms of a row start alike and do the same steps: "
         "the loss after the first few is fastclf's, and that of an arm where it differs (SGDClassifier trains one-vs-rest). "
-        "JAX computes in float32 everywhere; in the last of its columns, the gradient is written out, not derived.",
+        "JAX computes in float32 everywhere; in the last of its columns, the gradient is written out, not derived. All arms "
+        "of D1 are given the same DataLoader, and torch computes in float32 there.",
     ]
     if trainers:
         parts.append(table(["", "workload", "fastclf", *RIVALS.values(), "loss"], trainers))

@@ -19,7 +19,7 @@ if importlib.util.find_spec("fastclf.kernels") is None:
     )
 
 if TYPE_CHECKING:
-    from .batches import Batches
+    from .batches import Batches, subsample_dataset
     from .estimators import FastLinearClassifier, FastMLPClassifier
     from .image import ImageLinearClassifier, train
     from .linear import (
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
         stochastic_gradient_descent_step,
         train_model,
     )
-    from .mlp import DeepMLPClassifier, MLPClassifier, subsample_dataset
+    from .mlp import DeepMLPClassifier, MLPClassifier
     from .persist import load, save
 
 _HOME = {
@@ -52,8 +52,8 @@ _HOME = {
     ),
     "image": ("ImageLinearClassifier", "train"),
     "estimators": ("FastLinearClassifier", "FastMLPClassifier"),
-    "batches": ("Batches",),
-    "mlp": ("MLPClassifier", "DeepMLPClassifier", "subsample_dataset"),
+    "batches": ("Batches", "subsample_dataset"),
+    "mlp": ("MLPClassifier", "DeepMLPClassifier"),
     "persist": ("load", "save"),
 }
 _MODULE_OF = {name: module for module, names in _HOME.items() for name in names}

@@ -5,7 +5,7 @@ holds all of its samples in one array, and nothing else is asked of them, a kern
 are those that the loader would have given: its own sampler is asked for the order, by torch itself, so that torch's random
 numbers are drawn as they would have been.
 
-Torch is never imported here: who has no DataLoader may not have torch.
+Torch is imported by ``subsample_dataset`` alone, section 5 of the lab: who has no DataLoader may not have torch.
 """
 
 from __future__ import annotations
@@ -98,6 +98,39 @@ class Batches:
         if self.shuffle:
             order = shuffled(order, Mapping.of(self.X), self._random)
         return order[: len(self) * self.batch_size] if self.drop_last else order
+
+
+def subsample_dataset(dataset: Any, sample_size: int = 1000, *, random_state: Any = None) -> Any:
+    """A random part of a torch data set.
+
+    Parameters
+    ----------
+    dataset : torch.utils.data.Dataset
+        With a length.
+    sample_size : int
+        Samples to draw, without replacement.
+    random_state : None, int, RandomState or Generator, optional
+        None draws from NumPy's global generator, by ``np.random.choice`` as in the lab.
+
+    Returns
+    -------
+    torch.utils.data.Subset
+
+    Raises
+    ------
+    TypeError, ValueError
+        If ``sample_size`` is not a whole number between 0 and the length.
+    """
+    from torch.utils.data import Subset
+
+    size, available = as_count(sample_size, "sample_size"), len(dataset)
+    if size > available:
+        raise ValueError(f"sample_size must be at most {available}, the length of the data set, got {size}")
+    if random_state is None or isinstance(random_state, (np.random.RandomState, np.random.Generator)):
+        chooser: Any = np.random if random_state is None else random_state
+    else:
+        chooser = np.random.RandomState(as_count(random_state, "random_state"))
+    return Subset(dataset, chooser.choice(available, size, replace=False))
 
 
 class _AsUsualError(Exception):

@@ -165,8 +165,7 @@ def _add_training(commands: Any) -> None:
         epilog=_DATA,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    evaluate.add_argument("model", metavar="MODEL", help="a file that `fastclf train` or model.save has written")
-    _add_data(evaluate, "test")
+    _add_model_and_data(evaluate)
     evaluate.add_argument("--json", action="store_true", help="print one line of JSON instead")
     evaluate.add_argument("--report", metavar="DIR", help="write a page with the confusion matrix into this folder")
     evaluate.set_defaults(run=_command("evaluate"))
@@ -179,11 +178,15 @@ def _add_training(commands: Any) -> None:
         epilog=_DATA,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    predict.add_argument("model", metavar="MODEL", help="a file that `fastclf train` or model.save has written")
-    _add_data(predict, "test")
+    _add_model_and_data(predict)
     predict.add_argument("--proba", action="store_true", help="probabilities, a column per class")
     predict.add_argument("--out", metavar="FILE", help="a .csv or .npy file (default: print a .csv)")
     predict.set_defaults(run=_command("predict"))
+
+
+def _add_model_and_data(command: argparse.ArgumentParser) -> None:
+    command.add_argument("model", metavar="MODEL", help="a file that `fastclf train` or model.save has written")
+    _add_data(command, "test")
 
 
 def _add_data(command: argparse.ArgumentParser, split: str) -> None:

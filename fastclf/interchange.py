@@ -21,8 +21,8 @@ from numpy.typing import ArrayLike
 
 from ._files import replacing
 from ._inputs import as_array, as_matrix, check_finite, real_dtype
+from .kinds import kind_of, parts_of
 from .parts import Layer
-from .portable import kind_of, parts_of
 
 _CHATTER = ("torch.onnx", "onnxscript", "onnx_ir")  # loggers
 

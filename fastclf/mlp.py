@@ -1,4 +1,4 @@
-"""Sections 3 to 5 of the lab: ReLU networks with one and with two hidden layers, samples as columns.
+"""Sections 3 and 4 of the lab: ReLU networks with one and with two hidden layers, samples as columns.
 
 Both classes are faces of one network (``network.py``); what they add is the lab's names, its lines and its loops.
 
@@ -524,36 +524,3 @@ class DeepMLPClassifier(_Perceptron):
         loss = self.compute_loss(self.forward(samples), y)
         self.backward(samples, y, rate, clip)
         return float(loss)
-
-
-def subsample_dataset(dataset: Any, sample_size: int = 1000, *, random_state: Any = None) -> Any:
-    """A random part of a torch data set.
-
-    Parameters
-    ----------
-    dataset : torch.utils.data.Dataset
-        With a length.
-    sample_size : int
-        Samples to draw, without replacement.
-    random_state : None, int, RandomState or Generator, optional
-        None draws from NumPy's global generator, by ``np.random.choice`` as in the lab.
-
-    Returns
-    -------
-    torch.utils.data.Subset
-
-    Raises
-    ------
-    TypeError, ValueError
-        If ``sample_size`` is not a whole number between 0 and the length.
-    """
-    from torch.utils.data import Subset
-
-    size, available = as_count(sample_size, "sample_size"), len(dataset)
-    if size > available:
-        raise ValueError(f"sample_size must be at most {available}, the length of the data set, got {size}")
-    if random_state is None or isinstance(random_state, (np.random.RandomState, np.random.Generator)):
-        chooser: Any = np.random if random_state is None else random_state
-    else:
-        chooser = np.random.RandomState(as_count(random_state, "random_state"))
-    return Subset(dataset, chooser.choice(available, size, replace=False))

@@ -23,8 +23,8 @@ import fastclf
 
 from ._codec import Decoder, Encoder
 from ._files import as_path, replacing
+from .kinds import KINDS, kind_of, parts_of
 from .parts import entries, is_number
-from .portable import KINDS, kind_of, parts_of
 
 FORMAT = 1  # counts up when files change in a way that older versions would misread
 _KEY = "fastclf"

@@ -5,21 +5,10 @@ They are thin: ``persist`` and ``interchange`` do the work, on what a class's mo
 
 from __future__ import annotations
 
-import importlib
 import os
 from typing import Any, ClassVar
 
 from numpy.typing import ArrayLike
-
-import fastclf
-
-KINDS = (
-    "DeepMLPClassifier",
-    "FastLinearClassifier",
-    "FastMLPClassifier",
-    "ImageLinearClassifier",
-    "MLPClassifier",
-)
 
 
 class Portable:
@@ -169,25 +158,3 @@ class PortableEstimator(Portable):
         from .interchange import from_torch
 
         return from_torch(cls, module, parameters, classes=classes)
-
-
-def kind_of(model: Any) -> str:
-    """The name of the model's class, if that is one of fastclf's own.
-
-    Raises
-    ------
-    TypeError
-        For anything else, and for subclasses: what they add or change would be lost without a word.
-    """
-    name = type(model).__name__
-    if name in KINDS and type(model) is getattr(fastclf, name):
-        return name
-    if isinstance(model, Portable):
-        own = next(c.__name__ for c in type(model).__mro__ if c.__name__ in KINDS)
-        raise TypeError(f"model must be of a class of fastclf itself, got {name}, a subclass of {own}")
-    raise TypeError(f"model must be of one of the classes {', '.join(KINDS)}, got {name}")
-
-
-def parts_of(cls: Any) -> Any:
-    """The module that takes models of a class apart, and puts them together."""
-    return importlib.import_module(cls._parts, __package__)
