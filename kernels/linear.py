@@ -254,13 +254,8 @@ def narrow(
     """The same steps with samples as lanes everywhere. Every chunk has its rows of G (n + 1) and XT (n)."""
     n, width, n_chunks, labelled = theta.shape[0] - 1, XT.shape[1], chunk_loss.shape[0], labels.shape[0] > 0
     step, source = -settings[LEARNING_RATE] / m, Source(at(X, 0), at(raw, 0), at(table, 0), stored, n, channels)
-    resident = n_chunks == 1 and m <= width  # one block holds everything: transpose it once
-    if resident:
-        samples, rows = rows_of(source, at(iota, 0), 0, m, at(iota, 0), at(room, 0))
-        transpose_block(
-            samples, rows, n, at(labels, 0), at(targets, 0), labelled, at(iota, 0), m, at(XT, 0), at(S, 0), 0, c, width
-        )
     for e in range(repeats):
+        resident = e > 0 and n_chunks == 1 and m <= width  # one block holds everything: it is transposed but once
         narrow_chunks(
             team, source, at(room, 0), first_row, end_row, c, at(iota, 0), at(labels, 0), at(targets, 0), labelled,
             at(theta, 0), theta.shape[1], at(G, 0), n_chunks, at(XT, 0), at(S, 0), at(chunk_loss, 0), at(settings, 0), width,
