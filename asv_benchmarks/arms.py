@@ -279,8 +279,13 @@ def torchvision():
     try:
         return importlib.import_module("torchvision")
     except RuntimeError:
+        import torch
+
+        threads = torch.get_num_threads()
         sys.path.insert(0, str(Path(__file__).parents[1]))
-        return importlib.import_module("tests.conftest").import_torchvision()
+        package = importlib.import_module("tests.conftest").import_torchvision()
+        torch.set_num_threads(threads)  # the tests make do with one
+        return package
 
 
 @cache

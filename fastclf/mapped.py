@@ -7,6 +7,7 @@ asked for ahead, while a kernel runs on this one's, and pages that have been rea
 
 from __future__ import annotations
 
+import contextlib
 import mmap
 from typing import Any
 
@@ -52,7 +53,7 @@ class Mapping:
         mode = _COPY_ON_WRITE
         while base is not None and not isinstance(base, mmap.mmap):
             mode = base.mode if isinstance(base, np.memmap) else mode
-            base = getattr(base, "base", None)
+            base = base.obj if isinstance(base, memoryview) else getattr(base, "base", None)
         if base is None or not array.nbytes or not array.flags.c_contiguous:
             return None
         start = array.__array_interface__["data"][0] - np.frombuffer(base, np.uint8).__array_interface__["data"][0]
@@ -72,7 +73,8 @@ class Mapping:
         if option is None:  # not on this system: everything works, only later
             return
         begin = (self._start + first * self._row_bytes) // mmap.PAGESIZE * mmap.PAGESIZE
-        self._memory.madvise(option, begin, self._start + end * self._row_bytes - begin)
+        with contextlib.suppress(OSError):  # some file systems take no advice
+            self._memory.madvise(option, begin, self._start + end * self._row_bytes - begin)
 
     def block_of(self, rows: NDArray[np.int64]) -> NDArray[np.int64]:
         """The number of the file's block that each row is in."""

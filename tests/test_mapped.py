@@ -45,6 +45,9 @@ def test_an_array_knows_its_file(file):
     X = np.load(path, mmap_mode="r")
     for view in (X, np.asarray(X), X[100:200], X.reshape(-1, 32), X.view(np.int8), np.ascontiguousarray(X)):
         assert Mapping.of(view) is not None
+    with open(path, "rb") as opened:
+        memory = mmap.mmap(opened.fileno(), 0, access=mmap.ACCESS_READ)
+    assert Mapping.of(np.frombuffer(memory, np.uint8, array.size, offset=128).reshape(array.shape)) is not None
     assert Mapping.of(X[:, :10]) is None  # not C-ordered: it is going to be copied
     assert Mapping.of(X[:0]) is None
     assert Mapping.of(X + 0) is None
