@@ -19,10 +19,12 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from ._inputs import as_array, as_count, as_labels, check_rows
+from ._inputs import as_array, as_count, as_labels, check_finite, check_rows
 from .mapped import Mapping, shuffled
 from .network import Samples
 from .rows import Rows, flattened
+
+_CHECKED_ROWS = 4096  # of a part of a data set, at a time
 
 
 class Plan(NamedTuple):
@@ -133,6 +135,17 @@ def subsample_dataset(dataset: Any, sample_size: int = 1000, *, random_state: An
     return Subset(dataset, chooser.choice(available, size, replace=False))
 
 
+class _Source(NamedTuple):
+    """Where a loader takes its samples from."""
+
+    images: NDArray[Any]  # (m, …)
+    labels: Any
+    batch_size: int
+    order: Callable[[], NDArray[np.int64]]
+    bytes_as: NDArray[Any] | None = None  # the numbers that they stand for, where the loader says so
+    places: NDArray[np.int64] | None = None  # the samples that it may yield; all if None
+
+
 class _AsUsualError(Exception):
     """A DataLoader has to be read as usual; says why."""
 
@@ -143,29 +156,44 @@ def plan(loader: Any, dtype: np.dtype[Any], widths: tuple[int, ...], scale: floa
     A DataLoader that has to be asked is warned about, because it takes most of the time.
     """
     if isinstance(loader, Batches):
-        images, labels, table, order, size = loader.X, loader.y, None, loader.order, loader.batch_size
+        source = _Source(loader.X, loader.y, loader.batch_size, loader.order)
     else:
         data = sys.modules.get("torch.utils.data")
         if data is None or not isinstance(loader, data.DataLoader):
             return None
         try:
-            images, labels, table, order = _read(loader, data)
-            size = loader.batch_sampler.batch_size
+            source = _read(loader, data)
         except _AsUsualError as reason:
             warnings.warn(f"train_loader is read sample by sample, by torch's DataLoader: {reason}", stacklevel=4)
             return None
-    array, channels = flattened(images)
+    array, channels = flattened(source.images)
     if array.shape[1] != widths[0]:
-        raise ValueError(f"train_loader must yield {widths[0]} features per sample, got images of {images.shape[1:]}")
+        shape = source.images.shape[1:]
+        raise ValueError(f"train_loader must yield {widths[0]} features per sample, got images of {shape}")
     if array.dtype not in (np.uint8, np.float32, np.float64):
         array = array.astype(dtype)
-    rows = Rows(array, dtype, scale if table is None else table, channels)
-    check_rows(rows, "X of train_loader", n_jobs)
-    return Plan(Samples(rows, as_labels(labels, "y of train_loader", len(rows), widths[-1])), size, order)
+    rows = Rows(array, dtype, scale if source.bytes_as is None else source.bytes_as, channels)
+    y = _checked(rows, source, widths[-1], n_jobs)
+    return Plan(Samples(rows, y), source.batch_size, source.order)
 
 
-def _read(loader: Any, data: Any) -> tuple[NDArray[Any], Any, NDArray[Any] | None, Callable[[], NDArray[np.int64]]]:
-    """A DataLoader's images (m, …), labels, the numbers that bytes stand for, if it says so, and the order of an epoch."""
+def _checked(rows: Rows, source: _Source, n_classes: int, n_jobs: int | None) -> NDArray[np.int64]:
+    """The labels, once they and the samples are proved to be right; of samples that the loader does not yield, 0."""
+    X, y = "X of train_loader", "y of train_loader"
+    if source.places is None:
+        check_rows(rows, X, n_jobs)
+        return as_labels(source.labels, y, len(rows), n_classes)
+    labels, places = np.zeros(len(rows), np.int64), source.places
+    if len(places):
+        labels[places] = as_labels(as_array(source.labels, y)[places], y, len(places), n_classes)
+    if rows.array.dtype != np.uint8:
+        for start in range(0, len(places), _CHECKED_ROWS):
+            check_finite(rows.numbers(places[start : start + _CHECKED_ROWS]), X, n_jobs, start)
+    return labels
+
+
+def _read(loader: Any, data: Any) -> _Source:
+    """Where a DataLoader takes its samples from, if that is an array."""
     batches = loader.batch_sampler
     for name, value, kinds in (
         ("batch_sampler", batches, (data.BatchSampler,)),
@@ -186,17 +214,19 @@ def _read(loader: Any, data: Any) -> tuple[NDArray[Any], Any, NDArray[Any] | Non
             raise _AsUsualError("the indices of its Subset are not whole numbers")
         dataset, places = dataset.dataset, chosen if places is None else chosen[places]
     images, labels, table = _arrays(dataset, data)
-    if places is not None and places.size and not (-len(images) <= places.min() and places.max() < len(images)):
-        raise _AsUsualError("its Subset has indices that the data set does not have")
+    if places is not None:
+        if places.size and not (-len(images) <= places.min() and places.max() < len(images)):
+            raise _AsUsualError("its Subset has indices that the data set does not have")
+        places = places % len(images)
     in_order = data.DataLoader(
         _Places(len(loader.dataset)), batch_sampler=batches, collate_fn=_same, generator=loader.generator
     )
 
     def order() -> NDArray[np.int64]:
         drawn = np.fromiter(chain.from_iterable(in_order), np.int64)
-        return drawn if places is None else places[drawn] % len(images)
+        return drawn if places is None else places[drawn]
 
-    return images, labels, table, order
+    return _Source(images, labels, batches.batch_size, order, table, places)
 
 
 def _arrays(dataset: Any, data: Any) -> tuple[NDArray[Any], Any, NDArray[Any] | None]:

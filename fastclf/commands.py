@@ -188,7 +188,8 @@ def evaluate(args: argparse.Namespace) -> int:
     model = _loaded(args.model)
     data = read(args.data, labels=args.labels, target=args.target, split=args.split)
     y, X = _classes_of(data), _features_of(data, model)
-    if unknown := [*np.setdiff1d(y, model.classes_)][:_MOST_NAMED]:
+    known = {*model.classes_.tolist()}  # not by NumPy, to which the number 1 and the text "1" are the same
+    if unknown := [label for label in np.unique(y).tolist() if label not in known]:
         raise ValueError(
             f"{args.data} has classes that the model does not know: {_listed(unknown)}; it knows {_listed(model.classes_)}"
         )
@@ -228,11 +229,9 @@ def predict(args: argparse.Namespace) -> int:
         with replacing(args.out) as file:
             np.save(file, values)
     else:
-        head = ",".join(map(_cell, model.classes_.tolist())) if args.proba else "label"
-        rows = (
-            ",".join(map(_cell, row)) for row in (values.tolist() if args.proba else [[v] for v in values.tolist()])
-        )
-        text = "\n".join([head, *rows, ""])
+        several = values.ndim == 2  # probabilities, or several labels
+        table = [model.classes_.tolist() if several else ["label"], *(values if several else values[:, None]).tolist()]
+        text = "".join(",".join(map(_cell, row)) + "\n" for row in table)
         if args.out is None:
             sys.stdout.write(text)
             return 0

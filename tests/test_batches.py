@@ -364,6 +364,19 @@ def test_bad_sets(make, x, y, message):
     np.testing.assert_array_equal(model.W1, before)
 
 
+def test_what_a_part_leaves_out_may_be_bad():
+    """Two classes of three, and the rows without NaN: the rest of the set is nobody's business."""
+    x, keep = X.copy(), np.flatnonzero(Y < 2)
+    x[Y == 2] = np.nan
+    loader = DataLoader(Subset(tensors(x), keep), 10, shuffle=True)
+    assert_same(trained(loader, c=2), trained(Plain(loader), c=2))
+    x[keep[7], 3] = np.inf
+    with pytest.raises(ValueError, match=r"X of train_loader must be finite, got inf at \(7, 3\)"):
+        trained(DataLoader(Subset(tensors(x), keep), 10), c=2)
+    with pytest.raises(ValueError, match="y of train_loader must lie in 0 … 1, got labels from 0 to 2"):
+        trained(DataLoader(Subset(tensors(), range(M)), 10), c=2)
+
+
 def test_a_set_of_nothing():
     with pytest.raises(ValueError, match="at least one batch"):
         trained(DataLoader(Subset(tensors(), []), 10))

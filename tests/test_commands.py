@@ -16,6 +16,11 @@ from sklearn.metrics import log_loss
 import fastclf
 from fastclf import cli
 
+pytestmark = [
+    pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning"),
+    pytest.mark.filterwarnings("ignore:X does not have valid feature names"),
+]
+
 IRIS = load_iris()
 NAMES = ["sepal length", "sepal width", "petal length", "petal width"]
 
@@ -105,8 +110,7 @@ def test_the_options_are_the_estimators(model, images):
             (20, 10), solver="sgd", dropout=0.1, learning_rate_init=0.02, scale=0.005, **how
         )
     run("train", "images.npy", "--labels", "labels.npy", "--model", model, "--scale", 0.005, "--save", "m", *options)
-    with pytest.warns(match="reached"):
-        twin.fit(np.load("images.npy", mmap_mode="r").reshape(len(X), -1), y)  # in the order of a file
+    twin.fit(np.load("images.npy", mmap_mode="r").reshape(len(X), -1), y)  # in the order of a file
     np.testing.assert_array_equal(fastclf.load("m").predict_proba(X), twin.predict_proba(X))
 
 
@@ -200,6 +204,23 @@ def test_models_of_the_lab_are_scored_too(capsys):
     run("predict", "theta", "sixteenths.npz")
     scores = fastclf.linear_prediction(fastclf.add_bias_term(X / 16), result[0])
     assert capsys.readouterr().out.splitlines()[1:] == [*map(str, scores.argmax(axis=1))]
+
+
+def test_several_labels(capsys):
+    X, Y = load_digits().data[:200] / 16, np.eye(10, dtype=int)[load_digits().target[:200]]
+    fastclf.FastMLPClassifier((20,), max_iter=5).fit(X, Y).save("m")
+    np.savez("x.npz", X=X)
+    run("predict", "m", "x.npz")
+    rows = [row.split(",") for row in capsys.readouterr().out.splitlines()]
+    assert rows[0] == [*map(str, range(10))]
+    np.testing.assert_array_equal(np.array(rows[1:], int), fastclf.load("m").predict(X))
+
+
+def test_numbers_and_their_names_are_not_the_same(flowers, capsys):
+    run("train", flowers, "--epochs", 2, "--save", "m", "--quiet")
+    write_csv("numbers.csv", IRIS.data, IRIS.target, [*NAMES, "species"])
+    run("evaluate", "m", "numbers.csv", code=2)
+    assert "classes that the model does not know: 0, 1, 2; it knows setosa, versicolor" in capsys.readouterr().err
 
 
 def test_reports(capsys):
