@@ -8,8 +8,8 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
-from fastclf import network, trainers
-from fastclf.kernels import batch, sgd, update
+from fastclf import network, rows, trainers
+from fastclf.kernels import batch, gather, sgd, update
 from fastclf.kernels.softmax import block_size
 from fastclf.network import (
     CLIPPED,
@@ -112,7 +112,10 @@ def test_numbers_that_the_kernels_have_too():
         batch.NESTEROV,
         batch.ADAM,
     )
-    assert (network.FORWARD, network.LOSS, network.BACKWARD) == (batch.FORWARD, batch.LOSS, batch.BACKWARD)
+    for name in ("FORWARD", "LOSS", "BACKWARD", "ADD", "HOLD"):
+        assert getattr(network, name) == getattr(batch, name)
+    for name in ("NUMBERS", "BYTES", "SINGLE", "DOUBLE"):
+        assert getattr(rows, name) == getattr(gather, name)
     assert network.SQUARE_PARTS == update.SQUARE_PARTS
     assert trainers.LOSS_BLOCK == sgd.LOSS_BLOCK
 
