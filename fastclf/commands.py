@@ -151,8 +151,9 @@ def _summary(model: Any, seconds: float) -> str:
     said = f"{_counted(epochs, 'epoch')} in {seconds:.1f} s ({samples / seconds:,.0f} samples/s)"
     if model.loss_curve_:
         said += f", loss {model.loss_curve_[-1]:.4f}"
-    if getattr(model, "best_validation_score_", None) is not None:
-        said += f", accuracy on the validation samples {model.best_validation_score_:.2%}"
+    if model.validation_scores_:  # an MLP goes back to its best epoch
+        score = getattr(model, "best_validation_score_", model.validation_scores_[-1])
+        said += f", accuracy on the validation samples {score:.2%}"
     return said
 
 

@@ -234,6 +234,7 @@ LIES = [
     ("sparse", "fitted.dict.coef_.csr_matrix.3", {"tuple": [10**15, 6]}, "."),
     ("sparse", "fitted.dict.coef_.csr_matrix.3", {"tuple": [True, 6]}, "a shape of two whole numbers"),
     ("sparse", "fitted.dict.coef_.csr_matrix.0", 1, "must have three vectors"),
+    ("linear", "fitted.dict.validation_scores_", [1], "validation_scores_ must be a list of floats or None"),
     ("linear", "fitted.dict.n_iter_", True, "n_iter_ must be a whole number"),
     ("sgd", "fitted.dict.out_activation_", "softmax", "2 classes can not have 1 outputs of a softmax"),
     ("names", "fitted.dict.out_activation_", "logistic", "3 classes can not have 3 outputs of a logistic"),

@@ -86,6 +86,8 @@ class FastLinearClassifier(FastClassifier, LinearClassifierMixin, SparseCoefMixi
     intercept_ : ndarray of shape (1,) or (n_classes,)
     loss_curve_ : list of float
         Mean loss of each epoch, each sample or batch before its step, without the penalty; in nats.
+    validation_scores_ : list of float
+        Accuracy on the validation samples after each epoch; None without early stopping.
     n_iter_ : int
         Epochs.
     t_ : float
@@ -244,7 +246,14 @@ class FastLinearClassifier(FastClassifier, LinearClassifierMixin, SparseCoefMixi
         Returns
         -------
         self
+
+        Raises
+        ------
+        ValueError, TypeError
+            As by ``fit``; and if the model stops early or balances classes, for which it has to see all data.
         """
+        if self.early_stopping:
+            raise ValueError("partial_fit does not support early_stopping=True")
         first = not hasattr(self, "classes_")
         X, y = self._check_both(X, y, reset=first)
         _check_partial_fit_first_call(self, classes)
@@ -268,6 +277,7 @@ class FastLinearClassifier(FastClassifier, LinearClassifierMixin, SparseCoefMixi
         """Nothing has been trained yet."""
         self.t_, self._mean, self._last = 1.0, None, None
         self.loss_curve_: list[float] = []
+        self.validation_scores_: list[float] | None = [] if self.early_stopping else None
 
     def _check_both(self, X: Any, y: Any, reset: bool) -> tuple[Any, NDArray[Any]]:
         X, y = self._check(X, y, reset=reset, accept_sparse="csr", accept_large_sparse=False)
@@ -342,9 +352,10 @@ class FastLinearClassifier(FastClassifier, LinearClassifierMixin, SparseCoefMixi
                         self.coef_, self.intercept_ = stepper.parameters()
                     if held_out is not None:
                         sw = None if weights is None else weights[held_out]
-                        value = accuracy_score(
-                            y[held_out], self._labels(self._logits(stored, held_out)), sample_weight=sw
+                        value = float(
+                            accuracy_score(y[held_out], self._labels(self._logits(stored, held_out)), sample_weight=sw)
                         )
+                        self.validation_scores_.append(value)  # type: ignore[union-attr]
                     else:
                         value = loss + stepper.penalty()
                     watch.after(value)

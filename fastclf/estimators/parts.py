@@ -51,12 +51,12 @@ _BOTH: dict[str, Rule] = {
     "scale_": (lambda value: is_number(value) and 0 < value < math.inf, "a positive number"),
     "n_iter_": _WHOLE,
     "loss_curve_": _CURVE,
+    "validation_scores_": _or_none(_CURVE),
 }
 _LINEAR = _BOTH | {"t_": (lambda value: is_number(value) and 1 <= value < 2**53, "a number from 1 on")}
 _MLP = _BOTH | {
     "t_": _WHOLE,
     "best_loss_": _or_none(_NUMBER),
-    "validation_scores_": _or_none(_CURVE),
     "best_validation_score_": _or_none(_NUMBER),
     "validation_loss_curve_": _or_none(_CURVE),
 }
@@ -318,12 +318,13 @@ def from_layers(
         "scale_": 1.0 if scale is None else float(scale),
         "n_iter_": 0,
         "loss_curve_": [],
+        "validation_scores_": None,
     }
     if _is_linear(cls):
         fitted |= {"coef_": last["weight"], "intercept_": last["bias"], "t_": 1.0, "_mean": None, "_last": None}
     else:
         softmax = len(classes_) > 2 and not several
-        nothing = ("validation_scores_", "best_validation_score_", "validation_loss_curve_", "optimiser", "watch")
+        nothing = ("best_validation_score_", "validation_loss_curve_", "optimiser", "watch")
         fitted |= {"layers": layers, "t_": 0, "best_loss_": math.inf, **dict.fromkeys(nothing)}
         fitted |= {"out_activation_": "softmax" if softmax else "logistic"}
         parameters = {"hidden_layer_sizes": tuple(len(layer["bias"]) for layer in hidden), **parameters}

@@ -8,6 +8,7 @@ from scipy import sparse
 from scipy.special import expit, softmax
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression, SGDClassifier
+from sklearn.model_selection import train_test_split
 from sklearn.utils.class_weight import compute_sample_weight
 
 from fastclf import FastLinearClassifier, _threads, network, steppers
@@ -287,6 +288,10 @@ def test_early_stopping_scores_what_it_holds_out():
     assert model.n_iter_ < 100
     assert model.t_ - 1 == model.n_iter_ * int((len(y) - 60) * 0.9)
     assert model.score(X, y) > 0.95
+    assert len(model.validation_scores_) == model.n_iter_
+    _, held_out = train_test_split(np.arange(60, len(y)), test_size=0.1, random_state=0, stratify=y[60:])
+    assert model.validation_scores_[-1] == model.score(X[held_out], y[held_out])
+    assert FastLinearClassifier(max_iter=200).fit(X, y).validation_scores_ is None
 
 
 def test_auto_is_full_batches_for_few_samples_only():
@@ -318,3 +323,5 @@ def test_what_is_said(capsys):
         FastLinearClassifier().partial_fit(X, y, classes=[0, 1]).partial_fit(X, y + 1)
     with pytest.raises(ValueError, match="'balanced' is not supported for partial_fit"):
         FastLinearClassifier(class_weight="balanced").partial_fit(X, y, classes=[0, 1])
+    with pytest.raises(ValueError, match="does not support early_stopping=True"):
+        FastLinearClassifier(early_stopping=True).partial_fit(X, y, classes=[0, 1])
