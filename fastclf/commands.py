@@ -244,23 +244,13 @@ def predict(args: argparse.Namespace) -> int:
 
 def _loaded(path: str) -> Any:
     """The model in a file, whichever of fastclf's it is, as an estimator."""
-    from .estimators import FastLinearClassifier, FastMLPClassifier
-    from .estimators.parts import from_layers
-    from .parts import layers_of
+    from .estimators.parts import as_estimator
     from .persist import load
 
-    model = load(path)
-    if isinstance(model, (FastLinearClassifier, FastMLPClassifier)):
-        if not hasattr(model, "classes_"):
-            raise ValueError(f"{path} holds a model that has not been trained")
-        return model
-    if isinstance(model, tuple):
-        theta, _ = model
-        layers, scale = [{"weight": theta[1:].T, "bias": theta[0]}], None
-    else:
-        layers, scale = layers_of(model._network), model.scale
-    cls = FastLinearClassifier if len(layers) == 1 else FastMLPClassifier
-    return from_layers(cls, layers, "sigmoid" if len(layers[-1]["bias"]) == 1 else "softmax", {"scale": scale}, None)
+    model = as_estimator(load(path))
+    if not hasattr(model, "classes_"):
+        raise ValueError(f"{path} holds a model that has not been trained")
+    return model
 
 
 @contextmanager

@@ -10,6 +10,8 @@ from typing import Any, ClassVar
 
 from numpy.typing import ArrayLike
 
+from .network import Network
+
 
 class Portable:
     """A model that can be saved and exported."""
@@ -95,6 +97,8 @@ class PortableNetwork(Portable):
 
     _parts = ".parts"
     _sizes: ClassVar[str]  # the width of each layer, from the inputs on, as a letter for one of the constructor's sizes
+    _network: Network
+    scale: float
     _top: ClassVar[str | None] = "softmax"  # on top of the last layer's scores, where outputs are more than these
 
     @classmethod

@@ -349,6 +349,32 @@ def test_a_boundary_of_theta_is_where_its_classes_change(multiclass, plane):
             np.testing.assert_array_equal(drawn.get_offsets(), X[expected_labels == k])
 
 
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+@pytest.mark.parametrize("kind", ["image", "mlp", "deep"])
+def test_the_labs_classes_have_boundaries(kind, dtype, plane):
+    X, labels, _ = plane
+    how = {"dtype": dtype, "random_state": 0}
+    if kind == "image":
+        model = fastclf.ImageLinearClassifier(2, 3, **how)
+    elif kind == "mlp":
+        model = fastclf.MLPClassifier(2, 8, 3, **how)
+    else:
+        model = fastclf.DeepMLPClassifier(2, 8, 3, **how)
+    for name in ("W", "W1", "W2", "W3"):
+        if hasattr(model, name):
+            setattr(model, name, 100 * getattr(model, name))  # from 0.01, where all classes are nearly the same
+    display = DecisionBoundary.from_estimator(model, X, labels, class_names="abc", ax=subplots(), grid_resolution=50)
+    points, regions = grid_of(display)
+    columns = points.astype(dtype).T
+    scores = model.predict(columns.T) if kind == "image" else model.forward(columns)
+    best = np.sort(scores, axis=0)
+    clear = best[-1] - best[-2] > 1e-5  # the two round differently
+    assert clear.mean() > 0.9  # where no hidden unit is on, all are equal
+    np.testing.assert_array_equal(regions[clear], scores.argmax(axis=0)[clear])
+    assert len({*regions}) > 1
+    assert legend(display.ax_) == [*"abc"]
+
+
 def test_a_legend_of_many_classes_hides_no_samples(new_figures, plane):
     X, _, _ = plane
     labels = np.arange(len(X)) % 12

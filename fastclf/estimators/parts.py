@@ -20,8 +20,10 @@ from sklearn.utils.validation import check_is_fitted
 from ..network import ADAM, IN_PLACE, MOMENTUM, NESTEROV, Network
 from ..optimisers import SGD, Adam
 from ..parts import Layer, check, entries, is_number, layers_of, network_of, refuse_others
+from ..portable import PortableNetwork
 from .base import Watch
 from .linear import FastLinearClassifier
+from .mlp import FastMLPClassifier
 
 Rule = tuple[Callable[[Any], bool], str]
 
@@ -329,3 +331,16 @@ def from_layers(
         fitted |= {"out_activation_": "softmax" if softmax else "logistic"}
         parameters = {"hidden_layer_sizes": tuple(len(layer["bias"]) for layer in hidden), **parameters}
     return assembled(cls, {"parameters": parameters, "fitted": fitted})
+
+
+def as_estimator(model: Any) -> Any:
+    """An estimator that predicts as a lab's model does, or as what ``train_model`` returns; anything else as it is."""
+    if isinstance(model, tuple):
+        theta, _ = model
+        layers, scale = [{"weight": theta[1:].T, "bias": theta[0]}], None
+    elif isinstance(model, PortableNetwork):
+        layers, scale = layers_of(model._network), model.scale
+    else:
+        return model
+    cls = FastLinearClassifier if len(layers) == 1 else FastMLPClassifier
+    return from_layers(cls, layers, "sigmoid" if len(layers[-1]["bias"]) == 1 else "softmax", {"scale": scale}, None)

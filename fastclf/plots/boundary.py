@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from .._inputs import as_array, as_count, as_matrix
+from ..portable import PortableNetwork
 from .common import INK, as_theta, check_fitted, colour, new_axes, styled
 
 _MARGIN = 0.1  # of the samples' smaller extent, around them
@@ -21,9 +22,9 @@ class DecisionBoundary:
     Parameters
     ----------
     estimator : classifier
-        Fitted, with ``predict`` and ``classes_``.
+        Fitted, with ``predict`` and ``classes_``; or one of the lab's classes, whose classes are numbers.
     X : array-like of shape (n_samples, 2)
-        Samples; the plane reaches a little beyond them.
+        Samples, as rows for every class; the plane reaches a little beyond them.
     y : array-like of shape (n_samples,), optional
         Their classes.
     class_names : sequence, optional
@@ -58,7 +59,11 @@ class DecisionBoundary:
         class_names: Iterable[Any] | None = None,
         grid_resolution: int = 300,
     ) -> None:
+        from ..estimators.parts import as_estimator
+
         check_fitted(estimator)
+        if isinstance(estimator, PortableNetwork):
+            estimator = as_estimator(estimator)
         if not hasattr(estimator, "predict") or not hasattr(estimator, "classes_"):
             raise TypeError(f"estimator must have predict and classes_, got {type(estimator).__name__}")
         self.estimator, self.classes = estimator, np.asarray(estimator.classes_)
@@ -132,9 +137,10 @@ class DecisionBoundary:
         Parameters
         ----------
         estimator : classifier
-            Fitted, with ``predict`` and ``classes_``: one of this package or of scikit-learn, a pipeline, a search.
+            Fitted, with ``predict`` and ``classes_``: one of this package or of scikit-learn, a pipeline, a search; or one
+            of the lab's classes, whose classes are numbers.
         X : array-like of shape (n_samples, 2)
-            Samples; the plane reaches a little beyond them.
+            Samples, as rows for every class; the plane reaches a little beyond them.
         y : array-like of shape (n_samples,), optional
             Their classes.
         ax : matplotlib Axes, optional
@@ -181,16 +187,12 @@ class DecisionBoundary:
         TypeError, ValueError
             If an argument is not what is described here.
         """
-        from ..estimators import FastLinearClassifier
-        from ..estimators.parts import from_layers
+        from ..estimators.parts import as_estimator
 
         parameters = as_theta(theta)
         if len(parameters) != 3:
             raise ValueError(f"theta must have 3 rows, the bias and two features, got shape {parameters.shape}")
-        layer = {"weight": parameters[1:].T, "bias": parameters[0]}
-        top = "sigmoid" if parameters.shape[1] == 1 else "softmax"
-        model = from_layers(FastLinearClassifier, [layer], top, {}, None)
         labels = None if y is None else as_array(y, "y")
         if labels is not None and labels.ndim == 2:
             labels = labels.argmax(axis=1) if labels.shape[1] > 1 else labels[:, 0]
-        return cls(model, X, labels, **how).plot(ax)
+        return cls(as_estimator((parameters, [])), X, labels, **how).plot(ax)
