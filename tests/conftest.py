@@ -11,6 +11,7 @@ import pytest
 import torch
 
 from . import image_sets
+from .helpers import DTYPES
 
 torch.set_num_threads(1)  # tiny problems, and pytest-xdist has a process for every processor already
 
@@ -19,6 +20,12 @@ torch.set_num_threads(1)  # tiny problems, and pytest-xdist has a process for ev
 def seeded():
     """Tests that draw from NumPy's global generator, as the lab does, draw the same numbers in any order."""
     np.random.seed(0)
+
+
+@pytest.fixture(params=DTYPES, ids=str)
+def dtype(request):
+    """What is computed with."""
+    return request.param
 
 
 def import_torchvision():

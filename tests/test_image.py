@@ -9,14 +9,9 @@ import pytest
 import fastclf
 from fastclf import reference
 
-from .helpers import DTYPES, ONE_STEP, TRAJECTORY, assert_close, problem
+from .helpers import ONE_STEP, TRAJECTORY, assert_close, problem
 
 N, C = 20, 5
-
-
-@pytest.fixture(params=DTYPES, ids=str)
-def dtype(request):
-    return request.param
 
 
 @pytest.fixture

@@ -22,7 +22,7 @@ from fastclf import (
 )
 from fastclf.interchange import theta_to_torch
 
-from .helpers import DTYPES, problem
+from .helpers import problem
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 
@@ -36,11 +36,6 @@ TOLERANCE = 1e-6
 @pytest.fixture(autouse=True)
 def torch_seeded():
     torch.manual_seed(0)
-
-
-@pytest.fixture(params=DTYPES, ids=str)
-def dtype(request):
-    return request.param
 
 
 def lab_model(cls, sizes, dtype):

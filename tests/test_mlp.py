@@ -12,16 +12,11 @@ from torch.utils.data import DataLoader, TensorDataset
 import fastclf
 from fastclf import reference
 
-from .helpers import DTYPES, ONE_STEP, TRAJECTORY, assert_close, problem
+from .helpers import ONE_STEP, TRAJECTORY, assert_close, problem
 
 N, H, C = 12, 9, 5
 CLASSES = {"MLPClassifier": (1, 2), "DeepMLPClassifier": (1, 3, 2)}  # numbers of the layers, from the input on
 FLOAT64 = np.dtype(np.float64)
-
-
-@pytest.fixture(params=DTYPES, ids=str)
-def dtype(request):
-    return request.param
 
 
 @pytest.fixture(params=CLASSES)

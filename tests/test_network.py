@@ -26,14 +26,7 @@ from fastclf.network import (
 )
 from fastclf.rows import Rows
 
-from .helpers import DTYPES
-
 WIDTHS = [(1, 1), (3, 4), (64, 10), (7, 5, 3), (3, 9, 9, 2), (2, 1, 1, 1, 17)]
-
-
-@pytest.fixture(params=DTYPES, ids=str)
-def dtype(request):
-    return request.param
 
 
 def address(array):

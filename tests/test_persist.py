@@ -19,7 +19,7 @@ from fastclf import (
     MLPClassifier,
 )
 
-from .helpers import DTYPES, in_new_process, problem
+from .helpers import in_new_process, problem
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 
@@ -32,11 +32,6 @@ LAB = {"ImageLinearClassifier": (N, C), "MLPClassifier": (N, H, C), "DeepMLPClas
 @pytest.fixture
 def path(tmp_path):
     return tmp_path / "model"
-
-
-@pytest.fixture(params=DTYPES, ids=str)
-def dtype(request):
-    return request.param
 
 
 def again(model, path):

@@ -9,7 +9,7 @@ import fastclf
 from fastclf import mapped, network, trainers
 from fastclf.rows import Rows
 
-from .helpers import DTYPES, ONE_STEP, TRAJECTORY, assert_close, in_new_process
+from .helpers import ONE_STEP, TRAJECTORY, assert_close, in_new_process
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning"),
@@ -20,11 +20,6 @@ C, H = 3, 6
 SCALE = 1 / 255
 RNG = np.random.default_rng(0)
 QUIET = {"verbose": False}
-
-
-@pytest.fixture(params=DTYPES, ids=str)
-def dtype(request):
-    return request.param
 
 
 def linear(X, y, dtype, batch, multiclass, **how):

@@ -5,7 +5,7 @@ import pytest
 
 from fastclf.kernels.check import all_finite
 
-from ..helpers import DTYPES, LANES, edges
+from ..helpers import LANES, edges
 
 
 def is_finite(x, chunks=1, threads=1):
@@ -13,11 +13,6 @@ def is_finite(x, chunks=1, threads=1):
     all_finite(x, part, chunks, threads=threads)
     assert set(part[~np.isnan(part)]) <= {0}
     return not np.isnan(part).any()
-
-
-@pytest.fixture(params=DTYPES, ids=str)
-def dtype(request):
-    return request.param
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])

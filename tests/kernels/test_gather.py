@@ -6,19 +6,12 @@ import pytest
 from fastclf.kernels import gather
 from fastclf.rows import Rows, flattened
 
-from ..helpers import DTYPES
-
 RNG = np.random.default_rng(0)
 STORED = {
     "bytes": RNG.integers(0, 256, (50, 24), np.uint8),
     "float32": RNG.standard_normal((50, 24)).astype(np.float32),
     "float64": RNG.standard_normal((50, 24)),
 }
-
-
-@pytest.fixture(params=DTYPES, ids=str)
-def dtype(request):
-    return request.param
 
 
 @pytest.fixture(params=STORED)

@@ -137,7 +137,6 @@ def scaling(monkeypatch):
 
 
 @pytest.mark.parametrize("threads", [1, 2])
-@pytest.mark.parametrize("dtype", DTYPES, ids=str)
 def test_a_team_shares_a_routine(scaling, dtype, threads):
     x = np.ones(7, dtype)
     scaling(x, 7, threads=threads)

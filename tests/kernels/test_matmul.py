@@ -11,7 +11,7 @@ from fastclf.kernels.simd import at, lanes_of
 from fastclf.kernels.target import TARGET
 from fastclf.kernels.tile import PANEL_BYTES
 
-from ..helpers import DTYPES, LANES, edges
+from ..helpers import LANES, edges
 
 ROWS, UNITS = TARGET.dot_tile
 OUTER_ROWS, VECTORS = TARGET.outer_tile
@@ -46,11 +46,6 @@ def outer_product(*operands, parts=1, packing=False):
 @numba.njit(**jit.FLAGS)
 def tiles_of(n_rows, n_columns, lanes):
     return matmul.n_groups(n_rows), matmul.n_panels(n_columns, lanes), matmul.n_tiles(n_rows, n_columns, lanes)
-
-
-@pytest.fixture(params=DTYPES, ids=str)
-def dtype(request):
-    return request.param
 
 
 def whole_numbers(*shape, dtype):

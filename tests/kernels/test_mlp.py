@@ -11,7 +11,7 @@ from fastclf.kernels.target import TARGET
 from fastclf.network import CLIPPED, EXACT, SHIFTED, Network, Samples, Workspace, run, settings
 from fastclf.rows import Rows
 
-from ..helpers import DTYPES, FINITE_DIFFERENCES, LANES, ONE_STEP, assert_close, edges, problem
+from ..helpers import FINITE_DIFFERENCES, LANES, ONE_STEP, assert_close, edges, problem
 
 STEP = FORWARD | LOSS | BACKWARD
 ROWS, UNITS = TARGET.dot_tile
@@ -88,11 +88,6 @@ def compare(tolerance, model, losses, expected_losses, expected_parameters):
     assert_close(
         tolerance, losses=(losses, expected_losses), **{name: (got[name], expected_parameters[name]) for name in got}
     )
-
-
-@pytest.fixture(params=DTYPES, ids=str)
-def dtype(request):
-    return request.param
 
 
 @pytest.mark.parametrize("m", [1, 100])

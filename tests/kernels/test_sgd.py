@@ -52,11 +52,6 @@ def kind(request):
     return request.param
 
 
-@pytest.fixture(params=DTYPES, ids=str)
-def dtype(request):
-    return request.param
-
-
 @pytest.fixture(params=[False, True], ids=["softmax", "sigmoid"])
 def sigmoid(request):
     return request.param

@@ -19,11 +19,6 @@ def compiled(function):
     return numba.njit(**jit.FLAGS)(function)
 
 
-@pytest.fixture(params=DTYPES, ids=str)
-def dtype(request):
-    return request.param
-
-
 @pytest.fixture
 def lanes(dtype):
     return TARGET.lanes(dtype.itemsize)

@@ -11,7 +11,7 @@ from fastclf.kernels import jit, softmax
 from fastclf.kernels.simd import at, vlane0, vsplat
 from fastclf.network import CLIPPED, EXACT, SHIFTED, round_up
 
-from ..helpers import DTYPES, FINITE_DIFFERENCES, LANES, ONE_STEP, as_distribution, assert_close, edges, problem
+from ..helpers import FINITE_DIFFERENCES, LANES, ONE_STEP, as_distribution, assert_close, edges, problem
 
 
 @numba.njit(**jit.FLAGS)
@@ -65,11 +65,6 @@ def last_layer(
     np.testing.assert_allclose(total, losses[:m].sum(dtype=np.float64), rtol=rounding, atol=1e-30)
     np.testing.assert_allclose(gradients, D[:, :m].sum(axis=1, dtype=np.float64), rtol=0, atol=rounding * scale * m)
     return P[:, :m].T, D[:, :m].T, losses[:m]
-
-
-@pytest.fixture(params=DTYPES, ids=str)
-def dtype(request):
-    return request.param
 
 
 @pytest.fixture(params=[False, True], ids=["softmax", "sigmoid"])

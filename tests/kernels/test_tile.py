@@ -72,11 +72,6 @@ def in_parts(call, terms):
     )
 
 
-@pytest.fixture(params=DTYPES, ids=str)
-def dtype(request):
-    return request.param
-
-
 def whole_numbers(*shape, dtype, seed=0):
     return np.random.default_rng([seed, *shape]).integers(-8, 9, shape).astype(dtype)
 
