@@ -116,6 +116,15 @@ def as_matrix(value: Any, name: str, dtype: np.dtype, n_columns: int | None = No
     return as_numbers(_matrix(value, name, n_columns), name, dtype)
 
 
+def as_theta(value: Any) -> np.ndarray:
+    """What ``train_model`` returns: the bias in row 0, a row per feature, a column per class; float32 stays that."""
+    dtype = np.float32 if as_array(value, "theta").dtype == np.float32 else np.float64
+    theta = as_matrix(value, "theta", np.dtype(dtype))
+    if len(theta) < 2:
+        raise ValueError(f"theta must have shape (n_features + 1, n_classes), got {theta.shape}")
+    return theta
+
+
 def as_rows(
     value: Any, name: str, dtype: np.dtype, n_columns: int | None = None, n_jobs: int | None = None, scale: float = 1.0
 ) -> Rows:
@@ -209,29 +218,22 @@ def as_scalar(value: Any, name: str, *, positive: bool = False, finite: bool = T
     return number
 
 
-class NormalDraws:
-    """Standard normal draws: from NumPy's global generator (None), a seed, or a generator that is given.
+def as_random(random_state: Any) -> Any:
+    """What draws random numbers: NumPy's global generator (None), that of a seed, or the one that is given.
 
     A seed gives what ``np.random.seed`` would have given.
     """
-
-    def __init__(self, random_state: Any) -> None:
-        self._draw: Any
-        if random_state is None:
-            self._draw = np.random.randn
-        elif isinstance(random_state, np.random.RandomState):
-            self._draw = random_state.randn
-        elif isinstance(random_state, np.random.Generator):
-            self._draw = lambda *shape: random_state.standard_normal(shape)
-        else:
-            try:
-                self._draw = np.random.RandomState(operator.index(random_state)).randn
-            except TypeError:
-                raise TypeError(
-                    f"random_state must be None, a whole number, a RandomState or a Generator, got {random_state!r}"
-                ) from None
-            except ValueError as error:
-                raise ValueError(f"random_state must be a seed, got {random_state!r}: {error}") from None
-
-    def __call__(self, *shape: int) -> np.ndarray:
-        return self._draw(*shape)
+    if random_state is None:
+        return np.random
+    if isinstance(random_state, (np.random.RandomState, np.random.Generator)):
+        return random_state
+    try:
+        if isinstance(random_state, bool):
+            raise TypeError
+        return np.random.RandomState(operator.index(random_state))
+    except TypeError:
+        raise TypeError(
+            f"random_state must be None, a whole number, a RandomState or a Generator, got {random_state!r}"
+        ) from None
+    except ValueError as error:
+        raise ValueError(f"random_state must be a seed, got {random_state!r}: {error}") from None

@@ -19,7 +19,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from ._inputs import as_array, as_count, as_labels, check_finite, check_rows
+from ._inputs import as_array, as_count, as_labels, as_random, check_finite, check_rows
 from .mapped import Mapping, shuffled
 from .network import Samples
 from .rows import Rows, flattened
@@ -50,7 +50,7 @@ class Batches:
         together, so that it is read in large pieces.
     drop_last : bool
         Leave out a last batch that is not full.
-    random_state : None, int or RandomState, optional
+    random_state : None, int, RandomState or Generator, optional
         For the orders; None is NumPy's global generator.
 
     Raises
@@ -77,10 +77,7 @@ class Batches:
         self.batch_size, self.shuffle, self.drop_last = as_count(batch_size, "batch_size", 1), shuffle, drop_last
         if drop_last and len(self.X) < self.batch_size:
             raise ValueError(f"batch_size must be at most {len(self.X)} where drop_last, got {self.batch_size}")
-        self._random: Any = np.random
-        if random_state is not None:
-            seeded = isinstance(random_state, np.random.RandomState)
-            self._random = random_state if seeded else np.random.RandomState(as_count(random_state, "random_state"))
+        self._random = as_random(random_state)
 
     def __len__(self) -> int:
         """Batches in an epoch."""
@@ -128,11 +125,7 @@ def subsample_dataset(dataset: Any, sample_size: int = 1000, *, random_state: An
     size, available = as_count(sample_size, "sample_size"), len(dataset)
     if size > available:
         raise ValueError(f"sample_size must be at most {available}, the length of the data set, got {size}")
-    if random_state is None or isinstance(random_state, (np.random.RandomState, np.random.Generator)):
-        chooser: Any = np.random if random_state is None else random_state
-    else:
-        chooser = np.random.RandomState(as_count(random_state, "random_state"))
-    return Subset(dataset, chooser.choice(available, size, replace=False))
+    return Subset(dataset, as_random(random_state).choice(available, size, replace=False))
 
 
 class _Source(NamedTuple):

@@ -166,17 +166,13 @@ def _draw(report: Any, model: Any, data: Dataset, y: NDArray[Any]) -> None:
         report.picture(figure, "loss_curve", "Loss by epoch")
     if data.shape:
         n = len(model.coef_) if hasattr(model, "coef_") else min(_MOST_TEMPLATES, model.coefs_[0].shape[1])
-        columns = min(n, 5)
-        rows = -(-n // columns)
-        figure = report.figure(1.7 * columns, 1.9 * rows)
-        axes = figure.subplots(rows, columns)
+        figure, axes = report.images(n)
         WeightTemplatesDisplay.from_estimator(model, data.shape, n_units=_MOST_TEMPLATES, ax=axes)
         report.picture(figure, "templates", "The weights of the first layer, as images")
     with _without_names():
         predictions = model.predict(data.X)
-    _draw_confusion(
-        report, y, predictions, model.classes_, "The training samples: rows are the truth, columns what is learned"
-    )
+    caption = "The training samples: rows are the truth, columns what is learned"
+    report.confusion(y, predictions, model.classes_, caption)
 
 
 # ---------------------------------------------------------------- evaluate, predict
@@ -214,7 +210,7 @@ def evaluate(args: argparse.Namespace) -> int:
         report = Report(args.report, f"{Path(args.model).name} on {data.name}")
         report.table(["samples", "accuracy", "log-loss"],
                      [[f"{len(X):,}", f"{scores['accuracy']:.2%}", f"{scores['log_loss']:.4f}"]])  # fmt: skip
-        _draw_confusion(report, y, predictions, model.classes_, "Rows are the truth, columns the prediction")
+        report.confusion(y, predictions, model.classes_, "Rows are the truth, columns the prediction")
         print(f"report: {report.write()}", file=sys.stderr if args.json else sys.stdout)
     return 0
 
@@ -282,12 +278,3 @@ def _cell(value: Any) -> str:
 def _listed(values: Any) -> str:
     named = ", ".join(map(str, values[:_MOST_NAMED]))
     return f"{named}, …" if len(values) > _MOST_NAMED else named
-
-
-def _draw_confusion(report: Any, truth: Any, predictions: Any, classes: NDArray[Any], caption: str) -> None:
-    from .plots.confusion import draw_confusion
-
-    side = 1.8 + 0.48 * len(classes)
-    figure = report.figure(side, side)
-    draw_confusion(figure.subplots(), truth, predictions, classes)
-    report.picture(figure, "confusion", caption)

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 
 from . import _threads, reference
-from ._inputs import NormalDraws, as_array, as_count, as_labels, as_rows, as_scalar, real_dtype
+from ._inputs import as_array, as_count, as_labels, as_random, as_rows, as_scalar, real_dtype
 from .model import Activations, Parameter, overrides
 from .network import EXACT, Network
 from .portable import PortableNetwork
@@ -69,7 +69,7 @@ class ImageLinearClassifier(PortableNetwork, Activations):
         widths = (as_count(input_size, "input_size", 1), as_count(n_classes, "n_classes", 1))
         self._network = Network(widths, real_dtype(dtype))
         self.n_jobs, self.scale = _threads.checked(n_jobs), as_scalar(scale, "scale")
-        self.W = 0.01 * NormalDraws(random_state)(widths[1], widths[0])
+        self.W = 0.01 * as_random(random_state).standard_normal(self.W.shape)
 
     def _rows(self, X: ArrayLike, name: str) -> Rows:
         return as_rows(X, name, self._network.dtype, self._network.widths[0], self.n_jobs, self.scale)

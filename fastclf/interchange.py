@@ -20,9 +20,9 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from ._files import replacing
-from ._inputs import as_array, as_matrix, check_finite, real_dtype
+from ._inputs import as_theta, check_finite
 from .kinds import kind_of, parts_of
-from .parts import Layer
+from .parts import Layer, outputs_of_theta
 
 _CHATTER = ("torch.onnx", "onnxscript", "onnx_ir")  # loggers
 
@@ -78,11 +78,7 @@ def theta_to_torch(theta: ArrayLike, *, logits: bool = False) -> Any:
     TypeError, ValueError
         If theta is not a finite matrix of at least two rows.
     """
-    dtype = np.float32 if as_array(theta, "theta").dtype == np.float32 else np.float64
-    rows = as_matrix(theta, "theta", real_dtype(dtype))
-    if len(rows) < 2:
-        raise ValueError(f"theta must have shape (n + 1, c), got {rows.shape}")
-    return _module([{"weight": rows[1:].T, "bias": rows[0]}], "sigmoid" if rows.shape[1] == 1 else "softmax", logits)
+    return _module(*outputs_of_theta(as_theta(theta)), logits)
 
 
 def _module(layers: list[Layer], top: str | None, logits: bool) -> Any:

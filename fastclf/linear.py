@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 
 from . import reference
-from ._inputs import NormalDraws, as_array, as_count, as_matrix, as_numbers, as_rows, as_scalar, as_targets, real_dtype
+from ._inputs import as_array, as_count, as_matrix, as_numbers, as_random, as_rows, as_scalar, as_targets, real_dtype
 from .progress import Callback, Reporter, train_in_stretches
 from .rows import Rows
 from .trainers import trainer_for
@@ -75,7 +75,8 @@ def initialize_parameters(
     if multiclass and as_array(y, "y").ndim != 2:
         raise ValueError(f"y must have shape (m, n_classes) where multiclass is True, got {np.shape(y)}")
     n_classes = np.shape(y)[1] if multiclass else 1
-    return (0.01 * NormalDraws(random_state)(n_columns[0], n_classes)).astype(real_dtype(dtype), copy=False)
+    theta = 0.01 * as_random(random_state).standard_normal((n_columns[0], n_classes))
+    return theta.astype(real_dtype(dtype), copy=False)
 
 
 def linear_prediction(X: ArrayLike, theta: ArrayLike) -> NDArray[np.float64]:
@@ -333,7 +334,7 @@ def train_model(
     rate, iterations = as_scalar(learning_rate, "learning_rate"), as_count(iterations, "iterations")
     n_features, n_classes = samples.shape[1], targets.shape[1]
     trainer = trainer_for(samples, n_classes, sigmoid=not multiclass, targets=targets, n_jobs=n_jobs)
-    trainer.set_theta(0.01 * NormalDraws(random_state)(n_features + 1, n_classes))
+    trainer.set_theta(0.01 * as_random(random_state).standard_normal((n_features + 1, n_classes)))
     step = trainer.descend if batch else trainer.sgd
 
     def line(i: int, loss: float) -> str | None:

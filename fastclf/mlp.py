@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 
 from . import _threads, network, reference
-from ._inputs import NormalDraws, as_array, as_count, as_labels, as_rows, as_rows_of_columns, as_scalar, real_dtype
+from ._inputs import as_array, as_count, as_labels, as_random, as_rows, as_rows_of_columns, as_scalar, real_dtype
 from .batches import Plan, plan
 from .model import Activations, Parameter, State, overrides
 from .network import BACKWARD, EXACT, FORWARD, LOSS, SHIFTED, LossRule, Network, Samples, Workspace
@@ -43,9 +43,9 @@ class _Perceptron(PortableNetwork, Activations):
         self._network = Network(widths, real_dtype(dtype))
         self._work: tuple[Workspace, int] | None = None
         self.n_jobs, self.scale = _threads.checked(n_jobs), as_scalar(scale, "scale")
-        draw = NormalDraws(random_state)
+        random = as_random(random_state)
         for name in self._drawing_order:
-            setattr(self, name, 0.01 * draw(*getattr(self, name).shape))
+            setattr(self, name, 0.01 * random.standard_normal(getattr(self, name).shape))
 
     # Z's and A's of the layers are attributes of the classes below; this is the last layer's A, for all of them.
     A2: Any
@@ -280,9 +280,7 @@ class MLPClassifier(_Perceptron):
         labels = as_labels(y_train, "y_train", len(samples), self._network.widths[-1])
         epochs, rate = as_count(epochs, "epochs"), as_scalar(learning_rate, "learning_rate")
         if self._own_activations or overrides(self, MLPClassifier, "forward", "compute_loss", "backward"):
-            operations = math.inf
-
-            numbers = samples.numbers().T
+            operations, numbers = math.inf, samples.numbers().T
 
             def stretch(count: int) -> Any:
                 loss = self.compute_loss(self.forward(numbers), labels)

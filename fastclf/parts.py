@@ -85,6 +85,11 @@ def layers_of(network: Network) -> list[Layer]:
     return [{"weight": W, "bias": b} for W, b in zip(network.weights, network.biases)]
 
 
+def outputs_of_theta(theta: NDArray[Any]) -> tuple[list[Layer], str | None]:
+    """The layer that is in ``train_model``'s parameters, and what is on top of it: "softmax" or "sigmoid"."""
+    return [{"weight": theta[1:].T, "bias": theta[0]}], "sigmoid" if theta.shape[1] == 1 else "softmax"
+
+
 # ---------------------------------------------------------------- the lab's classes
 
 

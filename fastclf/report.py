@@ -7,7 +7,11 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
+from numpy.typing import ArrayLike
+
 from ._files import replacing
+from .plots.confusion import draw_confusion
+from .plots.templates import grid
 
 _PAGE = """<!doctype html>
 <html lang="en">
@@ -77,6 +81,21 @@ class Report:
         made = Figure(figsize=(width, height), layout="constrained")
         FigureCanvasAgg(made)
         return made
+
+    def images(self, n: int) -> tuple[Any, Any]:
+        """A figure, and its axes for so many images."""
+        rows, columns, size = grid(n)
+        figure = self.figure(*size)
+        return figure, figure.subplots(rows, columns)
+
+    def confusion(
+        self, truth: ArrayLike, predictions: ArrayLike, classes: Sequence[Any], caption: str, names: Any = None
+    ) -> None:
+        """Add how often each class is taken for each other one: see ``draw_confusion``."""
+        side = 1.8 + 0.48 * len(classes)
+        figure = self.figure(side, side)
+        draw_confusion(figure.subplots(), truth, predictions, classes, names)
+        self.picture(figure, "confusion", caption)
 
     def picture(self, figure: Any, name: str, caption: str) -> None:
         """Add a figure, as ``name``.png."""

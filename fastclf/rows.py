@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from . import _threads
-from .mapped import Mapping, Run, shuffled
+from .mapped import Mapping, Run
 
 NUMBERS, BYTES, SINGLE, DOUBLE = range(4)  # as in kernels.gather
 _STORED = {"uint8": BYTES, "float32": SINGLE, "float64": DOUBLE}
@@ -165,7 +165,3 @@ class Rows:
         yield part
         for run in runs:
             self.mapping.done_with(*run)
-
-    def shuffled(self, order: NDArray[np.int64], random: Any) -> NDArray[np.int64]:
-        """``order`` in another order, drawn at random; see ``mapped.shuffled``."""
-        return shuffled(order, self.mapping, random)

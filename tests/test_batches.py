@@ -22,7 +22,7 @@ import fastclf
 from fastclf import Batches, reference
 
 from . import image_sets
-from .helpers import DTYPES, TRAJECTORY, assert_close
+from .helpers import TRAJECTORY, assert_close
 
 pytestmark = pytest.mark.filterwarnings("error::UserWarning")
 
@@ -70,7 +70,6 @@ def tensors(x=X, y=Y):
 # ---------------------------------------------------------------- the same samples, epoch after epoch
 
 
-@pytest.mark.parametrize("dtype", DTYPES, ids=str)
 @pytest.mark.parametrize("name", image_sets.SETS)
 def test_image_sets_of_torchvision(name, dtype, torchvision, tmp_path, monkeypatch):
     """Read from files in their own formats by torchvision's own classes."""
@@ -103,7 +102,6 @@ def test_images_without_a_transform_are_their_bytes(torchvision, tmp_path, monke
     assert_close(TRAJECTORY, **{str(i): pair for i, pair in enumerate(zip(got[:-1], expected[:-1]))})
 
 
-@pytest.mark.parametrize("dtype", DTYPES, ids=str)
 @pytest.mark.parametrize(
     "samples",
     [X, X.astype(np.float32), BYTES, BYTES.transpose(0, 3, 1, 2), X.reshape(M, 3, 2, 2).transpose(0, 2, 3, 1), X[::-1]],
@@ -286,7 +284,6 @@ def test_overridden_methods_see_every_batch():
 # ---------------------------------------------------------------- Batches
 
 
-@pytest.mark.parametrize("dtype", DTYPES, ids=str)
 def test_batches_of_arrays(dtype):
     expected = trained([(X[i : i + 10], Y[i : i + 10]) for i in range(0, M, 10)], dtype)
     assert_same(trained(Batches(X, Y, 10), dtype), expected)
@@ -313,6 +310,10 @@ def test_shuffled_batches():
     np.testing.assert_array_equal(np.concatenate([x[:, 0] for x, _ in same]), epochs[0])
     np.random.seed(3)
     np.testing.assert_array_equal(Batches(X, Y, 10, shuffle=True).order(), epochs[0])
+    other = Batches(X, Y, 10, shuffle=True, random_state=np.random.default_rng(3)).order()
+    expected = np.arange(M)
+    np.random.default_rng(3).shuffle(expected)
+    np.testing.assert_array_equal(other, expected)
     for x, y in loader:
         np.testing.assert_array_equal(y, Y[x[:, 0]])
 

@@ -431,6 +431,8 @@ def test_what_has_no_boundary_is_said(plane):
         DecisionBoundary.from_estimator(LinearRegression().fit(X, labels), X)
     with pytest.raises(NotFittedError):
         DecisionBoundary.from_estimator(FastLinearClassifier(), X)
+    with pytest.raises(ValueError, match="a softmax of one output is always 1"):
+        DecisionBoundary.from_estimator(fastclf.MLPClassifier(2, 3, 1), X)
     with pytest.raises(ValueError, match=r"theta must have 3 rows, the bias and two features, got shape \(4, 2\)"):
         DecisionBoundary.from_theta(np.ones((4, 2)), X)
 

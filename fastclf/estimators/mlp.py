@@ -20,6 +20,7 @@ from sklearn.utils.multiclass import _check_partial_fit_first_call, type_of_targ
 from sklearn.utils.validation import check_is_fitted
 
 from .. import _threads, network
+from ..mapped import shuffled
 from ..network import BACKWARD, EXACT, FORWARD, LOSS, Network, Samples, Workspace, rows_per_call
 from ..optimisers import SGD, Adam
 from ..progress import Reporter
@@ -462,7 +463,7 @@ class FastMLPClassifier(FastClassifier):
             try:
                 for epoch in range(epochs):
                     if self.shuffle:
-                        order = samples.X.shuffled(order, random)
+                        order = shuffled(order, samples.X.mapping, random)
                     seed = int(random.randint(2**31)) if self.dropout else 0
                     total, done = 0.0, 0
                     for part in samples.X.stretches(order, stretch, batch_size):

@@ -19,7 +19,8 @@ from sklearn.utils.validation import check_is_fitted
 
 from ..network import ADAM, IN_PLACE, MOMENTUM, NESTEROV, Network
 from ..optimisers import SGD, Adam
-from ..parts import Layer, check, entries, is_number, layers_of, network_of, refuse_others
+from ..parts import Layer, check, entries, is_number, layers_of, network_of, outputs_of_theta, refuse_others
+from ..parts import outputs as outputs_of_network
 from ..portable import PortableNetwork
 from .base import Watch
 from .linear import FastLinearClassifier
@@ -337,10 +338,10 @@ def as_estimator(model: Any) -> Any:
     """An estimator that predicts as a lab's model does, or as what ``train_model`` returns; anything else as it is."""
     if isinstance(model, tuple):
         theta, _ = model
-        layers, scale = [{"weight": theta[1:].T, "bias": theta[0]}], None
+        (layers, top), scale = outputs_of_theta(theta), None
     elif isinstance(model, PortableNetwork):
-        layers, scale = layers_of(model._network), model.scale
+        (layers, top), scale = outputs_of_network(model), model.scale
     else:
         return model
     cls = FastLinearClassifier if len(layers) == 1 else FastMLPClassifier
-    return from_layers(cls, layers, "sigmoid" if len(layers[-1]["bias"]) == 1 else "softmax", {"scale": scale}, None)
+    return from_layers(cls, layers, top, {"scale": scale}, None)

@@ -9,7 +9,6 @@ import numpy as np
 
 from ..plots import DecisionBoundary, LossCurveDisplay, WeightTemplatesDisplay
 from ..plots.common import COLOURS, INK
-from ..plots.confusion import draw_confusion
 from ..report import Report
 from . import pictures
 
@@ -90,17 +89,13 @@ def write(report: Report, stages: Sequence[Stage], rows: Sequence[Row], runs: Se
 
     for stage, run in zip(stages, runs, strict=True):
         if run.weights is not None:
-            n = stage.problem.n_classes
-            fig = figure(1.7 * min(n, 5), 1.9 * -(-n // 5))
-            axes = fig.subplots(-(-n // 5), min(n, 5))
+            fig, axes = report.images(stage.problem.n_classes)
             WeightTemplatesDisplay(run.weights, stage.problem.shape, stage.problem.class_names).plot(axes)
             save(fig, "templates", "What the linear classifier has learned: the weights of each class, as an image")
 
     last, deep = stages[-1].problem, runs[-1]
-    side = 1.6 + 0.48 * last.n_classes
-    fig = figure(side, side)
-    draw_confusion(fig.subplots(), last.y_test, deep.predictions, range(last.n_classes), last.class_names)
-    save(fig, "confusion", "The deep network on the test set: rows are the truth, columns the prediction")
+    caption = "The deep network on the test set: rows are the truth, columns the prediction"
+    report.confusion(last.y_test, deep.predictions, range(last.n_classes), caption, last.class_names)
 
     (report.folder / "table.txt").write_text(table + "\n")
     return report.write()

@@ -8,9 +8,9 @@ from typing import Any, cast
 import numpy as np
 from numpy.typing import ArrayLike
 
-from .._inputs import as_array, as_count, as_matrix
+from .._inputs import as_array, as_count, as_matrix, as_theta
 from ..portable import PortableNetwork
-from .common import INK, as_theta, check_fitted, colour, new_axes, styled
+from .common import INK, check_fitted, colour, new_axes, styled
 
 _MARGIN = 0.1  # of the samples' smaller extent, around them
 _CLASSES_INSIDE = 5  # a legend of more would hide samples
@@ -69,9 +69,8 @@ class DecisionBoundary:
         self.estimator, self.classes = estimator, np.asarray(estimator.classes_)
         self.grid_resolution = as_count(grid_resolution, "grid_resolution", 2)
         self.X = as_matrix(X, "X", np.dtype(np.float64), n_columns=2)
-        self._plane = (
-            cast(Any, X) if hasattr(X, "columns") else self.X
-        )  # columns' names: the estimator may ask for them
+        # The estimator may ask for the names of columns.
+        self._plane = cast(Any, X) if hasattr(X, "columns") else self.X
         if as_array(X, "X").dtype == np.uint8:
             scale = getattr(estimator, "scale_", 1)  # bytes are scaled by an estimator, the plane's numbers are not
             self.X, self._plane = self.X * scale, self._plane * scale

@@ -5,11 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-import numpy as np
-from numpy.typing import ArrayLike, NDArray
-
-from .._inputs import as_matrix
-
 #: A colour per class or curve, made to be told apart with any colour vision (Petroff, 2021, arXiv:2107.02270).
 COLOURS = ("#3f90da", "#ffa90e", "#bd1f01", "#94a4a2", "#832db6", "#a96b59", "#e76300", "#b9ac70", "#717581", "#92dadd")
 INK = "#222222"  # of what belongs to no class
@@ -47,11 +42,3 @@ def check_fitted(estimator: Any) -> None:
         from sklearn.utils.validation import check_is_fitted
 
         check_is_fitted(estimator)
-
-
-def as_theta(theta: ArrayLike) -> NDArray[np.float64]:
-    """What ``train_model`` returns: the bias in row 0, a row per feature, a column per class."""
-    parameters = as_matrix(theta, "theta", np.dtype(np.float64))
-    if len(parameters) < 2:
-        raise ValueError(f"theta must have shape (n_features + 1, n_classes), got {parameters.shape}")
-    return parameters

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from .._inputs import as_count, as_matrix
-from .common import as_theta, check_fitted, new_axes
+from .._inputs import as_count, as_matrix, as_theta
+from .common import check_fitted, new_axes
 
 
 class WeightTemplatesDisplay:
@@ -76,9 +76,8 @@ class WeightTemplatesDisplay:
         """
         n = len(self.images)
         if ax is None:
-            columns = min(n, as_count(n_columns, "n_columns", 1))
-            rows = -(-n // columns)
-            ax = new_axes(rows, columns, figsize=(1.7 * columns, 1.9 * rows), layout="constrained")
+            rows, columns, size = grid(n, as_count(n_columns, "n_columns", 1))
+            ax = new_axes(rows, columns, figsize=size, layout="constrained")
         axes = np.ravel(np.asarray(ax, dtype=object))
         if len(axes) < n:
             raise ValueError(f"ax must hold {n} Axes, one per image, got {len(axes)}")
@@ -182,6 +181,13 @@ class WeightTemplatesDisplay:
         """
         weights = as_theta(theta)[1:].T
         return cls(weights, shape, ("1",) if names is None and len(weights) == 1 else names).plot(ax, **how)
+
+
+def grid(n: int, n_columns: int = 5) -> tuple[int, int, tuple[float, float]]:
+    """Rows and columns for so many images, and the size of a figure of them, in inches."""
+    columns = min(n, n_columns)
+    rows = -(-n // columns)
+    return rows, columns, (1.7 * columns, 1.9 * rows)
 
 
 def _image_shape(shape: Sequence[int] | None, n: int) -> tuple[int, ...]:
