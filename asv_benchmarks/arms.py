@@ -296,9 +296,8 @@ def image_set(m: int):
     from torchvision.transforms import ToTensor
 
     rng, made = np.random.default_rng(0), CIFAR10.__new__(CIFAR10)
-    made.data = rng.integers(0, 256, (m, 3, 32, 32), np.uint8).transpose(
-        0, 2, 3, 1
-    )  # as CIFAR10 keeps what it has read
+    images = rng.integers(0, 256, (m, 3, 32, 32), np.uint8)
+    made.data = images.transpose(0, 2, 3, 1)  # as CIFAR10 keeps what it has read
     made.targets, made.transform, made.target_transform = rng.integers(0, 10, m).tolist(), ToTensor(), None
     return made
 

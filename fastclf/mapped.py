@@ -16,9 +16,7 @@ from numpy.typing import NDArray
 
 _BLOCK_BYTES = 1 << 20  # of a file, read in one piece
 _WINDOW_BYTES = 1 << 26  # of it, read ahead, and shuffled together
-_COPY_ON_WRITE = (
-    "c"  # pages of this mode hold what was written to them, and nothing else does: they are never given back
-)
+_COPY_ON_WRITE = "c"  # a mode whose pages alone hold what was written to them: they are never given back
 
 Run = tuple[int, int]  # rows, as (first, end)
 

@@ -38,7 +38,6 @@ Mean = tuple[NDArray[Any], NDArray[Any], int]  # of the parameters after each st
 _SPARSE_INTERCEPT_DECAY = 0.01  # as in scikit-learn: intercepts of sparse data move less
 _CALL_OPERATIONS = 2e9  # in one call of a kernel that can not be interrupted: a fraction of a second
 
-
 Advance = Callable[[int], object]
 
 
