@@ -124,8 +124,8 @@ def image_classifier(p: Problem, lab) -> Arm:
 
 
 def fastclf_linear(p: Problem) -> Arm:
-    from fastclf.rows import Rows
-    from fastclf.trainers import trainer_for
+    from fastclf.engine.descent import trainer_for
+    from fastclf.engine.rows import Rows
 
     trainer = trainer_for(Rows(p.X, p.X.dtype), p.n_classes, sigmoid=False, labels=p.y)
     trainer.set_theta(_theta(p.start))
@@ -141,21 +141,24 @@ def fastclf_linear(p: Problem) -> Arm:
 
 def fastclf_network(p: Problem, threads: int | None = None) -> Arm:
     """Batch steps; ``threads`` is n_jobs, whatever the size of a step; None leaves the number to fastclf."""
-    from fastclf import _threads, network
+    from fastclf.engine import threads as threads_module
+    from fastclf.engine.minibatch import Samples, Workspace, run
+    from fastclf.engine.network import Network
+    from fastclf.engine.rows import Rows
+    from fastclf.engine.settings import SHIFTED, settings
     from fastclf.kernels.batch import BACKWARD, FORWARD, LOSS
-    from fastclf.rows import Rows
 
-    model = network.Network(p.widths, p.X.dtype)
+    model = Network(p.widths, p.X.dtype)
     for W, b, start in zip(model.weights, model.biases, p.start):
         W[:], b[:] = start
-    work, samples = network.Workspace(model, len(p.X)), network.Samples(Rows(p.X, p.X.dtype), p.y)
-    deep = {"rule": network.SHIFTED, "clip_threshold": 1.0} if len(p.hidden) == 2 else {}
-    numbers = network.settings(p.X.dtype, p.learning_rate, **deep)
+    work, samples = Workspace(model, len(p.X)), Samples(Rows(p.X, p.X.dtype), p.y)
+    deep = {"rule": SHIFTED, "clip_threshold": 1.0} if len(p.hidden) == 2 else {}
+    numbers = settings(p.X.dtype, p.learning_rate, **deep)
     operations = float(model.operations) * len(p.X)
-    threads = _threads.resolve(threads) if threads else _threads.for_work(operations, None)
+    threads = threads_module.resolve_n_jobs(threads) if threads else threads_module.threads_for(operations, None)
 
     def train(passes):
-        network.run(model, work, samples, FORWARD | LOSS | BACKWARD, numbers, repeats=passes, threads=threads)
+        run(model, work, samples, FORWARD | LOSS | BACKWARD, numbers, repeats=passes, threads=threads)
 
     return Arm(train, loss=lambda: p.loss(list(zip(model.weights, model.biases))))
 

@@ -1,4 +1,4 @@
-"""Every trainer on small problems, from the same seeds: a digest of what each has learned. ``commits.py bits`` compares them.
+"""Every trainer on small problems, from the same seeds: a digest of what each has learned, for ``commits.py bits``.
 
 Only public names are used, so that any commit can run this file. Printed is a JSON object: the case's name, the digest.
 """
@@ -72,7 +72,9 @@ def train_model(shape, batch, dtype, kind):
     multiclass = shape[2] > 1
     targets = np.eye(shape[2])[y] if multiclass else (np.arange(len(y)) % 2).astype(float)
     scale = 1 / 255 if kind == np.uint8 else 1.0
-    return [*fastclf.train_model(X, targets, 0.1, 7, batch, multiclass, dtype=dtype, random_state=1, scale=scale, **QUIET)]
+    return [
+        *fastclf.train_model(X, targets, 0.1, 7, batch, multiclass, dtype=dtype, random_state=1, scale=scale, **QUIET)
+    ]
 
 
 @case(batch=(True, False), dtype=DTYPES)
@@ -97,7 +99,9 @@ def image_linear(dtype, kind):
 
 
 def _lab_network(model):
-    return [getattr(model, name) for name in ("W1", "b1", "W2", "b2")] + ([model.W3, model.b3] if hasattr(model, "W3") else [])
+    return [getattr(model, name) for name in ("W1", "b1", "W2", "b2")] + (
+        [model.W3, model.b3] if hasattr(model, "W3") else []
+    )
 
 
 @case(dtype=DTYPES, kind=(np.float64, np.uint8), m=(1, 40, 500, 5000))
@@ -110,7 +114,11 @@ def mlp(dtype, kind, m):
     return [*_lab_network(model), losses, P, model.A2, model.compute_loss(P, y)]
 
 
-@case(dtype=DTYPES, clip=(1.0, 1e-3), loader=("list", "Batches", "shuffled", "mapped", "bytes", "DataLoader", "one sample"))
+@case(
+    dtype=DTYPES,
+    clip=(1.0, 1e-3),
+    loader=("list", "Batches", "shuffled", "mapped", "bytes", "DataLoader", "one sample"),
+)
 def deep_mlp(dtype, clip, loader):
     X, y = data(230, 12, 5, np.uint8 if loader == "bytes" else np.float32)
     scale = 1 / 255 if loader == "bytes" else 1.0
@@ -221,7 +229,9 @@ def fast_mlp(options, c, kind):
 def fast_mlp_with_validation_data(kind, early_stopping):
     X, y = data(300, 20, 4, kind)
     X_val, y_val = data(90, 20, 4, kind)
-    model = FastMLPClassifier((12,), max_iter=12, random_state=0, early_stopping=early_stopping, learning_rate_init=0.02)
+    model = FastMLPClassifier(
+        (12,), max_iter=12, random_state=0, early_stopping=early_stopping, learning_rate_init=0.02
+    )
     return _mlp(model.fit(X, y, X_val=X_val, y_val=y_val))
 
 

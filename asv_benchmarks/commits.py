@@ -40,7 +40,8 @@ def checkout(commit: str) -> Iterator[Path]:
                 shutil.copytree(HERE.parent / part, folder / part, ignore=ignored)
         else:
             archive = subprocess.check_output(["git", "archive", commit, *PARTS], cwd=HERE.parent)
-            tarfile.open(fileobj=io.BytesIO(archive)).extractall(folder, filter="data")
+            with tarfile.open(fileobj=io.BytesIO(archive)) as files:
+                files.extractall(folder, filter="data")
         shutil.move(folder / "kernels", folder / "fastclf" / "kernels")  # where an installed package has them
         yield folder
 
@@ -59,7 +60,9 @@ def bits(before: str, after: str) -> int:
         with checkout(commit) as folder:
             # Both commits run the cases of this file: they use public names alone.
             command = [sys.executable, str(HERE / "cases.py")]
-            done = subprocess.run(command, cwd=folder, env=environment(folder), stdout=subprocess.PIPE, check=True, timeout=1800)
+            done = subprocess.run(
+                command, cwd=folder, env=environment(folder), stdout=subprocess.PIPE, check=True, timeout=1800
+            )
             found.append(json.loads(done.stdout))
     names = sorted({*found[0]} | {*found[1]})
     different = [name for name in names if found[0].get(name) != found[1].get(name)]
@@ -135,7 +138,9 @@ def speed(before: str, after: str, workloads: list[str], rounds: int) -> int:
                 seconds.append(taken)
             low, middle, high = statistics.quantiles(ratios, n=4)
             best = min(s[1] for s in seconds) / min(s[0] for s in seconds)
-            print(f"{workload:12} {middle:.3f}   ({low:.3f} to {high:.3f}); of the shortest times {best:.3f}", flush=True)
+            print(
+                f"{workload:12} {middle:.3f}   ({low:.3f} to {high:.3f}); of the shortest times {best:.3f}", flush=True
+            )
     return 0
 
 

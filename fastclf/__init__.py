@@ -19,10 +19,13 @@ if importlib.util.find_spec("fastclf.kernels") is None:
     )
 
 if TYPE_CHECKING:
-    from .batches import Batches, subsample_dataset
     from .estimators import FastLinearClassifier, FastMLPClassifier
-    from .image import ImageLinearClassifier, train
-    from .linear import (
+    from .io.persist import load, save
+    from .lab import (
+        Batches,
+        DeepMLPClassifier,
+        ImageLinearClassifier,
+        MLPClassifier,
         add_bias_term,
         binary_cross_entropy_loss,
         categorical_cross_entropy_loss,
@@ -32,29 +35,32 @@ if TYPE_CHECKING:
         sigmoid,
         softmax,
         stochastic_gradient_descent_step,
+        subsample_dataset,
+        train,
         train_model,
     )
-    from .mlp import DeepMLPClassifier, MLPClassifier
-    from .persist import load, save
 
 _HOME = {
-    "linear": (
+    "lab": (
+        "Batches",
+        "DeepMLPClassifier",
+        "ImageLinearClassifier",
+        "MLPClassifier",
         "add_bias_term",
+        "binary_cross_entropy_loss",
+        "categorical_cross_entropy_loss",
+        "gradient_descent_step",
         "initialize_parameters",
         "linear_prediction",
         "sigmoid",
         "softmax",
-        "binary_cross_entropy_loss",
-        "categorical_cross_entropy_loss",
-        "gradient_descent_step",
         "stochastic_gradient_descent_step",
+        "subsample_dataset",
+        "train",
         "train_model",
     ),
-    "image": ("ImageLinearClassifier", "train"),
     "estimators": ("FastLinearClassifier", "FastMLPClassifier"),
-    "batches": ("Batches", "subsample_dataset"),
-    "mlp": ("MLPClassifier", "DeepMLPClassifier"),
-    "persist": ("load", "save"),
+    "io.persist": ("load", "save"),
 }
 _MODULE_OF = {name: module for module, names in _HOME.items() for name in names}
 

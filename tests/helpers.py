@@ -14,10 +14,10 @@ from typing import NamedTuple
 import numpy as np
 
 from fastclf import reference
+from fastclf.engine.descent import NarrowTrainer, WideTrainer
+from fastclf.engine.rows import Rows
+from fastclf.engine.settings import CLIPPED, LossRule
 from fastclf.kernels.target import TARGET
-from fastclf.network import CLIPPED, LossRule
-from fastclf.rows import Rows
-from fastclf.trainers import NarrowTrainer, WideTrainer
 
 DTYPES = [np.dtype(np.float64), np.dtype(np.float32)]
 

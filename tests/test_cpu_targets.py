@@ -31,7 +31,7 @@ def everything_agrees(tests, target):
     from helpers import DTYPES, ONE_STEP, assert_close, problem, reference_steps, trainer
 
     import fastclf
-    from fastclf import _inputs, reference
+    from fastclf import inputs, reference
     from fastclf.kernels.target import TARGET
 
     assert TARGET.name == target
@@ -87,10 +87,10 @@ def everything_agrees(tests, target):
 
     def check(dtype):
         X = np.ones(70_000, dtype)
-        _inputs.check_finite(X, "X")
+        inputs.check_finite(X, "X")
         X[-1] = np.nan
         try:
-            _inputs.check_finite(X, "X")
+            inputs.check_finite(X, "X")
         except ValueError:
             return
         raise AssertionError

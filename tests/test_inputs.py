@@ -9,8 +9,9 @@ import torch
 from torch.utils.data import TensorDataset
 
 import fastclf
-from fastclf import _inputs, _threads
-from fastclf._inputs import (
+from fastclf import inputs
+from fastclf.engine import threads as threads_module
+from fastclf.inputs import (
     as_array,
     as_count,
     as_labels,
@@ -431,7 +432,7 @@ SMALL, LARGE = (30, 7), (700, 100)  # the second is checked by a kernel
 @pytest.mark.parametrize("shape", [SMALL, LARGE], ids=["small", "large"])
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
 def test_the_position_of_what_is_not_finite(shape, dtype, bad):
-    assert (math.prod(shape) > _inputs._SMALL) == (shape == LARGE)
+    assert (math.prod(shape) > inputs._SMALL) == (shape == LARGE)
     X = np.zeros(shape)
     as_matrix(X, "X", dtype)
     for at in ((0, 0), (shape[0] - 1, shape[1] - 1), (shape[0] // 2, 3)):
@@ -536,6 +537,6 @@ def test_jobs(n_jobs, expected, monkeypatch):
 
     monkeypatch.setattr(numba, "get_num_threads", lambda: 3)
     monkeypatch.setattr(numba.config, "NUMBA_NUM_THREADS", 4)
-    assert _threads.resolve(n_jobs) == expected
-    assert _threads.for_work(_threads.SERIAL_BELOW, n_jobs) == expected
-    assert _threads.for_work(_threads.SERIAL_BELOW - 1, n_jobs) == 1
+    assert threads_module.resolve_n_jobs(n_jobs) == expected
+    assert threads_module.threads_for(threads_module.SERIAL_BELOW, n_jobs) == expected
+    assert threads_module.threads_for(threads_module.SERIAL_BELOW - 1, n_jobs) == 1

@@ -13,9 +13,9 @@ from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.utils.class_weight import compute_sample_weight
 from sklearn.utils.validation import _check_sample_weight, validate_data
 
-from ..network import LossRule
-from ..portable import PortableEstimator
-from ..rows import Rows, read_as_stored
+from ..engine.rows import Rows, read_as_stored
+from ..engine.settings import LossRule
+from ..io.portable import PortableEstimator
 
 try:
     from sklearn.callback import CallbackSupportMixin, with_callbacks

@@ -23,9 +23,9 @@ from sklearn.utils.extmath import row_norms, safe_sparse_dot
 from sklearn.utils.multiclass import _check_partial_fit_first_call, check_classification_targets
 from sklearn.utils.validation import check_is_fitted
 
-from ..mapped import shuffled
-from ..progress import Reporter
-from ..steppers import stepper_for
+from ..engine.mapped import shuffled
+from ..engine.progress import Reporter
+from ..engine.sgd import stepper_for
 from .base import FastClassifier, Watch, interrupted, with_callbacks
 
 _FEW_SAMPLES = 100  # batch_size="auto" takes full-batch steps for so few

@@ -19,12 +19,15 @@ from sklearn.utils._param_validation import Interval, Options, StrOptions
 from sklearn.utils.multiclass import _check_partial_fit_first_call, type_of_target, unique_labels
 from sklearn.utils.validation import check_is_fitted
 
-from .. import _threads, network
-from ..mapped import shuffled
-from ..network import BACKWARD, EXACT, FORWARD, LOSS, Network, Samples, Workspace, rows_per_call
-from ..optimisers import SGD, Adam
-from ..progress import Reporter
-from ..schedules import StepDecay
+from ..engine import minibatch
+from ..engine.mapped import shuffled
+from ..engine.minibatch import BACKWARD, FORWARD, LOSS, Samples, Workspace, rows_per_call
+from ..engine.network import Network
+from ..engine.optimisers import SGD, Adam
+from ..engine.progress import Reporter
+from ..engine.schedules import StepDecay
+from ..engine.settings import EXACT, settings
+from ..engine.threads import threads_for
 from .base import FastClassifier, Watch, clipped, interrupted, with_callbacks
 
 _PREDICT_ROWS = 1024
@@ -442,8 +445,8 @@ class FastMLPClassifier(FastClassifier):
             )
             batch_size = n
         work, stretch = Workspace.for_batches(net, samples.X, batch_size), rows_per_call(net, batch_size)
-        threads = _threads.for_work(float(net.operations) * batch_size, self.n_jobs)
-        numbers = network.settings(
+        threads = threads_for(float(net.operations) * batch_size, self.n_jobs)
+        numbers = settings(
             net.dtype, rule=clipped(net.dtype), clip_threshold=self.clip_threshold or math.inf, l2_shared=self.alpha,
             beta_1=optimiser.beta_1, beta_2=optimiser.beta_2, epsilon=optimiser.epsilon, dropout=self.dropout,
         )  # fmt: skip
@@ -468,7 +471,7 @@ class FastMLPClassifier(FastClassifier):
                     total, done = 0.0, 0
                     for part in samples.X.stretches(order, stretch, batch_size):
                         steps = -(-len(part) // batch_size)
-                        losses = network.run(
+                        losses = minibatch.run(
                             net, work, samples, FORWARD | LOSS | BACKWARD, numbers, order=part, batch_size=batch_size,
                             rates=optimiser.rates(steps), optimiser=optimiser.kind, state=optimiser.state,
                             sigmoid=self.out_activation_ == "logistic", seed=seed + done, threads=threads,
@@ -553,10 +556,10 @@ class FastMLPClassifier(FastClassifier):
         capacity = min(_PREDICT_ROWS, len(order))
         work, P = Workspace(net, capacity), np.empty((len(order), net.widths[-1]), net.dtype)
         rule = clipped(net.dtype) if with_loss else EXACT
-        numbers, total, weight, start = network.settings(net.dtype, rule=rule), 0.0, 0.0, 0
-        threads = _threads.for_work(float(net.operations) * capacity / 3, self.n_jobs)
+        numbers, total, weight, start = settings(net.dtype, rule=rule), 0.0, 0.0, 0
+        threads = threads_for(float(net.operations) * capacity / 3, self.n_jobs)
         for part in samples.X.stretches(order, capacity):
-            losses = network.run(
+            losses = minibatch.run(
                 net, work, samples, FORWARD | (LOSS if with_loss else 0), numbers, order=part,
                 sigmoid=self.out_activation_ == "logistic", threads=threads,
             )  # fmt: skip

@@ -8,8 +8,8 @@ from typing import Any, cast
 import numpy as np
 from numpy.typing import ArrayLike
 
-from .._inputs import as_array, as_count, as_matrix, as_theta
-from ..portable import PortableNetwork
+from ..inputs import as_array, as_count, as_matrix, as_theta
+from ..io.portable import PortableNetwork
 from .common import INK, check_fitted, colour, new_axes, styled
 
 _MARGIN = 0.1  # of the samples' smaller extent, around them
@@ -59,7 +59,7 @@ class DecisionBoundary:
         class_names: Iterable[Any] | None = None,
         grid_resolution: int = 300,
     ) -> None:
-        from ..estimators.parts import as_estimator
+        from ..estimators.state import as_estimator
 
         check_fitted(estimator)
         if isinstance(estimator, PortableNetwork):
@@ -186,7 +186,7 @@ class DecisionBoundary:
         TypeError, ValueError
             If an argument is not what is described here.
         """
-        from ..estimators.parts import as_estimator
+        from ..estimators.state import as_estimator
 
         parameters = as_theta(theta)
         if len(parameters) != 3:

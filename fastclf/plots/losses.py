@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from .._inputs import as_array
+from ..inputs import as_array
 from .common import check_fitted, colour, new_axes, open_sides, styled
 
 _DASHES = ("-", "--", ":", "-.")

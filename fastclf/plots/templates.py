@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from .._inputs import as_count, as_matrix, as_theta
+from ..inputs import as_count, as_matrix, as_theta
 from .common import check_fitted, new_axes
 
 

@@ -11,7 +11,9 @@ from sklearn.linear_model import LogisticRegression, SGDClassifier
 from sklearn.model_selection import train_test_split
 from sklearn.utils.class_weight import compute_sample_weight
 
-from fastclf import FastLinearClassifier, _threads, network, steppers
+from fastclf import FastLinearClassifier
+from fastclf.engine import minibatch, sgd
+from fastclf.engine import threads as threads_module
 
 from .data import load, relative
 
@@ -226,7 +228,7 @@ def test_long_epochs_are_cut_into_calls(monkeypatch):
         how = {"batch_size": 1, "max_iter": 2, "tol": None, "random_state": 0, "learning_rate": "constant"} | how
         whole = FastLinearClassifier(**how).fit(D, d)
         with monkeypatch.context() as patch:
-            for module in (network, steppers):
+            for module in (minibatch, sgd):
                 patch.setattr(module, "_CALL_OPERATIONS", 3e5)
             parts = FastLinearClassifier(**how).fit(D, d)
         assert relative([parts.coef_, parts.intercept_], [whole.coef_, whole.intercept_]) < 1e-11
@@ -275,7 +277,7 @@ def test_sparsify_and_pickle():
 
 @pytest.mark.parametrize("n_jobs", [1, 2])
 def test_the_same_bits_for_any_number_of_threads(n_jobs, monkeypatch):
-    monkeypatch.setattr(_threads, "SERIAL_BELOW", 0)
+    monkeypatch.setattr(threads_module, "SERIAL_BELOW", 0)
     for batch in (1, 64, "full"):
         how = {"batch_size": batch, "max_iter": 2, "tol": None, "random_state": 0, "average": 3}
         one, other = (FastLinearClassifier(n_jobs=n, **how).fit(D, d) for n in (1, n_jobs))

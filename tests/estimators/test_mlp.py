@@ -10,7 +10,8 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.neural_network import MLPClassifier
 from sklearn.utils.class_weight import compute_sample_weight
 
-from fastclf import FastMLPClassifier, _threads
+from fastclf import FastMLPClassifier
+from fastclf.engine import threads as threads_module
 
 from .data import load, relative
 
@@ -242,17 +243,19 @@ def test_a_diverged_run_is_an_error():
 
 def test_dropout_leaves_out_and_makes_larger():
     """In expectation the hidden layer is what it would be; a step's mask follows from the seed alone."""
-    from fastclf import network
-    from fastclf.network import Network, Samples, Workspace
-    from fastclf.rows import Rows
+    from fastclf.engine import minibatch
+    from fastclf.engine.minibatch import Samples, Workspace
+    from fastclf.engine.network import Network
+    from fastclf.engine.rows import Rows
+    from fastclf.engine.settings import settings
 
     net = Network((1, 100, 2), np.dtype(float))
     net.weights[0][:] = 1
     ones, work = np.ones((640, 1)), Workspace(net, 640)
     kept = []
     for seed in (1, 1, 2):
-        numbers = network.settings(net.dtype, dropout=0.25)
-        network.run(net, work, Samples(Rows(ones, ones.dtype), np.zeros(640, np.int64)), 7, numbers, seed=seed)
+        numbers = settings(net.dtype, dropout=0.25)
+        minibatch.run(net, work, Samples(Rows(ones, ones.dtype), np.zeros(640, np.int64)), 7, numbers, seed=seed)
         A = work.samples("A", 0, 640).copy()
         assert {*np.unique(A).round(12)} == {0, round(4 / 3, 12)}
         # 64,000 draws: three standard deviations are 0.005
@@ -306,7 +309,7 @@ def test_partial_fit_keeps_the_models_dtype():
 
 @pytest.mark.parametrize("how", [{}, {"solver": "sgd"}, {"solver": "sgd", "momentum": 0.0}, {"dropout": 0.5}], ids=str)
 def test_the_same_bits_for_any_number_of_threads(how, monkeypatch):
-    monkeypatch.setattr(_threads, "SERIAL_BELOW", 0)
+    monkeypatch.setattr(threads_module, "SERIAL_BELOW", 0)
     models = [FastMLPClassifier((70,), max_iter=2, random_state=0, n_jobs=n, **how).fit(X, y) for n in (1, 2)]
     for a, b in zip(models[0].coefs_, models[1].coefs_):
         np.testing.assert_array_equal(a, b)
@@ -322,9 +325,9 @@ def test_verbose(capsys):
 
 
 def test_ctrl_c_leaves_the_last_epochs_model(monkeypatch):
-    from fastclf import network
+    from fastclf.engine import minibatch
 
-    run, calls = network.run, []
+    run, calls = minibatch.run, []
 
     def interrupted_run(*args, **how):
         calls.append(1)
@@ -332,11 +335,11 @@ def test_ctrl_c_leaves_the_last_epochs_model(monkeypatch):
             raise KeyboardInterrupt
         return run(*args, **how)
 
-    monkeypatch.setattr(network, "run", interrupted_run)
+    monkeypatch.setattr(minibatch, "run", interrupted_run)
     with pytest.warns(UserWarning, match="interrupted"):
         model = FastMLPClassifier(random_state=0).fit(X, y)
     assert model.n_iter_ == 2
-    monkeypatch.setattr(network, "run", run)
+    monkeypatch.setattr(minibatch, "run", run)
     np.testing.assert_array_equal(model.coefs_[0], FastMLPClassifier(max_iter=2, random_state=0).fit(X, y).coefs_[0])
 
 

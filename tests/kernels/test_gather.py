@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
+from fastclf.engine.rows import Rows, flattened
 from fastclf.kernels import gather
-from fastclf.rows import Rows, flattened
 
 RNG = np.random.default_rng(0)
 STORED = {

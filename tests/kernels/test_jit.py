@@ -308,7 +308,7 @@ def train_without_a_cache():
 
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
-        from fastclf._inputs import check_finite
+        from fastclf.inputs import check_finite
         from fastclf.kernels import cache, check
 
         check_finite(np.ones(70_000), "X")
@@ -332,7 +332,7 @@ def compile_from_two_threads():
 
     import numpy as np
 
-    from fastclf._inputs import check_finite
+    from fastclf.inputs import check_finite
 
     with ThreadPoolExecutor(4) as pool:
         list(pool.map(check_finite, [np.ones(70_000)] * 4, ["X"] * 4))

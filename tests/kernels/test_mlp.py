@@ -5,11 +5,13 @@ import pytest
 import torch
 from torch.nn import functional as F
 
+from fastclf.engine.minibatch import Samples, Workspace, run
+from fastclf.engine.network import Network
+from fastclf.engine.rows import Rows
+from fastclf.engine.settings import CLIPPED, EXACT, SHIFTED, settings
 from fastclf.kernels import mlp
 from fastclf.kernels.batch import BACKWARD, FORWARD, LOSS
 from fastclf.kernels.target import TARGET
-from fastclf.network import CLIPPED, EXACT, SHIFTED, Network, Samples, Workspace, run, settings
-from fastclf.rows import Rows
 
 from ..helpers import FINITE_DIFFERENCES, LANES, ONE_STEP, assert_close, edges, problem
 

@@ -7,9 +7,10 @@ import torch
 from torch.nn import functional as F
 
 from fastclf import reference
+from fastclf.engine.memory import round_up
+from fastclf.engine.settings import CLIPPED, EXACT, SHIFTED
 from fastclf.kernels import jit, softmax
 from fastclf.kernels.simd import at, vlane0, vsplat
-from fastclf.network import CLIPPED, EXACT, SHIFTED, round_up
 
 from ..helpers import FINITE_DIFFERENCES, LANES, ONE_STEP, as_distribution, assert_close, edges, problem
 

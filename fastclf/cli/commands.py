@@ -1,0 +1,325 @@
+"""What each command does, on the data sets of ``datasets``, the estimators and the files of ``io``.
+
+Each function takes the parsed arguments and returns the exit status. What a user can mend is an exception whose message is
+a sentence; ``cli.main`` prints it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+import time
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..datasets import Dataset, read
+from ..io.files import replacing
+from . import info as installation
+
+INTERRUPTED = 130  # the exit status of a command that Ctrl-C has ended
+_MOST_NAMED = 8  # columns or classes that a message lists
+_MOST_TEMPLATES = 20  # hidden units whose weights are drawn
+
+
+# ---------------------------------------------------------------- lab, info, warmup
+
+
+def lab(args: argparse.Namespace) -> int:
+    """Run the whole lab on plain NumPy and on fastclf."""
+    from .compare.run import run_lab
+
+    if args.data == "cifar10" and args.data_root is None:
+        raise ValueError("--data cifar10 needs --data-root DIR, the folder that holds it")
+    rows = run_lab(args.data, quick=args.quick, out=args.out, data_root=args.data_root, download=args.download)
+    return 0 if all(row.passed for row in rows) else 1
+
+
+def info(args: argparse.Namespace) -> int:
+    """Print what a bug report needs."""
+    facts = installation.describe()
+    width = max(map(len, facts))
+    for name, value in facts.items():
+        print(f"{name.ljust(width)}  {value}")
+    return 0
+
+
+def warmup(args: argparse.Namespace) -> int:
+    """Compile every kernel that is not in the cache."""
+    from ..kernels.cache import cache_folder
+
+    folder = cache_folder()
+    if folder is None:
+        return 2  # the warning has said why
+    compiled, seconds = installation.warm_up()
+    print(f"{len(installation.all_variants())} kernels in {folder}: {compiled} compiled now, in {seconds:.1f} s")
+    return 0
+
+
+# ---------------------------------------------------------------- train
+
+
+def train(args: argparse.Namespace) -> int:
+    """Train an estimator on a data set, and save it."""
+    _check_can_be_written(args.save)
+    data = read(args.data, labels=args.labels, target=args.target, split=args.split)
+    report = None
+    if args.report is not None:
+        from .report import Report
+
+        report = Report(args.report, f"{data.name}, trained by fastclf")
+    y, X = _classes_of(data), data.X
+    model = _estimator(args, data)
+    if args.dtype is not None and X.dtype != np.uint8:
+        X = X.astype(args.dtype, copy=False)
+    print(f"{data.name}: {_counted(len(X), 'sample')}, {_counted(X.shape[1], 'feature')}, "
+          f"{_counted(len(np.unique(y)), 'class')}, {X.dtype}")  # fmt: skip
+    start = time.perf_counter()
+    was_interrupted = _fit(model, X, y, args.standardize)
+    seconds = time.perf_counter() - start
+    if data.feature_names is not None:
+        model.feature_names_in_ = np.array(data.feature_names, object)
+    model.save(args.save)
+    print(_summary(model, seconds))
+    print(f"{'interrupted; ' if was_interrupted else ''}saved to {args.save}")
+    if report is not None:
+        _draw(report, model, data, y)
+        print(f"report: {report.write()}")
+    return INTERRUPTED if was_interrupted else 0
+
+
+def _check_can_be_written(path: str) -> None:
+    """Raise OSError now, and not after an hour of training, if there is no folder for a file."""
+    folder = Path(path).absolute().parent
+    if not folder.is_dir():
+        raise FileNotFoundError(f"--save {path}: there is no folder {folder}")
+    if not os.access(folder, os.W_OK):
+        raise PermissionError(f"--save {path}: {folder} can not be written to")
+    if Path(path).is_dir():
+        raise IsADirectoryError(f"--save {path} is a folder: name a file in it")
+
+
+def _counted(n: int, what: str) -> str:
+    return f"{n:,} {what}{'' if n == 1 else 'es' if what.endswith('s') else 's'}"
+
+
+def _classes_of(data: Dataset) -> NDArray[Any]:
+    """The labels; by their names, where these say more than the numbers."""
+    y = np.asarray(data.y)
+    if data.class_names is None or data.class_names == tuple(map(str, range(len(data.class_names)))):
+        return y
+    return np.array(data.class_names)[y]
+
+
+def _estimator(args: argparse.Namespace, data: Dataset) -> Any:
+    """The estimator that the options ask for."""
+    from ..estimators import FastLinearClassifier, FastMLPClassifier
+
+    only_mlp = {"hidden": args.hidden, "solver": args.solver, "dropout": args.dropout}
+    if args.model == "linear" and (given := [name for name, value in only_mlp.items() if value is not None]):
+        raise ValueError(f"--{given[0]} belongs to --model mlp")
+    if args.standardize and data.X.dtype == np.uint8:
+        raise ValueError("--standardize is for numbers of different units; bytes are brought into [0, 1] by --scale")
+    how: dict[str, Any] = {
+        "max_iter": args.epochs,
+        "random_state": args.seed,
+        "n_jobs": args.jobs,
+        "scale": data.scale if args.scale is None else args.scale,
+        "class_weight": "balanced" if args.balanced else None,
+        "verbose": False if args.quiet else "bar",
+    }
+    for name, value in (("alpha", args.alpha), ("batch_size", args.batch_size), ("n_iter_no_change", args.patience)):
+        if value is not None:
+            how[name] = value
+    if args.validation is not None:
+        how |= {"early_stopping": True, "validation_fraction": args.validation}
+    if args.model == "linear":
+        if args.learning_rate is not None:
+            how |= {"learning_rate": "constant", "eta0": args.learning_rate}
+        return FastLinearClassifier(**how)
+    if args.learning_rate is not None:
+        how["learning_rate_init"] = args.learning_rate
+    return FastMLPClassifier(args.hidden or (100,), solver=args.solver or "adam", dropout=args.dropout or 0.0, **how)
+
+
+def _fit(model: Any, X: NDArray[Any], y: NDArray[Any], standardize: bool) -> bool:
+    """Fit; True if Ctrl-C has ended that."""
+    from sklearn.exceptions import ConvergenceWarning
+
+    from ..estimators.base import TrainingInterrupted
+
+    scaler = None
+    if standardize:
+        from sklearn.preprocessing import StandardScaler
+
+        scaler = StandardScaler().fit(X)
+        X = scaler.transform(X)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        model.fit(X, y)
+    if scaler is not None:
+        _take_in(model, scaler.mean_, scaler.scale_)
+    for warning in caught:
+        if not issubclass(warning.category, (ConvergenceWarning, TrainingInterrupted)):
+            print(f"fastclf train: {warning.message}", file=sys.stderr)
+    return any(issubclass(warning.category, TrainingInterrupted) for warning in caught)
+
+
+def _take_in(model: Any, mean: NDArray[Any], spread: NDArray[Any]) -> None:
+    """Make a model of standardised features one of the features themselves: W (x - mean) / spread + b is linear in x."""
+    W, b = (model.coef_, model.intercept_) if hasattr(model, "coef_") else (model.coefs_[0].T, model.intercepts_[0])
+    W /= spread.astype(W.dtype)
+    b -= W @ mean.astype(W.dtype)
+    if hasattr(model, "_optimiser"):
+        model._optimiser = None  # what it kept was of the other features' gradients
+
+
+def _summary(model: Any, seconds: float) -> str:
+    epochs, samples = model.n_iter_, model.t_ - (1 if hasattr(model, "coef_") else 0)
+    said = f"{_counted(epochs, 'epoch')} in {seconds:.1f} s ({samples / seconds:,.0f} samples/s)"
+    if model.loss_curve_:
+        said += f", loss {model.loss_curve_[-1]:.4f}"
+    if model.validation_scores_:  # an MLP goes back to its best epoch
+        score = getattr(model, "best_validation_score_", model.validation_scores_[-1])
+        said += f", accuracy on the validation samples {score:.2%}"
+    return said
+
+
+def _draw(report: Any, model: Any, data: Dataset, y: NDArray[Any]) -> None:
+    from ..plots import LossCurveDisplay, WeightTemplatesDisplay
+
+    if model.loss_curve_:
+        figure = report.figure(7, 4)
+        LossCurveDisplay.from_estimator(model, ax=figure.subplots())
+        report.picture(figure, "loss_curve", "Loss by epoch")
+    if data.shape:
+        n = len(model.coef_) if hasattr(model, "coef_") else min(_MOST_TEMPLATES, model.coefs_[0].shape[1])
+        figure, axes = report.images(n)
+        WeightTemplatesDisplay.from_estimator(model, data.shape, n_units=_MOST_TEMPLATES, ax=axes)
+        report.picture(figure, "templates", "The weights of the first layer, as images")
+    with _without_names():
+        predictions = model.predict(data.X)
+    caption = "The training samples: rows are the truth, columns what is learned"
+    report.confusion(y, predictions, model.classes_, caption)
+
+
+# ---------------------------------------------------------------- evaluate, predict
+
+
+def evaluate(args: argparse.Namespace) -> int:
+    """Score a saved model on a data set."""
+    from sklearn.metrics import accuracy_score, classification_report, log_loss
+
+    model = _loaded(args.model)
+    data = read(args.data, labels=args.labels, target=args.target, split=args.split)
+    y, X = _classes_of(data), _features_of(data, model)
+    known = {*model.classes_.tolist()}  # not by NumPy, to which the number 1 and the text "1" are the same
+    if unknown := [label for label in np.unique(y).tolist() if label not in known]:
+        raise ValueError(
+            f"{args.data} has classes that the model does not know: {_listed(unknown)}; it knows {_listed(model.classes_)}"
+        )
+    with _without_names():
+        P = model.predict_proba(X)
+    predictions = model.classes_[P.argmax(axis=1)]
+    scores = {
+        "samples": len(X),
+        "accuracy": float(accuracy_score(y, predictions)),
+        "log_loss": float(log_loss(y, P, labels=model.classes_)),
+    }
+    if args.json:
+        print(json.dumps({"model": args.model, "data": args.data, **scores}))
+    else:
+        print(f"{data.name}: {_counted(len(X), 'sample')}, accuracy {scores['accuracy']:.2%}, "
+              f"log-loss {scores['log_loss']:.4f}\n")  # fmt: skip
+        print(classification_report(y, predictions, labels=model.classes_, zero_division=0))
+    if args.report is not None:
+        from .report import Report
+
+        report = Report(args.report, f"{Path(args.model).name} on {data.name}")
+        report.table(["samples", "accuracy", "log-loss"],
+                     [[f"{len(X):,}", f"{scores['accuracy']:.2%}", f"{scores['log_loss']:.4f}"]])  # fmt: skip
+        report.confusion(y, predictions, model.classes_, "Rows are the truth, columns the prediction")
+        print(f"report: {report.write()}", file=sys.stderr if args.json else sys.stdout)
+    return 0
+
+
+def predict(args: argparse.Namespace) -> int:
+    """Write a saved model's predictions."""
+    model = _loaded(args.model)
+    data = read(args.data, labels=args.labels, target=args.target, split=args.split, need_labels=False)
+    X = _features_of(data, model)
+    with _without_names():
+        values = model.predict_proba(X) if args.proba else model.predict(X)
+    if args.out is not None and Path(args.out).suffix.lower() == ".npy":
+        with replacing(args.out) as file:
+            np.save(file, values)
+    else:
+        several = values.ndim == 2  # probabilities, or several labels
+        table = [model.classes_.tolist() if several else ["label"], *(values if several else values[:, None]).tolist()]
+        text = "".join(",".join(map(_cell, row)) + "\n" for row in table)
+        if args.out is None:
+            sys.stdout.write(text)
+            return 0
+        with replacing(args.out) as file:
+            file.write(text.encode())
+    print(f"{_counted(len(X), 'prediction')} in {args.out}")
+    return 0
+
+
+def _loaded(path: str) -> Any:
+    """The model in a file, whichever of fastclf's it is, as an estimator."""
+    from ..estimators.state import as_estimator
+    from ..io.persist import load
+
+    model = as_estimator(load(path))
+    if not hasattr(model, "classes_"):
+        raise ValueError(f"{path} holds a model that has not been trained")
+    return model
+
+
+@contextmanager
+def _without_names() -> Iterator[None]:
+    """Columns are in their places: scikit-learn need not warn that an array has no names for them."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="X does not have valid feature names")
+        yield
+
+
+def _features_of(data: Dataset, model: Any) -> NDArray[Any]:
+    """The columns that a model was trained on, by their names where both have them."""
+    wanted = getattr(model, "feature_names_in_", None)
+    if wanted is None or data.feature_names is None:
+        return data.X
+    there = {name: i for i, name in enumerate(data.feature_names)}
+    if missing := [name for name in wanted if name not in there]:
+        raise ValueError(f"{data.name} does not have the columns that the model was trained on: {_listed(missing)}")
+    columns = [there[name] for name in wanted]
+    return data.X if columns == [*range(data.X.shape[1])] else np.ascontiguousarray(data.X[:, columns])
+
+
+def _cell(value: Any) -> str:
+    """A value in a .csv file; text is quoted where it has to be."""
+    text = repr(value) if isinstance(value, float) else str(value)
+    return '"' + text.replace('"', '""') + '"' if any(c in text for c in ',"\r\n') else text
+
+
+def _listed(values: Any) -> str:
+    named = ", ".join(map(str, values[:_MOST_NAMED]))
+    return f"{named}, …" if len(values) > _MOST_NAMED else named
+
+
+COMMANDS: dict[str, Callable[[argparse.Namespace], int]] = {
+    "lab": lab,
+    "train": train,
+    "evaluate": evaluate,
+    "predict": predict,
+    "info": info,
+    "warmup": warmup,
+}

@@ -1,0 +1,1 @@
+"""What ``fastclf lab`` runs: the whole lab on plain NumPy and on fastclf, compared."""

@@ -1,0 +1,112 @@
+"""A stage both ways, from the same seed: how long each took, and how far apart they came out."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import statistics
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from ... import lab, reference
+from .stages import Run, Stage
+
+SEED = 0
+_SETTLE = 0.1  # seconds before a run is timed, in which the threads of the run before it stop spinning
+
+
+@dataclass
+class Row:
+    """What a stage came to."""
+
+    stage: str
+    reference_seconds: float
+    fastclf_seconds: float
+    speedup: float
+    largest_loss_difference: float
+    tolerance: float
+    reference_accuracy: float
+    fastclf_accuracy: float
+    epochs: int
+    losses: dict[str, list[float]] = field(repr=False)
+
+    @property
+    def passed(self) -> bool:
+        """Whether the two runs agree within the stage's tolerance; NaN does not."""
+        return bool(self.largest_loss_difference <= self.tolerance)
+
+
+def timed(stage: Stage, lib: Any, cap: int | None = None) -> tuple[float, Run]:
+    """Train a stage on one of the two modules, its lines unprinted; returns the seconds and the run."""
+    time.sleep(_SETTLE)
+    with contextlib.redirect_stdout(io.StringIO()):
+        stage.train(lib, 1)  # the rest has left the processor asleep and its caches cold, for some milliseconds
+        np.random.seed(SEED)
+        start = time.perf_counter()
+        run = stage.train(lib, cap)
+        return time.perf_counter() - start, run
+
+
+def _difference(a: list[float], b: list[float]) -> float:
+    """The largest difference of two runs' losses, relative to the larger of 1 and the loss; infinity if one is longer."""
+    if len(a) != len(b):
+        return float("inf")
+    x, y = np.asarray(a), np.asarray(b)
+    return float(np.max(np.abs(x - y) / np.maximum(1, np.abs(x)))) if a else 0.0
+
+
+def compare(stage: Stage, rounds: int) -> tuple[Row, Run]:
+    """Run a stage both ways, ``rounds`` times in turn, and compare; returns the row and fastclf's run."""
+    seconds: dict[str, list[float]] = {"reference": [], "fastclf": []}
+    for _ in range(rounds):
+        for name, lib in (("reference", reference), ("fastclf", lab)):
+            elapsed, run = timed(stage, lib)
+            seconds[name].append(elapsed)
+            if name == "reference":
+                theirs = run
+            else:
+                ours = run
+    slow, fast = (statistics.median(seconds[name]) for name in ("reference", "fastclf"))
+    accuracy = [float(np.mean(r.predictions == stage.problem.y_test)) for r in (theirs, ours)]
+    row = Row(
+        stage=stage.name,
+        reference_seconds=slow,
+        fastclf_seconds=fast,
+        speedup=statistics.median(a / b for a, b in zip(seconds["reference"], seconds["fastclf"], strict=True)),
+        largest_loss_difference=_difference(theirs.losses, ours.losses),
+        tolerance=stage.tolerance,
+        reference_accuracy=accuracy[0],
+        fastclf_accuracy=accuracy[1],
+        epochs=len(ours.losses),
+        losses={"reference": [float(v) for v in theirs.losses], "fastclf": ours.losses},
+    )
+    return row, ours
+
+
+def table(rows: Iterable[Row]) -> str:
+    """The rows as text, for a terminal."""
+    head = ("stage", "reference", "fastclf", "speed-up", "loss differs by", "test accuracy", "")
+    body = [
+        (
+            r.stage,
+            f"{r.reference_seconds:.3f} s",
+            f"{r.fastclf_seconds:.4f} s",
+            f"{r.speedup:.1f}x",
+            f"{r.largest_loss_difference:.1e}",
+            f"{r.reference_accuracy:.2%} / {r.fastclf_accuracy:.2%}",
+            "ok" if r.passed else f"FAILED: tolerance {r.tolerance:.0e}",
+        )
+        for r in rows
+    ]
+    widths = [max(len(line[i]) for line in [head, *body]) for i in range(len(head))]
+
+    def line(cells: tuple[str, ...]) -> str:
+        first, *rest = cells
+        padded = [first.ljust(widths[0]), *(c.rjust(w) for c, w in zip(rest[:-1], widths[1:], strict=False)), rest[-1]]
+        return "  ".join(padded).rstrip()
+
+    return "\n".join([line(head), line(tuple("-" * w for w in widths)), *map(line, body)])

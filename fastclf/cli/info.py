@@ -1,0 +1,88 @@
+"""What a bug report needs to know of an installation, and compiling everything ahead of time."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.metadata
+import platform
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+_KERNEL_MODULES = ("check", "linear", "mlp", "sgd", "sparse")
+
+
+def all_variants() -> list[tuple[Any, str]]:
+    """Every kernel and routine, with every dtype that it can be compiled for; a routine stands before what needs it."""
+    for module in _KERNEL_MODULES:
+        importlib.import_module(f"fastclf.kernels.{module}")
+    from ..kernels.jit import COMPILED
+
+    return [(code, dtype) for code in COMPILED.values() for dtype in code.dtypes]
+
+
+def processor() -> str:
+    """The processor's name, as far as the system tells."""
+    cpuinfo = Path("/proc/cpuinfo")
+    if cpuinfo.exists():
+        for line in cpuinfo.read_text(errors="replace").splitlines():
+            if line.startswith(("model name", "Model")):
+                return line.partition(":")[2].strip()
+    return platform.processor() or platform.machine()
+
+
+def _version(package: str) -> str:
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return "not installed"
+
+
+def describe() -> dict[str, str]:
+    """Versions, processor, chosen tile, threads and the cache's state, as printable pairs."""
+    import llvmlite.binding as llvm
+    import numba
+    from numba.np.ufunc import parallel
+
+    import fastclf
+
+    from ..kernels.cache import cache_folder
+    from ..kernels.target import TARGET
+
+    parallel._launch_threads()
+    wanted = ("avx2", "fma", "avx512f", "avx512bf16", "avx512vnni", "amx-bf16", "neon", "sve")
+    features = llvm.get_host_cpu_features()
+    folder = cache_folder()
+    variants = all_variants()
+    cached = sum(code.is_cached(dtype) for code, dtype in variants)
+    size = sum(p.stat().st_size for p in folder.glob("*")) if folder else 0
+    rows, units = TARGET.dot_tile
+    outer_rows, vectors = TARGET.outer_tile
+    return {
+        "fastclf": fastclf.__version__,
+        "python": f"{platform.python_version()} ({platform.python_implementation()}, {sys.platform})",
+        **{name: _version(name) for name in ("numpy", "numba", "llvmlite", "scikit-learn", "torch", "matplotlib")},
+        "processor": processor(),
+        "compiled for": f"{numba.config.CPU_NAME or llvm.get_host_cpu_name()}, {TARGET.name}",
+        "features": ", ".join(f for f in wanted if features.get(f)) or "none of interest",
+        "vectors": f"{TARGET.lanes(4)} float32 or {TARGET.lanes(8)} float64, {TARGET.registers} registers",
+        "tiles": f"dot {rows} x {units} sums, outer {outer_rows} x {vectors} vectors of sums",
+        "threads": f"{numba.get_num_threads()} of {numba.config.NUMBA_NUM_THREADS}, layer {numba.threading_layer()}",
+        "cache": str(folder) if folder else "none: no folder can be written",
+        "cached kernels": f"{cached} of {len(variants)}, {size / 1e6:.1f} MB",
+    }
+
+
+def warm_up() -> tuple[int, float]:
+    """Compile every kernel that is not in the cache, with a bar; returns how many were, and the seconds it took."""
+    from tqdm.auto import tqdm
+
+    start, compiled = time.perf_counter(), 0
+    with tqdm(all_variants(), unit="kernel") as bar:
+        for code, dtype in bar:
+            bar.set_description(f"{code.name} {dtype}".ljust(30))
+            if not code.is_cached(dtype):
+                code.compile(dtype, quiet=True)
+                compiled += 1
+    return compiled, time.perf_counter() - start

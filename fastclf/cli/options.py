@@ -1,0 +1,162 @@
+"""The options of every command, and their help."""
+
+from __future__ import annotations
+
+import argparse
+from typing import Any
+
+
+def parser() -> argparse.ArgumentParser:
+    """The command line, with its help."""
+    top = argparse.ArgumentParser(prog="fastclf", description="The fastest way to train small classifiers on a CPU.")
+    commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
+
+    lab = commands.add_parser(
+        "lab",
+        help="run the whole lab on plain NumPy and on fastclf, and compare",
+        description="Run every stage of the lab twice, on plain NumPy and on fastclf, from the same seeds; print a table "
+        "and write a report with pictures. Exit status: 0 if every stage agrees within its tolerance, 1 if one does not, "
+        "2 if the lab could not be run.",
+    )
+    lab.add_argument(
+        "--data", choices=("digits", "photos", "cifar10"), default="digits",
+        help="images: scikit-learn's handwritten digits (default), patches of its two photographs, or CIFAR-10",
+    )  # fmt: skip
+    lab.add_argument("--data-root", metavar="DIR", help="folder that holds CIFAR-10, as torchvision lays it out")
+    lab.add_argument("--download", action="store_true", help="let torchvision download CIFAR-10 into --data-root")
+    lab.add_argument("--out", metavar="DIR", default="lab-report", help="folder of the report (default: %(default)s)")
+    lab.add_argument("--quick", action="store_true", help="few epochs: a run of seconds")
+
+    _add_training(commands)
+    commands.add_parser("info", help="versions, processor, tile, threads, cache: what a bug report needs")
+    commands.add_parser("warmup", help="compile every kernel and keep it, so that no later run waits")
+    return top
+
+
+_DATA = """\
+DATA is one of
+  FILE.npz        arrays X and y, or X_train, y_train, X_test, y_test
+  FILE.npy        samples, read from the disk as they are needed; with --labels FILE
+  FILE.csv        numbers, and a column of labels: the last one, or --target
+  FILE.parquet    the same (pip install 'fastclf[parquet]')
+  digits          scikit-learn's handwritten digits
+  cifar10:DIR     CIFAR-10 in a folder, as torchvision lays it out
+
+Exit status: 0 if all went well, 2 if something has to be put right, which is said, 130 after Ctrl-C.
+"""
+_EXAMPLES = """\
+examples:
+  fastclf train digits --model mlp --hidden 100 100 --save digits.safetensors
+  fastclf train flowers.csv --model linear --target species --standardize --save flowers.safetensors
+  fastclf train images.npy --labels labels.npy --model mlp --scale 0.00392 --epochs 20 --save images.safetensors
+
+"""
+
+
+def _add_training(commands: Any) -> None:
+    """Add ``train``, ``evaluate`` and ``predict``."""
+    train = commands.add_parser(
+        "train",
+        help="train a classifier on a file, and save it",
+        description="Train a linear classifier or a ReLU MLP, show how the loss falls, and save what has been learned. "
+        "Training ends after --epochs, or before that when the loss no longer improves. Ctrl-C ends it too: what has been "
+        "learned so far is saved.",
+        epilog=_EXAMPLES + _DATA,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    _add_data(train, "train")
+    train.add_argument("--save", metavar="FILE", required=True, help="where to save the model, in safetensors format")
+    train.add_argument("--report", metavar="DIR", help="write a page with pictures into this folder")
+    model = train.add_argument_group("model")
+    model.add_argument(
+        "--model", choices=("linear", "mlp"), default="mlp", help="kind of classifier (default: %(default)s)"
+    )
+    model.add_argument(
+        "--hidden", nargs="+", type=_count, metavar="N", help="mlp: units of each hidden layer (default: 100)"
+    )
+    model.add_argument("--dropout", type=float, metavar="P", help="mlp: leave hidden units out with this probability")
+    model.add_argument("--alpha", type=float, metavar="A", help="strength of the L2 penalty (default: 0.0001)")
+    training = train.add_argument_group("training")
+    training.add_argument("--epochs", type=_count, default=100, metavar="N", help="at most (default: %(default)s)")
+    training.add_argument(
+        "--batch-size", type=_count, metavar="N", help="samples per step (default: 200 for mlp, 1 for linear)"
+    )
+    training.add_argument(
+        "--learning-rate", type=float, metavar="R", help="default: 0.001 for mlp, for linear it falls by a schedule"
+    )
+    training.add_argument("--solver", choices=("adam", "sgd"), help="mlp (default: adam)")
+    training.add_argument(
+        "--validation",
+        type=float,
+        metavar="F",
+        help="set this fraction of the samples aside, and end by the score on them",
+    )
+    training.add_argument(
+        "--patience", type=_count, metavar="N",
+        help="end after so many epochs without an improvement (default: 10 for mlp, 5 for linear)",
+    )  # fmt: skip
+    training.add_argument("--balanced", action="store_true", help="let every class weigh the same, however rare it is")
+    training.add_argument("--seed", type=int, default=0, metavar="N", help="for what is drawn at random (default: 0)")
+    numbers = train.add_argument_group("numbers")
+    numbers.add_argument("--dtype", choices=("float32", "float64"), help="compute in this (default: that of the data)")
+    numbers.add_argument(
+        "--scale", type=float, metavar="S", help="what bytes are multiplied by (default: 1/255, as for pixels)"
+    )
+    numbers.add_argument(
+        "--standardize", action="store_true",
+        help="train on features of mean 0 and deviation 1; the saved model takes them as they are",
+    )  # fmt: skip
+    numbers.add_argument("--jobs", type=int, metavar="N", help="threads (default: all)")
+    train.add_argument("--quiet", action="store_true", help="no progress bar")
+
+    evaluate = commands.add_parser(
+        "evaluate",
+        help="score a saved classifier on a file",
+        description="Print accuracy, log-loss, and precision and recall of every class.",
+        epilog=_DATA,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    _add_model_and_data(evaluate)
+    evaluate.add_argument("--json", action="store_true", help="print one line of JSON instead")
+    evaluate.add_argument("--report", metavar="DIR", help="write a page with the confusion matrix into this folder")
+
+    predict = commands.add_parser(
+        "predict",
+        help="let a saved classifier label a file",
+        description="Write a label for each sample, one per line below a header, or with --proba the probability of each "
+        "class. Columns are found by their names, if the model knows names.",
+        epilog=_DATA,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    _add_model_and_data(predict)
+    predict.add_argument("--proba", action="store_true", help="probabilities, a column per class")
+    predict.add_argument("--out", metavar="FILE", help="a .csv or .npy file (default: print a .csv)")
+
+
+def _add_model_and_data(command: argparse.ArgumentParser) -> None:
+    command.add_argument("model", metavar="MODEL", help="a file that `fastclf train` or model.save has written")
+    _add_data(command, "test")
+
+
+def _add_data(command: argparse.ArgumentParser, split: str) -> None:
+    command.add_argument("data", metavar="DATA", help="a file, or a data set by its name: see below")
+    command.add_argument(
+        "--labels", metavar="FILE", help="for .npy: the labels, a .npy file or a text with one per line"
+    )
+    command.add_argument(
+        "--target", metavar="COLUMN", help="for .csv and .parquet: the labels' column, by name or number"
+    )
+    command.add_argument(
+        "--split",
+        choices=("train", "test"),
+        default=split,
+        help="of data that comes in two parts (default: %(default)s)",
+    )
+
+
+def _count(text: str) -> int:
+    """A whole number from 1 on, as an argument."""
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"{text} is not 1 or more")
+    return number

@@ -1,0 +1,29 @@
+"""Memory as kernels want it: aligned to cache lines, in whole vectors."""
+
+from __future__ import annotations
+
+import numpy as np
+
+_ALIGNMENT = 64  # bytes, one cache line and one AVX-512 register
+
+
+def round_up(n: int) -> int:
+    """The next multiple of 16: whole vectors on any target."""
+    return -(-n // 16) * 16
+
+
+def aligned(n: int, dtype: np.dtype) -> np.ndarray:
+    """N zeros whose address is a multiple of a cache line."""
+    raw = np.zeros(n * dtype.itemsize + _ALIGNMENT, np.uint8)
+    start = -raw.ctypes.data % _ALIGNMENT
+    return raw[start : start + n * dtype.itemsize].view(dtype)
+
+
+def panels(threads: int, rows: int, n_units: int, dtype: np.dtype) -> np.ndarray:
+    """Scratch in which each thread packs a few columns of so many rows, and puts sums for so many units aside."""
+    from ..kernels.matmul import PACK_FROM, panel_rows
+    from ..kernels.tile import PANEL_BYTES
+
+    if rows < PACK_FROM:
+        return aligned(0, dtype)
+    return aligned(threads * panel_rows.py_func(rows, n_units) * PANEL_BYTES // dtype.itemsize, dtype)

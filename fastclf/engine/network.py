@@ -1,0 +1,65 @@
+"""The model that every trainer trains: a stack of dense layers in one flat buffer.
+
+A linear classifier is a network of one layer, the lab's MLPs have two and three. All parameters lie in one aligned
+vector; the weights (n_out, n_in) and the bias (n_out,) of each layer are views of it. A checkpoint, an optimiser's state
+or an all-reduce is therefore one array, and one compiled kernel serves any depth.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+
+from .memory import aligned, round_up
+
+
+class Network:
+    """Dense layers with ReLU between them.
+
+    Parameters
+    ----------
+    widths : sequence of int
+        Inputs, hidden units …, outputs: at least two numbers.
+    dtype : dtype
+        float32 or float64.
+
+    Attributes
+    ----------
+    params : ndarray
+        Every parameter, one vector; each layer's weights and bias start on a cache line.
+    layout : ndarray of int64, (layers, 5)
+        For each layer n_in, n_out, the offsets of its weights and bias, and the units of the layers before it.
+    weights, biases : list of ndarray
+        Views of ``params``, (n_out, n_in) and (n_out,).
+    """
+
+    def __init__(self, widths: Sequence[int], dtype: np.dtype) -> None:
+        self.widths, self.dtype = tuple(widths), dtype
+        rows, offset, units = [], 0, 0
+        for n_in, n_out in pairwise(widths):
+            weights, bias = offset, offset + round_up(n_in * n_out)
+            rows.append((n_in, n_out, weights, bias, units))
+            offset, units = bias + round_up(n_out), units + n_out
+        self.layout = np.array(rows, np.int64)
+        self.params = aligned(offset, dtype)
+        self.weights = [self.params[w : w + i * o].reshape(o, i) for i, o, w, _, _ in rows]
+        self.biases = [self.params[b : b + o] for _, o, _, b, _ in rows]
+        self.n_units = units
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Copies and pickles hold the parameters once; the views are made anew."""
+        return _restored, (self.widths, self.dtype, np.asarray(self.params))
+
+    @property
+    def operations(self) -> int:
+        """Multiplications and additions of one training step, per sample."""
+        return 6 * sum(i * o for i, o in pairwise(self.widths))
+
+
+def _restored(widths: tuple[int, ...], dtype: np.dtype, params: np.ndarray) -> Network:
+    network = Network(widths, dtype)
+    network.params[:] = params
+    return network

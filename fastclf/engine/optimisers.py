@@ -1,0 +1,49 @@
+"""How a network's parameters follow their gradient: the state an optimiser keeps, and its learning rates."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .memory import aligned
+from .minibatch import ADAM, IN_PLACE, MOMENTUM, NESTEROV
+from .network import Network
+
+
+class SGD:
+    """Gradient descent, with momentum or Nesterov's.
+
+    v = momentum v - rate g, and w += v, or w += momentum v - rate g (Nesterov's, as Sutskever et al., 2013, write it).
+    Without momentum, and with nothing else to be done to a gradient, the step is taken where the gradient arises.
+    """
+
+    def __init__(
+        self, network: Network, learning_rate: float, momentum: float = 0.0, nesterov: bool = False, simple: bool = True
+    ) -> None:
+        self.learning_rate, self.beta_1, self.beta_2, self.epsilon = learning_rate, momentum, 0.0, 0.0
+        self.kind = IN_PLACE if simple and momentum == 0 else NESTEROV if nesterov else MOMENTUM
+        self.state = None if self.kind == IN_PLACE else aligned(3 * len(network.params), network.dtype)
+
+    def rates(self, steps: int) -> NDArray[np.float64]:
+        """The learning rates of the next steps."""
+        return np.full(steps, self.learning_rate, np.float64)
+
+
+class Adam:
+    """Adam (Kingma and Ba, arXiv:1412.6980), the correction of its moments' bias taken into the learning rate."""
+
+    def __init__(
+        self, network: Network, learning_rate: float, beta_1: float = 0.9, beta_2: float = 0.999, epsilon: float = 1e-8
+    ) -> None:
+        self.learning_rate, self.beta_1, self.beta_2, self.epsilon = learning_rate, beta_1, beta_2, epsilon
+        self.kind, self.t = ADAM, 0
+        self.state = aligned(3 * len(network.params), network.dtype)
+
+    def rates(self, steps: int) -> NDArray[np.float64]:
+        """The learning rates of the next steps, which are counted."""
+        t = np.arange(self.t + 1, self.t + steps + 1, dtype=np.float64)
+        self.t += steps
+        rates: Any = self.learning_rate * np.sqrt(1 - self.beta_2**t) / (1 - self.beta_1**t)
+        return rates

@@ -1,0 +1,167 @@
+"""A set of samples as it is stored: numbers, bytes, a file in memory. Kernels make numbers of it, a few rows at a time.
+
+Nothing here copies a set. What is stored as the numbers that are computed with, a kernel reads where it is; bytes, and
+numbers of a mapped file in another dtype, become such in scratch, when their turn comes.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Iterator
+from functools import cached_property
+from itertools import pairwise
+from typing import Any, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .mapped import Mapping, Run
+from .threads import threads_for
+
+NUMBERS, BYTES, SINGLE, DOUBLE = range(4)  # as in kernels.gather
+_STORED = {"uint8": BYTES, "float32": SINGLE, "float64": DOUBLE}
+_BLOCK_BYTES = 1 << 23  # of numbers that are made at a time
+_GATHER_OPERATIONS = 30  # that take about as long as making one number
+_NO_BYTES = np.empty((0, 1), np.uint8)
+
+Part = TypeVar("Part")
+
+
+def read_as_stored(array: NDArray[Any]) -> bool:
+    """Whether kernels make numbers of a set, a few rows at a time: of bytes, and of a file in memory."""
+    if array.dtype == np.uint8:
+        return True
+    return array.dtype in (np.float32, np.float64) and Mapping.of(array) is not None
+
+
+def flattened(images: NDArray[Any]) -> tuple[NDArray[Any], int]:
+    """Images (m, …) as a C-ordered matrix, and the channels of a pixel that follow each other in it; see ``Rows``.
+
+    Pixels of several channels may be a view with the channels first, as torch has it, of an array that has them last.
+    """
+    m = len(images)
+    if images.ndim == 4 and not images.flags.c_contiguous:
+        last = images.transpose(0, 2, 3, 1)
+        if last.flags.c_contiguous:
+            return last.reshape(m, -1), images.shape[1]
+    return np.ascontiguousarray(images).reshape(m, -1), 1
+
+
+class Rows:
+    """Samples as rows, (m, n).
+
+    Parameters
+    ----------
+    array : ndarray of shape (m, n)
+        C-ordered, native, float32, float64 or uint8; checked by ``_inputs``.
+    dtype : dtype
+        What is computed with, float32 or float64.
+    bytes_as : float or ndarray of shape (256,)
+        What bytes are multiplied by, or the numbers that they stand for.
+    channels : int
+        An image's pixels have so many, one after the other; as numbers, they are a plane each.
+
+    Attributes
+    ----------
+    shape : tuple of int
+    size : int
+    mapping : Mapping or None
+        Of a mapped file.
+    """
+
+    def __init__(
+        self, array: NDArray[Any], dtype: np.dtype[Any], bytes_as: float | NDArray[Any] = 1.0, channels: int = 1
+    ) -> None:
+        self.array, self.dtype, self.channels, self._bytes_as = array, dtype, channels, bytes_as
+        ready = array.dtype == dtype and channels == 1 and array.flags.aligned
+        self.stored = NUMBERS if ready else _STORED[array.dtype.name]
+        self.shape, self.size, self.mapping = array.shape, array.size, Mapping.of(array)
+
+    def __len__(self) -> int:
+        return len(self.array)
+
+    @property
+    def are_numbers(self) -> bool:
+        """Whether kernels read the samples where they are."""
+        return self.stored == NUMBERS
+
+    @cached_property
+    def arguments(self) -> tuple[Any, ...]:
+        """What kernels are told: X, raw, table, stored, channels."""
+        nothing, table = np.empty(0, self.dtype), self._bytes_as
+        if self.are_numbers:
+            return self.array, _NO_BYTES, nothing, NUMBERS, 1
+        table = table if isinstance(table, np.ndarray) else table * np.arange(256.0)
+        return nothing.reshape(0, 1), self.array.view(np.uint8), table.astype(self.dtype), self.stored, self.channels
+
+    def numbers(
+        self, order: NDArray[np.int64] | None = None, out: NDArray[Any] | None = None, n_jobs: int | None = 1
+    ) -> NDArray[Any]:
+        """The samples ``order``, or all, as numbers: in ``out``, or in new memory unless all are wanted and are numbers."""
+        if self.are_numbers:
+            return self.array if order is None else np.take(self.array, order, axis=0, out=out)
+        from ..kernels.gather import gather
+
+        order = np.arange(len(self)) if order is None else order
+        out = np.empty((len(order), self.shape[1]), self.dtype) if out is None else out
+        gather(*self.arguments, order, out, threads=threads_for(_GATHER_OPERATIONS * out.size, n_jobs))
+        return out
+
+    def blocks(self) -> Iterator[tuple[slice, NDArray[Any]]]:
+        """All samples as numbers, and where they are; some megabytes at a time, unless they are in memory as numbers."""
+        if self.are_numbers and self.mapping is None:
+            yield slice(0, len(self)), self.array
+            return
+        for first, end in self.portions(self.n_portions(self.size * self.dtype.itemsize, _BLOCK_BYTES)):
+            yield slice(first, end), self.array[first:end] if self.are_numbers else self.numbers(np.arange(first, end))
+
+    def taken(
+        self, order: NDArray[np.int64], *others: NDArray[Any]
+    ) -> tuple[Any, NDArray[np.int64], list[NDArray[Any]]]:
+        """Numbers X, an order of their rows, and other arrays of the set in the same places, for a kernel that takes no
+        others: the samples ``order``. An array may be empty, and stays so.
+        """
+        if self.are_numbers:
+            return self.array, order, [*others]
+        return self.numbers(order), np.arange(len(order)), [a[order] if len(a) else a for a in others]
+
+    def stretches(self, order: NDArray[np.int64], rows: int, batch: int = 1) -> Iterator[NDArray[np.int64]]:
+        """Parts of ``order`` for one call of a kernel: ``rows`` each, or of a mapped file fewer, whole batches."""
+        if self.mapping is not None:
+            rows = max(batch, min(rows, self.mapping.window) // batch * batch)
+        parts = (order[start : start + rows] for start in range(0, len(order), rows))
+        return self._reading_ahead(parts, lambda part: self.mapping.runs(part) if self.mapping else [])
+
+    def n_portions(self, operations: float, operations_per_call: float) -> int:
+        """In how many calls of a kernel to go through all rows, for so many operations on the whole set."""
+        count = max(1.0, operations / operations_per_call)
+        if self.mapping is not None:
+            count = max(count, len(self) / self.mapping.window)
+        return min(math.ceil(count), len(self))
+
+    def portions(self, count: int) -> Iterator[tuple[int, int]]:
+        """All rows, in order, in ``count`` portions of equal size: (first, end)."""
+        ends = [len(self) * i // count for i in range(count + 1)]
+        return self._reading_ahead(pairwise(ends), lambda portion: [portion])
+
+    def _reading_ahead(self, parts: Iterable[Part], runs_of: Callable[[Part], list[Run]]) -> Iterator[Part]:
+        """The parts; of a mapped file, each is asked for before the one before it is used, and given back after."""
+        if self.mapping is None:
+            yield from parts
+            return
+        before: tuple[Part, list[Run]] | None = None
+        for part in parts:
+            runs = runs_of(part)
+            for run in runs:
+                self.mapping.will_need(*run)
+            if before is not None:
+                yield from self._used(*before)
+            before = part, runs
+        if before is not None:
+            yield from self._used(*before)
+
+    def _used(self, part: Part, runs: list[Run]) -> Iterator[Part]:
+        assert self.mapping is not None
+        yield part
+        for run in runs:
+            self.mapping.done_with(*run)

@@ -1,0 +1,348 @@
+"""An estimator taken apart into plain values, and put together again: for files and for other libraries.
+
+It is ``fastclf.parts`` for the estimators. What ``assembled`` returns is in a state in which a fit could have left it:
+sizes, classes and shapes agree, so that kernels may index by them. What follows from other attributes is made anew.
+"""
+
+from __future__ import annotations
+
+import math
+import reprlib
+from collections.abc import Callable, Collection
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from scipy import sparse
+from sklearn.preprocessing import LabelBinarizer
+from sklearn.utils.validation import check_is_fitted
+
+from ..engine.minibatch import ADAM, IN_PLACE, MOMENTUM, NESTEROV
+from ..engine.network import Network
+from ..engine.optimisers import SGD, Adam
+from ..io.layers import Layer, check, entries, is_number, layers_of, network_of, outputs_of_theta, refuse_others
+from ..io.layers import outputs as outputs_of_network
+from ..io.portable import PortableNetwork
+from .base import Watch
+from .linear import FastLinearClassifier
+from .mlp import FastMLPClassifier
+
+Rule = tuple[Callable[[Any], bool], str]
+
+
+def _is_whole(value: Any) -> bool:
+    return type(value) is int and 0 <= value < 2**53  # so that it is exact as a float, too
+
+
+def _is_curve(value: Any) -> bool:
+    return isinstance(value, list) and all(isinstance(v, float) for v in value)
+
+
+def _or_none(rule: Rule) -> Rule:
+    return lambda value: value is None or rule[0](value), f"{rule[1]} or None"
+
+
+_WHOLE: Rule = _is_whole, "a whole number"
+_NUMBER: Rule = is_number, "a number"
+_FINITE: Rule = lambda value: is_number(value) and math.isfinite(value), "a finite number"
+_TOP: Rule = lambda value: isinstance(value, str) and value in ("logistic", "softmax"), "logistic or softmax"
+_NAMES: Rule = lambda value: isinstance(value, np.ndarray) and value.dtype == object, "an array of strings"
+_CURVE: Rule = _is_curve, "a list of floats"
+_IN_BOTH = ("classes_", "n_features_in_")
+_OPTIONAL = ("feature_names_in_",)
+_LINEAR_ARRAYS = ("coef_", "intercept_", "_mean", "_last")
+_BOTH: dict[str, Rule] = {
+    "scale_": (lambda value: is_number(value) and 0 < value < math.inf, "a positive number"),
+    "n_iter_": _WHOLE,
+    "loss_curve_": _CURVE,
+    "validation_scores_": _or_none(_CURVE),
+}
+_LINEAR = _BOTH | {"t_": (lambda value: is_number(value) and 1 <= value < 2**53, "a number from 1 on")}
+_MLP = _BOTH | {
+    "t_": _WHOLE,
+    "best_loss_": _or_none(_NUMBER),
+    "best_validation_score_": _or_none(_NUMBER),
+    "validation_loss_curve_": _or_none(_CURVE),
+}
+_MLP_REMADE = (
+    "coefs_",
+    "intercepts_",
+    "n_layers_",
+    "n_outputs_",
+    "_label_binarizer",
+    "_network",
+    "_optimiser",
+    "_watch",
+)
+_OPTIMISERS = {"in place": IN_PLACE, "momentum": MOMENTUM, "nesterov": NESTEROV, "adam": ADAM}
+
+
+def _is_linear(cls: type) -> bool:
+    return issubclass(cls, FastLinearClassifier)
+
+
+# ---------------------------------------------------------------- apart
+
+
+def parts(model: Any) -> dict[str, Any]:
+    """What an estimator is made of: its parameters, and what it has been fitted to, or None.
+
+    Raises
+    ------
+    TypeError
+        If it has attributes that its class does not give it.
+    ValueError
+        If a fit that failed has left it between the two.
+    """
+    parameters = model.get_params(deep=False)
+    fitted = {name: value for name, value in vars(model).items() if name not in parameters}
+    apart = _linear_parts if _is_linear(type(model)) else _mlp_parts
+    return {"parameters": parameters, "fitted": apart(model, fitted) if fitted else None}
+
+
+def _kept(model: Any, fitted: dict[str, Any], names: Collection[str], remade: Collection[str]) -> dict[str, Any]:
+    """The fitted attributes of these names, with those that both estimators have; the others must be remade ones."""
+    names = {*names, *_IN_BOTH, *_OPTIONAL}
+    refuse_others(model, {*model.get_params(deep=False), *names, *remade})
+    if "intercept_" not in fitted and "intercepts_" not in fitted:
+        raise ValueError(f"{type(model).__name__} can not be saved half fitted: its last fit has failed")
+    return {name: fitted[name] for name in sorted(names & fitted.keys())}
+
+
+def _linear_parts(model: Any, fitted: dict[str, Any]) -> dict[str, Any]:
+    return _kept(model, fitted, {*_LINEAR, *_LINEAR_ARRAYS}, ())
+
+
+def _mlp_parts(model: Any, fitted: dict[str, Any]) -> dict[str, Any]:
+    kept = _kept(model, fitted, {*_MLP, "out_activation_", "loss_"}, _MLP_REMADE)
+    optimiser, watch = model._optimiser, model._watch
+    return {
+        **kept,
+        "layers": layers_of(model._bound()),
+        "optimiser": None
+        if optimiser is None
+        else {
+            "kind": next(name for name, kind in _OPTIMISERS.items() if kind == optimiser.kind),
+            **{name: getattr(optimiser, name) for name in ("learning_rate", "beta_1", "beta_2", "epsilon", "state")},
+            "t": getattr(optimiser, "t", 0),
+        },
+        "watch": None if watch is None else {name: getattr(watch, name) for name in ("tol", "sign", "best", "count")},
+    }
+
+
+# ---------------------------------------------------------------- together
+
+
+def assembled(cls: Any, values: Any) -> Any:
+    """The estimator that is made of these values.
+
+    Raises
+    ------
+    ValueError, TypeError
+        If they are not what ``parts`` makes of an estimator of this class.
+    """
+    entries(values, cls.__name__, ("parameters", "fitted"))
+    model, fitted = cls(**values["parameters"]), values["fitted"]
+    if fitted is not None:
+        model._validate_params()  # as fit does: partial_fit takes it that fit has
+        (_assemble_linear if _is_linear(cls) else _assemble_mlp)(model, fitted)
+    return model
+
+
+def _set(model: Any, fitted: dict[str, Any], rules: dict[str, Rule], n_features: int, least_classes: int) -> None:
+    """Check and set the attributes that are plain values, and those that both estimators have."""
+    for name, rule in rules.items():
+        check(name, fitted[name], rule)
+        setattr(model, name, fitted[name])
+    classes, names = fitted["classes_"], fitted.get("feature_names_in_")
+    if not isinstance(classes, np.ndarray) or classes.ndim != 1 or len(classes) < least_classes:
+        raise ValueError(f"classes_ must be an array of at least {least_classes}, got {reprlib.repr(classes)}")
+    if classes.dtype.kind == "f" and not np.isfinite(classes).all():
+        raise ValueError("classes_ must be finite")
+    if not (classes[:-1] < classes[1:]).all():  # labels become row numbers by bisection
+        raise ValueError("classes_ must be sorted, each once")
+    check("n_features_in_", fitted["n_features_in_"], (lambda n: _is_whole(n) and n == n_features, str(n_features)))
+    model.classes_, model.n_features_in_ = classes, n_features
+    if names is not None:
+        check("feature_names_in_", names, _NAMES)
+        check("feature_names_in_", names, (lambda array: array.shape == (n_features,), f"{n_features} names"))
+        model.feature_names_in_ = names
+
+
+def _assemble_linear(model: Any, fitted: Any) -> None:
+    entries(fitted, "fitted", (*_IN_BOTH, *_LINEAR, *_LINEAR_ARRAYS), _OPTIONAL)
+    coef, intercept, mean, last = (fitted[name] for name in _LINEAR_ARRAYS)
+    is_csr = sparse.issparse(coef) and coef.format == "csr"
+    if not (is_csr or isinstance(coef, np.ndarray)) or coef.dtype not in (np.float64, np.float32) or coef.ndim != 2:
+        raise ValueError(f"coef_ must be a matrix of float64 or float32, got {reprlib.repr(coef)}")
+    _set(model, fitted, _LINEAR, coef.shape[1], 2)
+    n_rows = 1 if len(model.classes_) == 2 else len(model.classes_)
+    if coef.shape[0] != n_rows or not coef.shape[1]:
+        raise ValueError(f"coef_ must have {n_rows} rows for {len(model.classes_)} classes, got shape {coef.shape}")
+
+    def check_pair(name: str, W: Any, b: Any) -> None:
+        for array, shape in (W, coef.shape), (b, (n_rows,)):
+            is_array = isinstance(array, np.ndarray) or array is coef
+            if not is_array or array.dtype != coef.dtype or array.shape != shape:
+                raise ValueError(f"{name} must be of {coef.dtype} and have shape {shape}, got {reprlib.repr(array)}")
+
+    check_pair("coef_ and intercept_", coef, intercept)
+    if mean is not None:
+        check("_mean", mean, (lambda v: isinstance(v, tuple) and len(v) == 3 and _is_whole(v[2]), "an average"))
+        check_pair("_mean", *mean[:2])
+    if last is not None:
+        check("_last", last, (lambda v: isinstance(v, tuple) and len(v) == 2, "a pair of arrays"))
+        check_pair("_last", *last)
+    model.coef_, model.intercept_, model._mean, model._last = coef, intercept, mean, last
+
+
+def _assemble_mlp(model: Any, fitted: Any) -> None:
+    required = (*_IN_BOTH, *_MLP, "out_activation_", "layers", "optimiser", "watch")
+    entries(fitted, "fitted", required, (*_OPTIONAL, "loss_"))
+    network, top = network_of(fitted["layers"]), fitted["out_activation_"]
+    check("out_activation_", top, _TOP)
+    _set(model, fitted, _MLP, network.widths[0], 1)
+    n_outputs, n_classes = network.widths[-1], len(model.classes_)
+    several = top == "logistic" and n_outputs > 1
+    if n_outputs == 1:
+        possible = n_classes <= 2
+    elif several:
+        possible = np.array_equal(model.classes_, np.arange(n_outputs))
+    else:
+        possible = n_outputs == n_classes > 2
+    if top != ("logistic" if several or n_outputs == 1 else "softmax") or not possible:
+        raise ValueError(f"{n_classes} classes can not have {n_outputs} outputs of a {top}")
+    if "loss_" in fitted:
+        check("loss_", fitted["loss_"], _NUMBER)
+        model.loss_ = fitted["loss_"]
+    model.out_activation_, model.n_outputs_, model.n_layers_ = top, n_outputs, len(network.widths)
+    model._network = network
+    model._bind()
+    model._label_binarizer = _label_binarizer(model.classes_, several)
+    model._optimiser = None if fitted["optimiser"] is None else _optimiser(fitted["optimiser"], network)
+    model._watch = None if fitted["watch"] is None else _watch(fitted["watch"])
+
+
+def _label_binarizer(classes: NDArray[Any], several: bool) -> Any:
+    # With fewer labels of each, scikit-learn suspects a regression.
+    numbers = np.arange(len(classes)).repeat(3)
+    binarizer = LabelBinarizer().fit(np.zeros((1, len(classes)), int) if several else numbers)
+    binarizer.classes_ = classes
+    return binarizer
+
+
+def _optimiser(values: Any, network: Network) -> SGD | Adam:
+    numbers = ("learning_rate", "beta_1", "beta_2", "epsilon")
+    entries(values, "optimiser", ("kind", *numbers, "state", "t"))
+    check("kind of the optimiser", values["kind"], (lambda kind: kind in [*_OPTIMISERS], " or ".join(_OPTIMISERS)))
+    for name in numbers:
+        check(f"{name} of the optimiser", values[name], _FINITE)
+    check("t of the optimiser", values["t"], _WHOLE)
+    kind, state, rate, momentum = values["kind"], values["state"], values["learning_rate"], values["beta_1"]
+    optimiser: SGD | Adam
+    if kind == "adam":
+        optimiser = Adam(network, rate, momentum, values["beta_2"], values["epsilon"])
+        optimiser.t = values["t"]
+    else:
+        optimiser = SGD(network, rate, momentum, nesterov=kind == "nesterov", simple=kind == "in place")
+    own = optimiser.state
+    fits = state is None if own is None else isinstance(state, np.ndarray) and _like(state) == _like(own)
+    if optimiser.kind != _OPTIMISERS[kind] or not fits:
+        raise ValueError(f"the state of the optimiser does not fit its kind, {kind}, and the layers")
+    if own is not None:
+        own[:] = state
+    return optimiser
+
+
+def _like(array: NDArray[Any]) -> tuple[Any, ...]:
+    return array.shape, array.dtype
+
+
+def _watch(values: Any) -> Watch:
+    entries(values, "watch", ("tol", "sign", "best", "count"))
+    check("tol of the watch", values["tol"], _NUMBER)
+    check("sign of the watch", values["sign"], (lambda sign: sign in [1, -1], "1 or -1"))
+    check("best of the watch", values["best"], _NUMBER)
+    check("count of the watch", values["count"], _WHOLE)
+    watch = Watch(values["tol"], rising=values["sign"] == 1)
+    watch.best, watch.count = values["best"], values["count"]
+    return watch
+
+
+# ---------------------------------------------------------------- layers
+
+
+def outputs(model: Any) -> tuple[list[Layer], str]:
+    """The layers that give a fitted estimator's probabilities, and what is on top of them: "softmax" or "sigmoid".
+
+    The logit of the second of two classes becomes two scores, the first of them 0.
+    """
+    check_is_fitted(model)
+    if _is_linear(type(model)):
+        coef = model.coef_.toarray() if sparse.issparse(model.coef_) else model.coef_
+        layers = [{"weight": coef, "bias": model.intercept_}]
+    else:
+        layers = layers_of(model._bound())
+        if model.out_activation_ == "logistic" and model.n_outputs_ > 1:
+            return layers, "sigmoid"
+    return ([*layers[:-1], _two_scores(layers[-1])] if len(layers[-1]["bias"]) == 1 else layers), "softmax"
+
+
+def _two_scores(layer: Layer) -> Layer:
+    return {name: np.concatenate([np.zeros_like(array), array]) for name, array in layer.items()}
+
+
+def from_layers(
+    cls: Any, layers: list[Layer], top: str | None, parameters: dict[str, Any], classes: ArrayLike | None
+) -> Any:
+    """A fitted estimator with these layers, below a softmax, a sigmoid or nothing."""
+    *hidden, last = layers
+    n, several = len(last["bias"]), top == "sigmoid" and len(last["bias"]) > 1
+    if _is_linear(cls) and (hidden or several):
+        what = "a sigmoid on several outputs" if several else f"{len(layers)} layers"
+        raise ValueError(f"{cls.__name__} is one layer below a softmax, the module has {what}")
+    if n == 1 and top == "softmax":
+        raise ValueError("a softmax of one output is always 1: the module must end in a Sigmoid, or have more outputs")
+    last = _two_scores(last) if n == 1 else last
+    if several and classes is not None:
+        raise ValueError("classes can not be given for several labels: they are the numbers of the outputs")
+    given = np.arange(len(last["bias"])) if classes is None else np.asarray(classes)
+    classes_, order = np.unique(given, return_index=True)
+    if given.shape != last["bias"].shape or len(classes_) != len(given):
+        raise ValueError(f"classes must be {len(last['bias'])} different ones, got {reprlib.repr(classes)}")
+    if not several:
+        last = {name: array[order] for name, array in last.items()}
+        if len(classes_) == 2:
+            last = {name: array[1:] - array[:1] for name, array in last.items()}
+    layers = [*hidden, last]
+    scale = parameters.get("scale")
+    fitted = {
+        "classes_": classes_,
+        "n_features_in_": layers[0]["weight"].shape[1],
+        "scale_": 1.0 if scale is None else float(scale),
+        "n_iter_": 0,
+        "loss_curve_": [],
+        "validation_scores_": None,
+    }
+    if _is_linear(cls):
+        fitted |= {"coef_": last["weight"], "intercept_": last["bias"], "t_": 1.0, "_mean": None, "_last": None}
+    else:
+        softmax = len(classes_) > 2 and not several
+        nothing = ("best_validation_score_", "validation_loss_curve_", "optimiser", "watch")
+        fitted |= {"layers": layers, "t_": 0, "best_loss_": math.inf, **dict.fromkeys(nothing)}
+        fitted |= {"out_activation_": "softmax" if softmax else "logistic"}
+        parameters = {"hidden_layer_sizes": tuple(len(layer["bias"]) for layer in hidden), **parameters}
+    return assembled(cls, {"parameters": parameters, "fitted": fitted})
+
+
+def as_estimator(model: Any) -> Any:
+    """An estimator that predicts as a lab's model does, or as what ``train_model`` returns; anything else as it is."""
+    if isinstance(model, tuple):
+        theta, _ = model
+        (layers, top), scale = outputs_of_theta(theta), None
+    elif isinstance(model, PortableNetwork):
+        (layers, top), scale = outputs_of_network(model), model.scale
+    else:
+        return model
+    cls = FastLinearClassifier if len(layers) == 1 else FastMLPClassifier
+    return from_layers(cls, layers, top, {"scale": scale}, None)

@@ -1,0 +1,239 @@
+"""The one door for user data: what passes it, kernels may index without looking.
+
+Everything that looks like an array comes in (NumPy, torch on the CPU, pandas, lists; any dtype, order and strides,
+read-only or memory-mapped) and goes on as a C-ordered array of the wanted dtype: the same memory where that is possible,
+a copy where it is not. Sets of samples go on as ``Rows``: bytes and mapped files stay what they are, and are never copied as
+a whole. Nothing is modified. What can not be right raises a ValueError or TypeError that names the argument, what came and
+what is wanted.
+"""
+
+from __future__ import annotations
+
+import math
+import operator
+from typing import Any
+
+import numpy as np
+from numpy.typing import DTypeLike
+
+from .engine.rows import Rows, read_as_stored
+
+#: Arrays up to this size are checked by NumPy; larger ones by a kernel, which takes no temporary memory.
+_SMALL = 1 << 16
+_CHECKED_PER_CALL = 1e8  # numbers: a fraction of a second
+
+
+def real_dtype(dtype: DTypeLike) -> np.dtype:
+    """float32 or float64, as asked for.
+
+    Raises
+    ------
+    ValueError
+        For any other dtype.
+    """
+    try:
+        chosen = np.dtype(dtype).name
+    except TypeError:
+        chosen = ""
+    if chosen not in ("float32", "float64") or dtype is None:
+        raise ValueError(f"dtype must be float32 or float64, got {dtype!r}")
+    return np.dtype(chosen)
+
+
+def as_array(value: Any, name: str) -> np.ndarray:
+    """Any array-like as a NumPy array of numbers or booleans, without a copy where the source allows it."""
+    try:
+        if hasattr(value, "detach"):  # a torch tensor, recognised without importing torch
+            value = value.detach().cpu()
+        array = np.asarray(value)
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise TypeError(f"{name} must be an array of numbers, got {type(value).__name__}: {error}") from None
+    if array.dtype.kind not in "biuf":
+        raise TypeError(f"{name} must be an array of real numbers, got dtype {array.dtype} ({type(value).__name__})")
+    return array
+
+
+def check_finite(array: np.ndarray, name: str, n_jobs: int | None = None, first: int = 0) -> None:
+    """Raise ValueError if a C-ordered floating-point array holds NaN or infinity; large ones take ``n_jobs`` threads.
+
+    ``first`` is the number of rows before it in the array that ``name`` names.
+    """
+    if array.size <= _SMALL or not array.flags.aligned:
+        finite = bool(np.isfinite(array).all())
+    else:
+        from .engine.threads import threads_for
+        from .kernels.check import all_finite
+
+        part = np.empty(64)
+        all_finite(array.reshape(-1), part, part.size, threads=threads_for(array.size, n_jobs))
+        finite = not np.isnan(part).any()
+    if not finite:
+        flat = array.reshape(-1)
+        at = next(
+            start + int(np.argmin(np.isfinite(flat[start : start + _SMALL])))
+            for start in range(0, flat.size, _SMALL)
+            if not np.isfinite(flat[start : start + _SMALL]).all()
+        )
+        row, *column = (int(i) for i in np.unravel_index(at, array.shape)) if array.ndim else (0,)
+        where = (row + first, *column)
+        raise ValueError(f"{name} must be finite, got {flat[at]} at {where if column else where[0]}")
+
+
+def as_numbers(value: Any, name: str, dtype: np.dtype, n_jobs: int | None = None) -> np.ndarray:
+    """A finite C-ordered array of ``dtype``, of any shape."""
+    with np.errstate(over="ignore"):  # too large for float32: found below, as infinity
+        array = np.ascontiguousarray(as_array(value, name), dtype=dtype).reshape(np.shape(value))
+    check_finite(array, name, n_jobs)
+    return array
+
+
+def _matrix(value: Any, name: str, n_columns: int | None) -> np.ndarray:
+    """A non-empty matrix of numbers, as it came."""
+    source = as_array(value, name)
+    if source.ndim != 2:
+        hint = " (one feature: X.reshape(-1, 1); one sample: X.reshape(1, -1))" if source.ndim == 1 else ""
+        raise ValueError(f"{name} must be 2-dimensional, got shape {source.shape}{hint}")
+    if 0 in source.shape:
+        raise ValueError(f"{name} must not be empty, got shape {source.shape}")
+    if n_columns is not None and source.shape[1] != n_columns:
+        raise ValueError(f"{name} must have {n_columns} features per sample, got shape {source.shape}")
+    return source
+
+
+def _columns(value: Any, name: str, n_features: int) -> np.ndarray:
+    """A matrix that is given with samples as columns, (n, m), as it came, transposed."""
+    source = as_array(value, name)
+    if source.ndim != 2 or source.shape[0] != n_features or source.shape[1] == 0:
+        hint = ""
+        if source.ndim == 2 and source.shape[1] == n_features:
+            hint = "; samples are columns here: pass the transpose"
+        raise ValueError(f"{name} must have shape ({n_features}, m), one sample per column, got {source.shape}{hint}")
+    return source.T
+
+
+def as_matrix(value: Any, name: str, dtype: np.dtype, n_columns: int | None = None) -> np.ndarray:
+    """A finite, C-ordered, non-empty matrix of ``dtype``."""
+    return as_numbers(_matrix(value, name, n_columns), name, dtype)
+
+
+def as_theta(value: Any) -> np.ndarray:
+    """What ``train_model`` returns: the bias in row 0, a row per feature, a column per class; float32 stays that."""
+    dtype = np.float32 if as_array(value, "theta").dtype == np.float32 else np.float64
+    theta = as_matrix(value, "theta", np.dtype(dtype))
+    if len(theta) < 2:
+        raise ValueError(f"theta must have shape (n_features + 1, n_classes), got {theta.shape}")
+    return theta
+
+
+def as_rows(
+    value: Any, name: str, dtype: np.dtype, n_columns: int | None = None, n_jobs: int | None = None, scale: float = 1.0
+) -> Rows:
+    """Finite samples as rows, (m, n), to be computed with in ``dtype``; bytes stand for ``scale`` times their values."""
+    return _rows(_matrix(value, name, n_columns), name, dtype, n_jobs, scale)
+
+
+def as_rows_of_columns(
+    value: Any, name: str, dtype: np.dtype, n_features: int, n_jobs: int | None = None, scale: float = 1.0
+) -> Rows:
+    """The same from samples as columns, (n, m)."""
+    return _rows(_columns(value, name, n_features), name, dtype, n_jobs, scale)
+
+
+def _rows(source: np.ndarray, name: str, dtype: np.dtype, n_jobs: int | None, scale: float) -> Rows:
+    if not read_as_stored(source):
+        return Rows(as_numbers(source, name, dtype, n_jobs), dtype)
+    rows = Rows(np.ascontiguousarray(source), dtype, scale)
+    check_rows(rows, name, n_jobs)
+    return rows
+
+
+def check_rows(rows: Rows, name: str, n_jobs: int | None = None) -> None:
+    """Raise ValueError if samples hold NaN or infinity; a mapped file is read once, from end to end."""
+    if rows.array.dtype == np.uint8:
+        return
+    for first, end in rows.portions(rows.n_portions(rows.size, _CHECKED_PER_CALL)):
+        part = rows.array[first:end]
+        if part.dtype.itemsize > rows.dtype.itemsize:
+            with np.errstate(over="ignore"):  # too large for float32: found as infinity
+                part = part.astype(rows.dtype)
+        check_finite(part, name, n_jobs, first)
+
+
+def as_labels(value: Any, name: str, m: int, n_classes: int) -> np.ndarray:
+    """Class labels 0 ≤ y < n_classes of m samples, int64."""
+    source = as_array(value, name)
+    if source.dtype.kind not in "biu":
+        raise TypeError(f"{name} must hold integer class labels, got dtype {source.dtype}")
+    if source.shape != (m,):
+        raise ValueError(f"{name} must have shape ({m},), one label per sample, got {source.shape}")
+    low, high = int(source.min()), int(source.max())
+    if low < 0 or high >= n_classes:
+        raise ValueError(f"{name} must lie in 0 … {n_classes - 1}, got labels from {low} to {high}")
+    return np.ascontiguousarray(source, dtype=np.int64)
+
+
+def as_targets(value: Any, name: str, m: int, dtype: np.dtype, multiclass: bool) -> np.ndarray:
+    """Target distributions of m samples, (m, c); one column, or one dimension, where ``multiclass`` is False."""
+    source = as_array(value, name)
+    if not multiclass and source.shape == (m,):
+        source = source.reshape(m, 1)
+    wanted = f"({m}, n_classes), a distribution per sample" if multiclass else f"({m},) or ({m}, 1)"
+    if source.ndim != 2 or len(source) != m or source.shape[1] < 1 or (not multiclass and source.shape[1] != 1):
+        hint = ""
+        if multiclass and source.shape == (m,):
+            hint = "; for labels, np.eye(n_classes)[y] makes the matrix"
+        raise ValueError(f"{name} must have shape {wanted}, got {source.shape}{hint}")
+    targets = as_numbers(source, name, dtype)
+    low, high = targets.min(), targets.max()
+    if low < 0 or high > 1:
+        raise ValueError(f"{name} must hold probabilities between 0 and 1, got values from {low} to {high}")
+    return targets
+
+
+def as_count(value: Any, name: str, least: int = 0) -> int:
+    """A whole number of at least ``least``."""
+    try:
+        if isinstance(value, bool):
+            raise TypeError
+        n = operator.index(value)
+    except TypeError:
+        raise TypeError(f"{name} must be a whole number, got {value!r}") from None
+    if n < least:
+        raise ValueError(f"{name} must be at least {least}, got {n}")
+    return n
+
+
+def as_scalar(value: Any, name: str, *, positive: bool = False, finite: bool = True) -> float:
+    """A real number; not negative where ``positive``."""
+    try:
+        if isinstance(value, (str, bytes)):
+            raise TypeError
+        number = float(value)
+    except (TypeError, ValueError):
+        raise TypeError(f"{name} must be a number, got {value!r}") from None
+    if math.isnan(number) or (finite and math.isinf(number)):
+        raise ValueError(f"{name} must be {'finite' if finite else 'a number'}, got {number}")
+    if positive and number < 0:
+        raise ValueError(f"{name} must not be negative, got {number}")
+    return number
+
+
+def as_random(random_state: Any) -> Any:
+    """What draws random numbers: NumPy's global generator (None), that of a seed, or the one that is given.
+
+    A seed gives what ``np.random.seed`` would have given.
+    """
+    if random_state is None:
+        return np.random
+    if isinstance(random_state, (np.random.RandomState, np.random.Generator)):
+        return random_state
+    try:
+        if isinstance(random_state, bool):
+            raise TypeError
+        return np.random.RandomState(operator.index(random_state))
+    except TypeError:
+        raise TypeError(
+            f"random_state must be None, a whole number, a RandomState or a Generator, got {random_state!r}"
+        ) from None
+    except ValueError as error:
+        raise ValueError(f"random_state must be a seed, got {random_state!r}: {error}") from None

@@ -1,0 +1,1 @@
+"""Models to files and to other libraries, and back."""

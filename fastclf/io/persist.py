@@ -1,0 +1,203 @@
+"""Models in files: safetensors, with a JSON document that says what the tensors are.
+
+The document is the entry "fastclf" of the file's metadata: ``{"format": 1, "sha256": "…", "kind": "MLPClassifier",
+"fastclf": "0.1.0", "content": …}``. The kind is looked up in a table, and the content, which ``_codec`` explains, is what
+the kind's module of parts makes of a model. Nothing in a file is ever executed or imported.
+
+The checksum, of the document without it and of the tensors, finds damage. It does not find malice: what is loaded is checked
+as if it had been made to do harm. The same checks stand before a file is written, so that what has been saved can be loaded.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import reprlib
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+import fastclf
+
+from .codec import Decoder, Encoder
+from .files import as_path, replacing
+from .kinds import KINDS, kind_of, parts_of
+from .layers import entries, is_number
+
+FORMAT = 1  # counts up when files change in a way that older versions would misread
+_KEY = "fastclf"
+_RESULT = "train_model"
+
+
+def save(model: Any, path: str | os.PathLike[str]) -> None:
+    """Write a model, or what ``train_model`` returned, to a file.
+
+    The file is in the safetensors format. It holds everything that outputs and further training depend on: an estimator's
+    parameters, fitted attributes, optimiser and averages, also before it is fitted; of the lab's classes not the last
+    forward pass. While it is written, and if that fails, an old file of that name stays as it is.
+
+    Parameters
+    ----------
+    model : ImageLinearClassifier, MLPClassifier, DeepMLPClassifier, FastLinearClassifier, FastMLPClassifier or tuple
+        Not a subclass's. A tuple is (theta, losses).
+    path : str or os.PathLike
+        Exactly the file's name: nothing is appended.
+
+    Raises
+    ------
+    TypeError
+        If the model is of another class, or has a parameter that a file can not hold, such as a function: the message names
+        it.
+    ValueError
+        If it is in a state in which no training leaves it, or ``path`` is not that of a file.
+    OSError
+        If the file can not be written.
+    """
+    kind = _RESULT if isinstance(model, tuple) else kind_of(model)
+    content = _parts_of_result(model) if kind == _RESULT else parts_of(model).parts(model)
+    encode = Encoder()
+    document = {
+        "format": FORMAT,
+        "sha256": "",
+        "kind": kind,
+        "fastclf": fastclf.__version__,
+        "content": {name: encode(value, name) for name, value in content.items()},
+    }
+    data = _packed(document, encode.tensors)
+    try:
+        _unpacked(data)
+    except _NOT_A_MODEL as error:
+        raise ValueError(f"{kind} can not be saved: {error}") from error
+    with replacing(path) as file:
+        file.write(data)
+
+
+def load(path: str | os.PathLike[str]) -> Any:
+    """The model in a file that ``save`` has written.
+
+    Its outputs are the same bits, and training goes on as it would have gone on. Files are safe to load wherever they come
+    from: nothing in them is executed, and one that is damaged, or made up, is refused.
+
+    Parameters
+    ----------
+    path : str or os.PathLike
+
+    Returns
+    -------
+    model
+        Of the class that was saved; or the tuple (theta, losses), an ndarray and a list of float.
+
+    Raises
+    ------
+    ValueError
+        If the file is not a whole and valid one, or a newer version of fastclf is needed to read it.
+    TypeError
+        If ``path`` is neither a str nor an os.PathLike.
+    OSError
+        If the file is not there, or can not be read.
+    """
+    name = as_path(path)
+    data = name.read_bytes()  # not mapped: a file that shrinks while it is read must not end the process
+    try:
+        return _unpacked(data)
+    except _NOT_A_MODEL as error:
+        raise ValueError(f"{str(name)!r} can not be loaded: {error}") from error
+
+
+_NOT_A_MODEL = (ValueError, TypeError, OverflowError, RecursionError)  # what content may raise while it is understood
+
+
+def _packed(document: dict[str, Any], tensors: dict[str, NDArray[Any]]) -> bytes:
+    from safetensors.numpy import save as packed
+
+    checksum = _checksum(json.dumps(document), tensors)
+    return packed(tensors, {_KEY: json.dumps({**document, "sha256": checksum}, allow_nan=False)})
+
+
+def _checksum(text: str, tensors: dict[str, NDArray[Any]]) -> str:
+    digest = hashlib.sha256(text.encode())
+    for name, array in sorted(tensors.items()):
+        digest.update(f"{name} {array.dtype} {array.shape}".encode())
+        digest.update(array.tobytes())
+    return digest.hexdigest()
+
+
+def _unpacked(data: bytes) -> Any:
+    """The model that the bytes of a file describe."""
+    document, tensors = _read(data)
+    content, decode = document["content"], Decoder(tensors)
+    values = {name: decode(value) for name, value in content.items()}
+    if document["kind"] == _RESULT:
+        model: Any = _result(values)
+    else:
+        cls = getattr(fastclf, document["kind"])
+        model = parts_of(cls).assembled(cls, values)
+    if decode.tensors:
+        raise ValueError(f"nothing refers to its tensors {reprlib.repr(sorted(decode.tensors))}")
+    return model
+
+
+def _read(data: bytes) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
+    """The document and the tensors, each of them whole; what they say is not yet checked."""
+    from safetensors import SafetensorError
+    from safetensors.numpy import load as tensors_of
+
+    try:
+        tensors = tensors_of(data)
+    except (SafetensorError, KeyError, ValueError) as error:  # KeyError: a dtype that NumPy does not have
+        raise ValueError(f"it is not a whole safetensors file: {error}") from error
+    header = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])
+    text = (header.get("__metadata__") or {}).get(_KEY)
+    if text is None:
+        raise ValueError("it is a safetensors file, but none that fastclf has written")
+    try:
+        document = json.loads(text, parse_constant=_refuse_constant)
+    except ValueError as error:
+        raise ValueError(f"its document is not JSON: {error}") from error
+    if not isinstance(document, dict) or type(document.get("format")) is not int or document["format"] < 1:
+        raise ValueError(f'its document must be an object with a "format", got {reprlib.repr(document)}')
+    if document["format"] > FORMAT:
+        raise ValueError(
+            f"it has format {document['format']}, and fastclf {fastclf.__version__} reads up to {FORMAT}: update fastclf"
+        )
+    entries(document, "its document", ("format", "sha256", "kind", "fastclf", "content"))
+    checksum = document["sha256"]
+    if not isinstance(checksum, str) or checksum != _checksum(text.replace(checksum, "", 1), tensors):
+        raise ValueError("it is damaged: its checksum is another")
+    if document["kind"] not in (*KINDS, _RESULT):
+        raise ValueError(f"there are no models of the kind {reprlib.repr(document['kind'])}")
+    if not isinstance(document["content"], dict):
+        raise ValueError(f'"content" must be an object, got {reprlib.repr(document["content"])}')
+    return document, tensors
+
+
+def _refuse_constant(name: str) -> None:
+    raise ValueError(f"{name} is no number in JSON")
+
+
+# ---------------------------------------------------------------- what train_model returns
+
+
+def _parts_of_result(result: tuple[Any, ...]) -> dict[str, Any]:
+    if len(result) != 2:
+        raise TypeError(f"model must be a model or the tuple (theta, losses), got a tuple of {len(result)}")
+    theta, losses = result
+    if not isinstance(theta, np.ndarray):
+        raise TypeError(f"theta must be an array, got {type(theta).__name__}")
+    if not isinstance(losses, list) or not all(map(is_number, losses)):
+        raise TypeError(f"losses must be a list of numbers, got {reprlib.repr(losses)}")
+    return {"theta": theta, "losses": [float(loss) for loss in losses]}
+
+
+def _result(values: dict[str, Any]) -> tuple[NDArray[Any], list[float]]:
+    entries(values, _RESULT, ("theta", "losses"))
+    theta, losses = values["theta"], values["losses"]
+    if not isinstance(theta, np.ndarray) or theta.dtype not in (np.float64, np.float32):
+        raise ValueError(f"theta must be an array of float64 or float32, got {getattr(theta, 'dtype', theta)!r}")
+    if theta.ndim != 2 or 0 in theta.shape:
+        raise ValueError(f"theta must have shape (n + 1, c), got {theta.shape}")
+    if not isinstance(losses, list) or not all(isinstance(loss, float) for loss in losses):
+        raise ValueError(f"losses must be a list of floats, got {reprlib.repr(losses)}")
+    return theta, losses

@@ -1,0 +1,218 @@
+"""Section 2 of the lab: a softmax classifier on flattened images, by full-batch gradient descent.
+
+Where this differs from the lab, on purpose: the loss stays finite when a probability underflows (log-sum-exp), and bad
+input raises a clear error.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, DTypeLike, NDArray
+
+from .. import reference
+from ..engine.descent import WideTrainer
+from ..engine.network import Network
+from ..engine.progress import Callback, Reporter, train_in_stretches
+from ..engine.rows import Rows
+from ..engine.settings import EXACT
+from ..engine.threads import check_n_jobs
+from ..inputs import as_array, as_count, as_labels, as_random, as_rows, as_scalar, real_dtype
+from ..io.portable import PortableNetwork
+from .base import Activations, Parameter, overrides
+
+
+class ImageLinearClassifier(PortableNetwork, Activations):
+    """Scores W x + b, softmax over them.
+
+    Parameters
+    ----------
+    input_size : int
+        Features n.
+    n_classes : int
+        Classes c.
+    dtype : float64 or float32
+        Of parameters and computation; float32 is faster.
+    random_state : None, int, RandomState or Generator, optional
+        Where the initial weights come from; None is NumPy's global generator, as in the lab.
+    n_jobs : int, optional
+        Threads; None for all. The results are the same bits for any number.
+    scale : float
+        What bytes are multiplied by, where X is uint8; 1/255 brings pixels into [0, 1].
+
+    Attributes
+    ----------
+    W : ndarray of shape (c, n)
+        Initially 0.01 times standard normal draws.
+    b : ndarray of shape (c, 1)
+        Initially zeros.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If a size is not a positive whole number, or another argument is not what is described above.
+    """
+
+    W = Parameter(0)
+    b = Parameter(0, bias=True)
+    _sizes, _top = "nc", None
+
+    def __init__(
+        self,
+        input_size: int,
+        n_classes: int,
+        *,
+        dtype: DTypeLike = np.float64,
+        random_state: Any = None,
+        n_jobs: int | None = None,
+        scale: float = 1.0,
+    ) -> None:
+        widths = (as_count(input_size, "input_size", 1), as_count(n_classes, "n_classes", 1))
+        self._network = Network(widths, real_dtype(dtype))
+        self.n_jobs, self.scale = check_n_jobs(n_jobs), as_scalar(scale, "scale")
+        self.W = 0.01 * as_random(random_state).standard_normal(self.W.shape)
+
+    def _rows(self, X: ArrayLike, name: str) -> Rows:
+        return as_rows(X, name, self._network.dtype, self._network.widths[0], self.n_jobs, self.scale)
+
+    def _checked(self, X: ArrayLike, y: ArrayLike, suffix: str = "") -> tuple[Rows, NDArray[np.int64]]:
+        samples = self._rows(X, f"X{suffix}")
+        return samples, as_labels(y, f"y{suffix}", len(samples), self._network.widths[1])
+
+    def _trainer(self, X: Rows, y: NDArray[np.int64]) -> WideTrainer:
+        n_classes = self._network.widths[1]
+        return WideTrainer(X, y, None, n_classes, False, EXACT, True, self.n_jobs, network=self._network)
+
+    @property
+    def _by_methods(self) -> bool:
+        return overrides(self, ImageLinearClassifier, "predict", "softmax")
+
+    def predict(self, X: ArrayLike) -> NDArray[Any]:
+        """Scores, not labels: W X^T + b.
+
+        Parameters
+        ----------
+        X : array-like of shape (m, n)
+
+        Returns
+        -------
+        ndarray of shape (c, m)
+
+        Raises
+        ------
+        TypeError, ValueError
+            If X is not a finite matrix of n columns.
+        """
+        samples = self._rows(X, "X")
+        scores = np.empty((len(self.b), len(samples)), self._network.dtype)
+        for part, numbers in samples.blocks():
+            scores[:, part] = self.W @ numbers.T + self.b
+        return scores
+
+    def compute_loss(self, X: ArrayLike, y: ArrayLike) -> float:
+        """Mean of -log p[y], in nats.
+
+        Parameters
+        ----------
+        X : array-like of shape (m, n)
+        y : array-like of int, shape (m,)
+            Labels in 0 … c - 1.
+
+        Returns
+        -------
+        float
+
+        Raises
+        ------
+        TypeError, ValueError
+            If a shape does not fit, a label is out of range, or a number is not finite.
+        """
+        samples, labels = self._checked(X, y)
+        if self._by_methods:
+            plain = reference.ImageLinearClassifier.compute_loss
+            return float(plain(self, samples.numbers(), labels))  # type: ignore[arg-type]
+        return float(self._trainer(samples, labels).descend(0.0, 1, update=False)[0])
+
+    def gradient_descent(self, X: ArrayLike, y: ArrayLike, learning_rate: float = 0.001) -> None:
+        """One step on all samples, in place: W -= learning_rate (1/m) (p - onehot(y)) X, and likewise b.
+
+        Parameters
+        ----------
+        X : array-like of shape (m, n)
+        y : array-like of int, shape (m,)
+            Labels in 0 … c - 1.
+        learning_rate : float
+
+        Raises
+        ------
+        TypeError, ValueError
+            If a shape does not fit, a label is out of range, or a number is not finite.
+        """
+        samples, labels = self._checked(X, y)
+        rate = as_scalar(learning_rate, "learning_rate")
+        if self._by_methods:
+            plain = reference.ImageLinearClassifier.gradient_descent
+            plain(self, samples.numbers(), labels, rate)  # type: ignore[arg-type]
+        else:
+            self._trainer(samples, labels).descend(rate, 1)
+
+
+def train(
+    classifier: Any,
+    X_train: ArrayLike,
+    y_train: ArrayLike,
+    epochs: int,
+    learning_rate: float,
+    *,
+    verbose: bool | str = True,
+    callback: Callback | None = None,
+) -> list[float]:
+    """Train an image classifier by full-batch gradient descent.
+
+    Parameters
+    ----------
+    classifier : ImageLinearClassifier
+        Trained in place. Any other object with ``compute_loss`` and ``gradient_descent`` is trained through these.
+    X_train : array-like of shape (m, n)
+        Any dtype, order and strides; a torch tensor on the CPU will do. Bytes (uint8), and float32 and float64 numbers of a
+        file in memory (``np.memmap``), are read as they are stored: the set is not copied.
+    y_train : array-like of int, shape (m,)
+        Labels in 0 … c - 1.
+    epochs : int
+    learning_rate : float
+    verbose : bool or "bar"
+        True prints ``Epoch {i}, Loss: {loss}`` for each epoch, "bar" shows a progress bar.
+    callback : callable, optional
+        ``callback(epoch, loss, classifier)`` after each epoch; a true result stops the training.
+
+    Returns
+    -------
+    list of float
+        The loss before each step, in nats.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument is not what is described above; the message names it.
+    """
+    epochs, rate = as_count(epochs, "epochs"), as_scalar(learning_rate, "learning_rate")
+    fused = isinstance(classifier, ImageLinearClassifier) and not overrides(
+        classifier, ImageLinearClassifier, "predict", "softmax", "compute_loss", "gradient_descent"
+    )
+    if fused:
+        trainer = classifier._trainer(*classifier._checked(X_train, y_train, "_train"))
+        operations, samples = trainer.operations, len(trainer.X)
+
+        def stretch(count: int) -> Any:
+            return trainer.descend(rate, count)
+    else:
+        operations, samples = float("inf"), len(as_array(X_train, "X_train"))
+
+        def stretch(count: int) -> Any:
+            loss = classifier.compute_loss(X_train, y_train)
+            classifier.gradient_descent(X_train, y_train, rate)
+            return [loss]
+
+    with Reporter(verbose, lambda i, loss: f"Epoch {i + 1}, Loss: {loss}", epochs, callback, samples) as reporter:
+        return train_in_stretches(epochs, operations, stretch, reporter, lambda: classifier)

@@ -1,0 +1,345 @@
+"""Section 1 of the lab: the linear classifier as functions, sigmoid or softmax, by batch descent or per-sample SGD.
+
+``train_model`` is where the time goes, and it runs in kernels. The small functions are the lab's building blocks, for
+those who write their own loop; they are NumPy, behind the same checks.
+
+Where this differs from the lab, on purpose: one-dimensional ``y`` works where ``multiclass`` is False (the lab broadcasts
+it to an (m, m) matrix without a word), and bad input raises a clear error.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, DTypeLike, NDArray
+
+from .. import reference
+from ..engine.descent import trainer_for
+from ..engine.progress import Callback, Reporter, train_in_stretches
+from ..engine.rows import Rows
+from ..inputs import as_array, as_count, as_matrix, as_numbers, as_random, as_rows, as_scalar, as_targets, real_dtype
+
+_FLOAT64 = np.dtype(np.float64)
+
+
+def add_bias_term(X: ArrayLike) -> NDArray[np.float64]:
+    """Put a column of ones before the features, so that theta's row 0 is the bias.
+
+    Parameters
+    ----------
+    X : array-like of shape (m, n)
+        Samples as rows.
+
+    Returns
+    -------
+    ndarray of float64, shape (m, n + 1)
+
+    Raises
+    ------
+    TypeError, ValueError
+        If X is not a finite matrix of numbers.
+    """
+    return reference.add_bias_term(as_matrix(X, "X", _FLOAT64))
+
+
+def initialize_parameters(
+    X: ArrayLike, y: ArrayLike, multiclass: bool, *, random_state: Any = None, dtype: DTypeLike = np.float64
+) -> NDArray[Any]:
+    """Small random parameters: 0.01 times standard normal draws, made in one call.
+
+    Parameters
+    ----------
+    X : array-like of shape (m, n)
+        The samples; with the bias column, if there is to be a bias.
+    y : array-like of shape (m, c)
+        Targets; c is read from it where ``multiclass``.
+    multiclass : bool
+        False makes one column.
+    random_state : None, int, RandomState or Generator, optional
+        None draws from NumPy's global generator, as the lab does.
+    dtype : float64 or float32
+
+    Returns
+    -------
+    ndarray of shape (n, c), or (n, 1)
+
+    Raises
+    ------
+    TypeError, ValueError
+        If X or y is not an array of the right dimension.
+    """
+    n_columns = as_array(X, "X").shape[-1:]
+    if not n_columns:
+        raise ValueError("X must be 2-dimensional, got a number")
+    if multiclass and as_array(y, "y").ndim != 2:
+        raise ValueError(f"y must have shape (m, n_classes) where multiclass is True, got {np.shape(y)}")
+    n_classes = np.shape(y)[1] if multiclass else 1
+    theta = 0.01 * as_random(random_state).standard_normal((n_columns[0], n_classes))
+    return theta.astype(real_dtype(dtype), copy=False)
+
+
+def linear_prediction(X: ArrayLike, theta: ArrayLike) -> NDArray[np.float64]:
+    """Scores X theta.
+
+    Parameters
+    ----------
+    X : array-like of shape (m, n)
+    theta : array-like of shape (n, c)
+
+    Returns
+    -------
+    ndarray of float64, shape (m, c)
+
+    Raises
+    ------
+    TypeError, ValueError
+        If either is not a finite matrix, or their inner dimensions differ.
+    """
+    weights = as_matrix(theta, "theta", _FLOAT64)
+    return as_matrix(X, "X", _FLOAT64, n_columns=len(weights)) @ weights
+
+
+def sigmoid(z: ArrayLike) -> NDArray[np.float64]:
+    """1 / (1 + e^-z), element by element; 0 and 1 at the far ends, without a warning.
+
+    Parameters
+    ----------
+    z : array-like
+
+    Returns
+    -------
+    ndarray of float64, of z's shape
+    """
+    with np.errstate(over="ignore"):
+        return reference.sigmoid(as_array(z, "z").astype(np.float64))
+
+
+def softmax(z: ArrayLike) -> NDArray[np.float64]:
+    """e^z_k / sum_j e^z_j along axis 1, with each row's maximum subtracted first.
+
+    Parameters
+    ----------
+    z : array-like of shape (m, c)
+
+    Returns
+    -------
+    ndarray of float64, shape (m, c); rows sum to 1
+
+    Raises
+    ------
+    TypeError, ValueError
+        If z is not a finite matrix.
+    """
+    return reference.softmax(as_matrix(z, "z", _FLOAT64))
+
+
+def _targets_and_predictions(y_true: ArrayLike, y_pred: ArrayLike) -> tuple[NDArray[Any], NDArray[Any]]:
+    y, p = as_numbers(y_true, "y_true", _FLOAT64), as_numbers(y_pred, "y_pred", _FLOAT64)
+    if y.size == p.size and 1 in (y.ndim, p.ndim):  # a column and a vector: the lab would broadcast them to a matrix
+        y, p = y.reshape(-1, 1), p.reshape(-1, 1)
+    if y.shape != p.shape or y.size == 0:
+        raise ValueError(f"y_true and y_pred must have one shape, and not be empty, got {y.shape} and {p.shape}")
+    return y, p
+
+
+def binary_cross_entropy_loss(y_true: ArrayLike, y_pred: ArrayLike) -> float:
+    """Mean of -(y log p + (1 - y) log(1 - p)), with p clipped to [1e-15, 1 - 1e-15].
+
+    Parameters
+    ----------
+    y_true, y_pred : array-like of shape (m, 1) or (m,)
+        Targets and probabilities.
+
+    Returns
+    -------
+    float
+        The loss, in nats.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If the two differ in size, or are not finite.
+    """
+    return float(reference.binary_cross_entropy_loss(*_targets_and_predictions(y_true, y_pred)))
+
+
+def categorical_cross_entropy_loss(y_true: ArrayLike, y_pred: ArrayLike) -> float:
+    """-(1/m) sum y log p, with p clipped to [1e-15, 1 - 1e-15].
+
+    Parameters
+    ----------
+    y_true, y_pred : array-like of shape (m, c)
+        Target distributions and probabilities.
+
+    Returns
+    -------
+    float
+        The loss, in nats.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If the two differ in shape, or are not finite.
+    """
+    return float(reference.categorical_cross_entropy_loss(*_targets_and_predictions(y_true, y_pred)))
+
+
+def gradient_descent_step(
+    X: ArrayLike, y: ArrayLike, predictions: ArrayLike, theta: ArrayLike, learning_rate: float, multiclass: bool
+) -> NDArray[np.float64]:
+    """Theta - learning_rate (1/m) X^T (predictions - y).
+
+    Parameters
+    ----------
+    X : array-like of shape (m, n)
+        Samples, with the bias column if theta has a bias.
+    y : array-like of shape (m, c)
+        Targets; (m,) is taken as one column where ``multiclass`` is False.
+    predictions : array-like of y's shape
+        Probabilities.
+    theta : array-like of shape (n, c)
+        Not modified.
+    learning_rate : float
+    multiclass : bool
+
+    Returns
+    -------
+    ndarray of float64, shape (n, c)
+
+    Raises
+    ------
+    TypeError, ValueError
+        If a shape does not fit, or a number is not finite.
+    """
+    weights = as_matrix(theta, "theta", _FLOAT64)
+    samples = as_matrix(X, "X", _FLOAT64, n_columns=len(weights))
+    targets = as_targets(y, "y", len(samples), _FLOAT64, multiclass)
+    p = as_numbers(predictions, "predictions", _FLOAT64)
+    p = p.reshape(-1, 1) if p.ndim == 1 else p
+    for name, array in (("y", targets), ("predictions", p)):
+        if array.shape != (len(samples), weights.shape[1]):
+            raise ValueError(f"{name} must have shape {(len(samples), weights.shape[1])}, got {array.shape}")
+    rate = as_scalar(learning_rate, "learning_rate")
+    return reference.gradient_descent_step(samples, targets, p, weights, rate, multiclass)
+
+
+def stochastic_gradient_descent_step(
+    X: ArrayLike, y: ArrayLike, theta: ArrayLike, learning_rate: float, multiclass: bool
+) -> NDArray[np.float64]:
+    """One pass over the rows in order: theta <- theta - learning_rate x^T (activation(x theta) - y) for each.
+
+    Parameters
+    ----------
+    X : array-like of shape (m, n)
+        Samples, with the bias column if theta has a bias.
+    y : array-like of shape (m, c)
+        Targets; (m,) is taken as one column where ``multiclass`` is False.
+    theta : array-like of shape (n, c)
+        Not modified.
+    learning_rate : float
+    multiclass : bool
+        Softmax if True, sigmoid if False.
+
+    Returns
+    -------
+    ndarray of float64, shape (n, c)
+
+    Raises
+    ------
+    TypeError, ValueError
+        If a shape does not fit, or a number is not finite.
+    """
+    weights = as_matrix(theta, "theta", _FLOAT64)
+    samples = as_matrix(X, "X", _FLOAT64, n_columns=len(weights))
+    targets = as_targets(y, "y", len(samples), _FLOAT64, multiclass)
+    if targets.shape[1] != weights.shape[1]:
+        raise ValueError(f"y must have shape {(len(samples), weights.shape[1])}, got {targets.shape}")
+    rate = as_scalar(learning_rate, "learning_rate")
+    # The kernels have a bias of their own, which a matrix with a column of ones does not want: give it no say.
+    trainer = trainer_for(
+        Rows(samples, _FLOAT64), targets.shape[1], sigmoid=not multiclass, targets=targets, bias=False
+    )
+    trainer.set_theta(np.vstack([np.zeros((1, weights.shape[1])), weights]))
+    trainer.sgd(rate, 1, with_loss=False)
+    return trainer.theta()[1:]
+
+
+def train_model(
+    X: ArrayLike,
+    y: ArrayLike,
+    learning_rate: float = 0.01,
+    iterations: int = 1000,
+    batch: bool = True,
+    multiclass: bool = False,
+    *,
+    dtype: DTypeLike = np.float64,
+    random_state: Any = None,
+    verbose: bool | str = True,
+    callback: Callback | None = None,
+    n_jobs: int | None = None,
+    scale: float = 1.0,
+) -> tuple[NDArray[Any], list[float]]:
+    """Train a linear classifier: full-batch gradient descent, or per-sample SGD over the rows in order.
+
+    Each iteration computes the loss of all the data and then updates the parameters, once (``batch``) or once per sample.
+
+    Parameters
+    ----------
+    X : array-like of shape (m, n)
+        Samples, without a bias column. Any dtype, order and strides; a torch tensor on the CPU will do. Bytes (uint8), and
+        float32 and float64 numbers of a file in memory (``np.memmap``), are read as they are stored: the set is not copied.
+    y : array-like of shape (m, c)
+        A target distribution per sample where ``multiclass`` (one-hot, or any other); otherwise probabilities of the
+        positive class, (m, 1) or (m,).
+    learning_rate : float
+    iterations : int
+    batch : bool
+        True for gradient descent on all samples, False for a pass of SGD per iteration.
+    multiclass : bool
+        Softmax and categorical cross-entropy if True, sigmoid and binary cross-entropy if False.
+    dtype : float64 or float32
+        What to compute in; float32 is faster.
+    random_state : None, int, RandomState or Generator, optional
+        Where the initial parameters come from; None is NumPy's global generator, as in the lab.
+    verbose : bool or "bar"
+        True prints ``Iteration {i}/{iterations}, Loss: {loss:.4f}`` every 100 iterations, "bar" shows a progress bar.
+    callback : callable, optional
+        ``callback(iteration, loss, theta)`` after each iteration; a true result stops the training.
+    n_jobs : int, optional
+        Threads; None for all. The results are the same bits for any number.
+    scale : float
+        What bytes are multiplied by, if X is uint8; 1/255 brings pixels into [0, 1].
+
+    Returns
+    -------
+    theta : ndarray of shape (n + 1, c)
+        Row 0 is the bias.
+    losses : list of float
+        The loss before each update, in nats.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument is not what is described above; the message names it.
+
+    Notes
+    -----
+    The losses are the lab's: -(1/m) sum y log p, or the binary form, with p clipped to [1e-15, 1 - 1e-15]; the update is
+    theta - learning_rate (1/m) X^T (p - y), or the same for one row.
+    """
+    real = real_dtype(dtype)
+    samples = as_rows(X, "X", real, n_jobs=n_jobs, scale=as_scalar(scale, "scale"))
+    targets = as_targets(y, "y", len(samples), real, multiclass)
+    rate, iterations = as_scalar(learning_rate, "learning_rate"), as_count(iterations, "iterations")
+    n_features, n_classes = samples.shape[1], targets.shape[1]
+    trainer = trainer_for(samples, n_classes, sigmoid=not multiclass, targets=targets, n_jobs=n_jobs)
+    trainer.set_theta(0.01 * as_random(random_state).standard_normal((n_features + 1, n_classes)))
+    step = trainer.descend if batch else trainer.sgd
+
+    def line(i: int, loss: float) -> str | None:
+        return f"Iteration {i}/{iterations}, Loss: {loss:.4f}" if i % 100 == 0 else None
+
+    with Reporter(verbose, line, iterations, callback, len(samples)) as reporter:
+        losses = train_in_stretches(iterations, trainer.operations, lambda k: step(rate, k), reporter, trainer.theta)
+    return trainer.theta(), losses

@@ -1,0 +1,528 @@
+"""Sections 3 and 4 of the lab: ReLU networks with one and with two hidden layers, samples as columns.
+
+Both classes are faces of one network (``network.py``); what they add is the lab's names, its lines and its loops.
+
+Where this differs from the lab, on purpose: losses stay finite when a probability underflows (log-sum-exp); ``A2`` still
+holds probabilities after ``backward``; bad input raises a clear error.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any, ClassVar
+
+import numpy as np
+from numpy.typing import ArrayLike, DTypeLike, NDArray
+
+from .. import reference
+from ..engine import minibatch
+from ..engine.minibatch import BACKWARD, FORWARD, LOSS, Samples, Workspace
+from ..engine.network import Network
+from ..engine.progress import Callback, Reporter, train_in_stretches
+from ..engine.rows import Rows
+from ..engine.schedules import EarlyStopping, StepDecay
+from ..engine.settings import EXACT, SHIFTED, LossRule, settings
+from ..engine.threads import check_n_jobs, threads_for
+from ..inputs import as_array, as_count, as_labels, as_random, as_rows, as_rows_of_columns, as_scalar, real_dtype
+from ..io.portable import PortableNetwork
+from .base import Activations, Parameter, State, overrides
+from .loaders import Plan, plan
+
+# Probabilities below these may be what is left of smaller ones (see kernels.simd, the range of exp).
+_VANISHED = {4: 1e-25, 8: 1e-250}
+_STEP = FORWARD | LOSS | BACKWARD
+
+
+class _Perceptron(PortableNetwork, Activations):
+    """What the lab's two networks share: construction, forward, loss and backward."""
+
+    _drawing_order: ClassVar[tuple[str, ...]]
+    _rule: ClassVar[LossRule]
+    _plain: ClassVar[Any]  # the lab's class in plain NumPy, for subclasses with activations of their own
+
+    def __init__(
+        self, widths: tuple[int, ...], dtype: DTypeLike, random_state: Any, n_jobs: int | None, scale: float
+    ) -> None:
+        self._network = Network(widths, real_dtype(dtype))
+        self._work: tuple[Workspace, int] | None = None
+        self.n_jobs, self.scale = check_n_jobs(n_jobs), as_scalar(scale, "scale")
+        random = as_random(random_state)
+        for name in self._drawing_order:
+            setattr(self, name, 0.01 * random.standard_normal(getattr(self, name).shape))
+
+    # Z's and A's of the layers are attributes of the classes below; this is the last layer's A, for all of them.
+    A2: Any
+
+    @property
+    def _own_activations(self) -> bool:
+        return overrides(self, Activations, "relu", "relu_derivative", "softmax")
+
+    def _threads_for(self, m: int) -> int:
+        return threads_for(float(self._network.operations) * m, self.n_jobs)
+
+    def _columns(self, X: ArrayLike, name: str) -> Rows:
+        return as_rows_of_columns(X, name, self._network.dtype, self._network.widths[0], self.n_jobs, self.scale)
+
+    def _run(
+        self,
+        work: Workspace,
+        X: Rows,
+        y: NDArray[np.int64] | None,
+        phases: int,
+        *,
+        learning_rate: float = 0.0,
+        clip_threshold: float = math.inf,
+        **how: Any,
+    ) -> NDArray[Any]:
+        numbers = settings(self._network.dtype, learning_rate, self._rule, clip_threshold)
+        threads = self._threads_for(how.get("batch_size", len(X)))
+        return minibatch.run(self._network, work, Samples(X, y), phases, numbers, threads=threads, **how)
+
+    def forward(self, X: ArrayLike) -> NDArray[Any]:
+        """Probabilities of every class; Z's and A's of all layers are kept as attributes.
+
+        Parameters
+        ----------
+        X : array-like of shape (n, m)
+            One sample per column.
+
+        Returns
+        -------
+        ndarray of shape (c, m)
+            A2.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If X is not a finite matrix of n rows.
+        """
+        samples = self._columns(X, "X")
+        if self._own_activations:
+            return self._plain.forward(self, samples.numbers().T)
+        work = Workspace(self._network, len(samples))  # a new one: what an earlier call returned stays as it is
+        self._run_keeping(work, samples, None, FORWARD)
+        self._work = work, len(samples)
+        return self.A2
+
+    def _run_keeping(self, work: Workspace, X: Rows, y: NDArray[np.int64] | None, phases: int, **how: Any) -> None:
+        """A pass forward or back whose Z's and A's are in ``work``, however few samples are made numbers at a time."""
+        at_once = Workspace.rows_at_once(X, len(X))
+        room = work if at_once == len(X) else Workspace(self._network, at_once)
+        self._run(room, X, y, phases, kept=work, **how)
+
+    def compute_loss(self, A2: ArrayLike, y: ArrayLike) -> float:
+        """The mean loss of the labels under given probabilities, in nats.
+
+        Parameters
+        ----------
+        A2 : array-like of shape (c, m)
+            Probabilities, as ``forward`` returns them.
+        y : array-like of int, shape (m,)
+            Labels in 0 … c - 1.
+
+        Returns
+        -------
+        float
+            Mean of -log p[y]; for the deep network of -log(p[y] + 1e-10). Where p[y] has vanished
+            from the A2 of this object's last forward pass, it is taken from the scores, and finite.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If a shape does not fit, or a label is out of range.
+        """
+        p = as_array(A2, "A2")
+        if p.ndim != 2 or p.shape[0] != self._network.widths[-1]:
+            raise ValueError(f"A2 must have shape ({self._network.widths[-1]}, m), got {p.shape}")
+        labels = as_labels(y, "y", p.shape[1], p.shape[0])
+        at = labels, np.arange(p.shape[1])
+        if self._rule.eps:
+            return float(np.mean(-np.log(p[at] + self._rule.eps)))
+        chosen = p[at].astype(np.float64)
+        vanished = chosen < _VANISHED[self._network.dtype.itemsize]
+        losses = -np.log(np.maximum(chosen, np.finfo(np.float64).tiny))
+        if vanished.any() and self._is_last(p):
+            losses[vanished] = self._losses_from_scores(labels)[vanished]
+        return float(np.mean(losses))
+
+    def _is_last(self, p: NDArray[Any]) -> bool:
+        """Whether p is the very array that the last forward pass has set."""
+        return self._work is not None and p.__array_interface__ == self.A2.__array_interface__
+
+    def _losses_from_scores(self, labels: NDArray[np.int64]) -> NDArray[Any]:
+        assert self._work is not None
+        work, m = self._work
+        z = work.samples("Z", len(self._network.widths) - 2, m)
+        top = z.max(axis=0)
+        return top + np.log(np.exp(z - top).sum(axis=0)) - z[labels, np.arange(m)]
+
+    def _backward(self, X: ArrayLike, y: ArrayLike, learning_rate: float, clip_threshold: float) -> None:
+        samples = self._columns(X, "X")
+        labels = as_labels(y, "y", len(samples), self._network.widths[-1])
+        rate = as_scalar(learning_rate, "learning_rate")
+        clip = as_scalar(clip_threshold, "clip_threshold", positive=True, finite=False)
+        if self._own_activations:
+            self._plain.backward(self, samples.numbers().T, labels, rate, *([clip] if clip < math.inf else []))
+            return
+        if self._work is None or self._work[1] != len(samples):
+            last = "none" if self._work is None else f"one of {self._work[1]} samples"
+            raise ValueError(
+                f"backward needs the forward pass of the same X, {len(samples)} samples; the last was {last}"
+            )
+        self._run_keeping(self._work[0], samples, labels, BACKWARD, learning_rate=rate, clip_threshold=clip)
+
+
+class MLPClassifier(_Perceptron):
+    """One hidden ReLU layer, softmax on top; full-batch gradient descent. Samples are columns.
+
+    Parameters
+    ----------
+    input_size, hidden_size, output_size : int
+        Features n, hidden units h, classes c.
+    dtype : float64 or float32
+        Of parameters and computation; float32 is faster.
+    random_state : None, int, RandomState or Generator, optional
+        Where the initial weights come from; None is NumPy's global generator, as in the lab.
+    n_jobs : int, optional
+        Threads; None for all. The results are the same bits for any number.
+    scale : float
+        What bytes are multiplied by, where X is uint8; 1/255 brings pixels into [0, 1].
+
+    Attributes
+    ----------
+    W1, W2 : ndarray of shape (h, n) and (c, h)
+        Initially 0.01 times standard normal draws, in this order.
+    b1, b2 : ndarray of shape (h, 1) and (c, 1)
+        Initially zeros.
+    Z1, A1, Z2, A2 : ndarray of shape (h, m), (h, m), (c, m) and (c, m)
+        Of the last forward pass, before and after each activation.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If a size is not a positive whole number, or another argument is not what is described above.
+    """
+
+    W1, b1, W2, b2 = Parameter(0), Parameter(0, bias=True), Parameter(1), Parameter(1, bias=True)
+    Z1, A1, Z2, A2 = State(0, "Z"), State(0, "A"), State(1, "Z"), State(1, "A")
+    _drawing_order = ("W1", "W2")
+    _rule = EXACT
+    _plain = reference.MLPClassifier
+    _sizes = "nhc"
+
+    def __init__(
+        self,
+        input_size: int,
+        hidden_size: int,
+        output_size: int,
+        *,
+        dtype: DTypeLike = np.float64,
+        random_state: Any = None,
+        n_jobs: int | None = None,
+        scale: float = 1.0,
+    ) -> None:
+        n, h = as_count(input_size, "input_size", 1), as_count(hidden_size, "hidden_size", 1)
+        super().__init__((n, h, as_count(output_size, "output_size", 1)), dtype, random_state, n_jobs, scale)
+
+    def backward(self, X: ArrayLike, y: ArrayLike, learning_rate: float = 0.01) -> None:
+        """One gradient step in place, from the last forward pass.
+
+        dZ2 = (A2 - onehot(y)) / m;  dZ1 = (W2^T dZ2) [Z1 > 0];  W -= learning_rate dZ A^T;  b -= learning_rate sum dZ.
+
+        Parameters
+        ----------
+        X : array-like of shape (n, m)
+            The samples of the last ``forward``.
+        y : array-like of int, shape (m,)
+            Labels in 0 … c - 1.
+        learning_rate : float
+
+        Raises
+        ------
+        TypeError, ValueError
+            If a shape does not fit, a label is out of range, or ``forward`` was not called on as many samples.
+        """
+        self._backward(X, y, learning_rate, math.inf)
+
+    def train(
+        self,
+        X_train: ArrayLike,
+        y_train: ArrayLike,
+        epochs: int = 100,
+        learning_rate: float = 0.01,
+        *,
+        verbose: bool | str = True,
+        callback: Callback | None = None,
+    ) -> list[float]:
+        """Full-batch gradient descent.
+
+        Parameters
+        ----------
+        X_train : array-like of shape (n, m)
+            One sample per column. Any dtype, order and strides; a torch tensor on the CPU will do.
+        y_train : array-like of int, shape (m,)
+            Labels in 0 … c - 1.
+        epochs : int
+        learning_rate : float
+        verbose : bool or "bar"
+            True prints ``Epoch {i}, Loss: {loss}`` for each epoch, "bar" shows a progress bar.
+        callback : callable, optional
+            ``callback(epoch, loss, model)`` after each epoch; a true result stops the training.
+
+        Returns
+        -------
+        list of float
+            The loss before each step, in nats.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If an argument is not what is described above; the message names it.
+        """
+        samples = self._columns(X_train, "X_train")
+        labels = as_labels(y_train, "y_train", len(samples), self._network.widths[-1])
+        epochs, rate = as_count(epochs, "epochs"), as_scalar(learning_rate, "learning_rate")
+        if self._own_activations or overrides(self, MLPClassifier, "forward", "compute_loss", "backward"):
+            operations, numbers = math.inf, samples.numbers().T
+
+            def stretch(count: int) -> Any:
+                loss = self.compute_loss(self.forward(numbers), labels)
+                self.backward(numbers, labels, rate)
+                return [loss]
+        else:
+            operations = float(self._network.operations) * len(samples)
+            work = Workspace.for_batches(self._network, samples, len(samples))
+
+            def stretch(count: int) -> Any:
+                losses = self._run(work, samples, labels, _STEP, learning_rate=rate, repeats=count)
+                self._work = (work, len(samples)) if len(samples) <= work.capacity else None
+                return losses
+
+        with Reporter(
+            verbose, lambda i, loss: f"Epoch {i + 1}, Loss: {loss}", epochs, callback, len(samples)
+        ) as reporter:
+            return train_in_stretches(epochs, operations, stretch, reporter, lambda: self)
+
+
+class DeepMLPClassifier(_Perceptron):
+    """Two hidden ReLU layers, softmax on top; mini-batches, step decay, clipping and early stopping. Samples are columns.
+
+    The lab calls this class MLPClassifier too: ``from fastclf import DeepMLPClassifier as MLPClassifier``.
+
+    Parameters
+    ----------
+    input_size, hidden_size, output_size : int
+        Features n, units h of each hidden layer, classes c.
+    dtype : float64 or float32
+        Of parameters and computation; float32 is faster.
+    random_state : None, int, RandomState or Generator, optional
+        Where the initial weights come from; None is NumPy's global generator, as in the lab.
+    n_jobs : int, optional
+        Threads; None for all. The results are the same bits for any number.
+    scale : float
+        What bytes are multiplied by, where X is uint8; 1/255 brings pixels into [0, 1].
+
+    Attributes
+    ----------
+    W1, W3, W2 : ndarray of shape (h, n), (h, h) and (c, h)
+        From the input to the output: W3 is the middle one. Drawn in the order W1, W2, W3.
+    b1, b3, b2 : ndarray of shape (h, 1), (h, 1) and (c, 1)
+        Initially zeros.
+    Z1, A1, Z3, A3, Z2, A2 : ndarray
+        Of the last forward pass, before and after each activation, one column per sample.
+    best_loss : float
+        The lowest loss that ``train`` has seen.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If a size is not a positive whole number, or another argument is not what is described above.
+    """
+
+    W1, b1, W3, b3 = Parameter(0), Parameter(0, bias=True), Parameter(1), Parameter(1, bias=True)
+    W2, b2 = Parameter(2), Parameter(2, bias=True)
+    Z1, A1, Z3, A3, Z2, A2 = (State(layer, buffer) for layer in range(3) for buffer in "ZA")
+    _drawing_order = ("W1", "W2", "W3")
+    _rule = SHIFTED
+    _plain = reference.DeepMLPClassifier
+    _sizes = "nhhc"
+
+    def __init__(
+        self,
+        input_size: int,
+        hidden_size: int,
+        output_size: int,
+        *,
+        dtype: DTypeLike = np.float64,
+        random_state: Any = None,
+        n_jobs: int | None = None,
+        scale: float = 1.0,
+    ) -> None:
+        n, h = as_count(input_size, "input_size", 1), as_count(hidden_size, "hidden_size", 1)
+        c = as_count(output_size, "output_size", 1)
+        super().__init__((n, h, h, c), dtype, random_state, n_jobs, scale)
+        self.best_loss = math.inf
+
+    def backward(self, X: ArrayLike, y: ArrayLike, learning_rate: float = 0.01, clip_threshold: float = 1.0) -> None:
+        """One gradient step in place, from the last forward pass, every gradient clipped element by element.
+
+        Parameters
+        ----------
+        X : array-like of shape (n, m)
+            The samples of the last ``forward``.
+        y : array-like of int, shape (m,)
+            Labels in 0 … c - 1.
+        learning_rate : float
+        clip_threshold : float
+            Gradients, those of the biases too, are brought into [-clip_threshold, clip_threshold]; infinity for none.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If a shape does not fit, a label is out of range, or ``forward`` was not called on as many samples.
+        """
+        self._backward(X, y, learning_rate, clip_threshold)
+
+    def train(
+        self,
+        train_loader: Iterable[Any],
+        epochs: int = 100,
+        learning_rate: float = 0.01,
+        step_size: int = 100,
+        gamma: float = 0.5,
+        patience: int = 5,
+        min_delta: float = 0.01,
+        *,
+        clip_threshold: float = 1.0,
+        verbose: bool | str = True,
+        callback: Callback | None = None,
+    ) -> list[float]:
+        """Gradient descent on the batches of a loader, with step decay and early stopping.
+
+        Parameters
+        ----------
+        train_loader : iterable of (X, y)
+            A torch DataLoader, or anything that can be iterated once per epoch. X (m, …) is flattened to (m, n), labels y
+            (m,) are integers in 0 … c - 1; arrays or tensors.
+        epochs : int
+        learning_rate : float
+        step_size, gamma : int, float
+            The learning rate is multiplied by gamma after every step_size epochs.
+        patience, min_delta : int, float
+            Training stops when the loss has stayed within min_delta of the best one, without being better, for patience
+            epochs.
+        clip_threshold : float
+            Gradients are clipped to [-clip_threshold, clip_threshold], element by element.
+        verbose : bool or "bar"
+            True prints the lab's lines, "bar" shows a progress bar.
+        callback : callable, optional
+            ``callback(epoch, loss, model)`` after each epoch; a true result stops the training.
+
+        Returns
+        -------
+        list of float
+            The loss of each epoch's last batch, before its step, in nats: mean of -log(p[y] + 1e-10).
+
+        Raises
+        ------
+        TypeError, ValueError
+            If an argument, or a batch, is not what is described above; the message names it.
+        """
+        epochs = as_count(epochs, "epochs")
+        decay = StepDecay(
+            as_scalar(learning_rate, "learning_rate"), as_count(step_size, "step_size", 1), as_scalar(gamma, "gamma")
+        )
+        stopping = EarlyStopping(as_count(patience, "patience"), as_scalar(min_delta, "min_delta"), self.best_loss)
+        clip = as_scalar(clip_threshold, "clip_threshold", positive=True, finite=False)
+        if not isinstance(train_loader, Iterable) and not hasattr(train_loader, "__getitem__"):
+            raise TypeError(f"train_loader must be iterable, got {type(train_loader).__name__}")
+        if epochs > 1 and isinstance(train_loader, Iterator):
+            raise TypeError(
+                "train_loader must be iterable once per epoch, got an iterator, which is empty after the first"
+            )
+        train_epoch = self._epochs(train_loader)
+        losses: list[float] = []
+        with Reporter(verbose, lambda i, loss: f"Epoch {i + 1}, Loss: {loss}", epochs, callback) as reporter:
+            for epoch in range(epochs):
+                loss = train_epoch(decay.learning_rate, clip)
+                if loss is None:
+                    raise ValueError("train_loader must yield at least one batch per epoch, got none")
+                if decay.after(epoch):
+                    reporter.say(f"Current learning rate: {decay.learning_rate}")
+                losses.append(loss)
+                stop = reporter.epoch(epoch, loss, lambda: self)
+                patient = not stopping.after(loss)
+                self.best_loss = stopping.best_loss
+                if not patient:
+                    reporter.say(f"No significant loss improvement for {stopping.patience}, early stopping")
+                if stop or not patient:
+                    break
+        return losses
+
+    def _epochs(self, loader: Any) -> Callable[[float, float], float | None]:
+        """A function of learning rate and clip threshold that trains an epoch: its last loss, or None without a batch."""
+        own = self._own_activations or overrides(self, DeepMLPClassifier, "forward", "compute_loss", "backward")
+        net = self._network
+        planned = None if own else plan(loader, net.dtype, net.widths, self.scale, self.n_jobs)
+        if planned is not None:
+            return self._planned_epochs(planned)
+        step = self._step_by_methods if own else self._fused_step()
+
+        def train_epoch(rate: float, clip: float) -> float | None:
+            loss = None
+            for batch in loader:
+                loss = step(*self._batch(batch), rate, clip)
+            return loss
+
+        return train_epoch
+
+    def _planned_epochs(self, planned: Plan) -> Callable[[float, float], float | None]:
+        """The same where the samples are in memory, or in a file: many batches are one call of a kernel."""
+        net, (X, y, *_), size = self._network, planned.samples, planned.batch_size
+        work = Workspace.for_batches(net, X, min(size, len(X)))
+        rows = minibatch.rows_per_call(net, size)
+
+        def train_epoch(rate: float, clip: float) -> float | None:
+            loss = None
+            for part in X.stretches(planned.order(), rows, size):
+                how = {"learning_rate": rate, "clip_threshold": clip}
+                loss = float(self._run(work, X, y, _STEP, order=part, batch_size=size, **how)[-1])
+                last = (len(part) - 1) % size + 1
+                self._work = (work, last) if last <= work.capacity else None
+            return loss
+
+        return train_epoch
+
+    def _batch(self, batch: Any) -> tuple[Rows, NDArray[np.int64]]:
+        """A loader's batch, through the door: X (m, n) and labels."""
+        try:
+            X, y = batch
+        except (TypeError, ValueError):
+            raise TypeError(f"train_loader must yield pairs (X, y), got {type(batch).__name__}") from None
+        images = as_array(X, "X of a batch")
+        if images.ndim < 2 or images.size == 0:
+            raise ValueError(f"X of a batch must have shape (m, ...), one sample per row, got {images.shape}")
+        net, flat = self._network, images.reshape(len(images), -1)
+        samples = as_rows(flat, "X of a batch", net.dtype, net.widths[0], self.n_jobs, self.scale)
+        return samples, as_labels(y, "y of a batch", len(samples), net.widths[-1])
+
+    def _fused_step(self) -> Callable[..., float]:
+        """A step in scratch of its own: what ``forward`` has returned, before or in a callback, stays as it is."""
+        work = Workspace(self._network, 1)
+
+        def step(X: Rows, y: NDArray[np.int64], rate: float, clip: float) -> float:
+            nonlocal work
+            if work.capacity < len(X):
+                work = Workspace(self._network, len(X))
+            loss = self._run(work, X, y, _STEP, learning_rate=rate, clip_threshold=clip)
+            self._work = work, len(X)
+            return float(loss[0])
+
+        return step
+
+    def _step_by_methods(self, X: Rows, y: NDArray[np.int64], rate: float, clip: float) -> float:
+        samples = X.numbers().T
+        loss = self.compute_loss(self.forward(samples), y)
+        self.backward(samples, y, rate, clip)
+        return float(loss)

@@ -1,0 +1,88 @@
+"""The main job, and the data it runs on."""
+
+import json
+import sys
+
+import numpy as np
+import pytest
+
+from fastclf import cli, lab
+from fastclf.cli.compare import problems, timing
+
+
+@pytest.mark.parametrize("images", ["digits", "photos"])
+def test_quick_lab(images, tmp_path, capsys):
+    assert cli.main(["lab", "--quick", "--data", images, "--out", str(tmp_path)]) == 0
+    printed = capsys.readouterr().out
+    results = json.loads((tmp_path / "results.json").read_text())
+    assert len(results["stages"]) == 7
+    for stage in results["stages"]:
+        assert stage["passed"]
+        assert stage["stage"] in printed
+        assert stage["largest_loss_difference"] <= 1e-9
+        assert stage["reference_accuracy"] == stage["fastclf_accuracy"]
+        assert len(stage["losses"]["fastclf"]) == stage["epochs"]
+    page = (tmp_path / "index.html").read_text()
+    for name in ("speedups", "loss_curves", "scatter3d", "decision_boundary", "templates", "confusion"):
+        assert f'src="{name}.png"' in page
+        assert (tmp_path / f"{name}.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_lab_on_cifar10(cifar10, tmp_path):
+    out = tmp_path / "report"
+    arguments = ["lab", "--quick", "--data", "cifar10", "--data-root", str(cifar10), "--out", str(out)]
+    assert cli.main(arguments) == 0
+    assert (out / "templates.png").exists()
+
+
+def test_cifar10_is_what_totensor_makes_of_it(cifar10):
+    from torchvision.datasets import CIFAR10
+    from torchvision.transforms import ToTensor
+
+    expected = CIFAR10(cifar10, train=True, transform=ToTensor())
+    got = problems.cifar10(str(cifar10), download=False, small=False)
+    assert got.X_train.shape == (40, 3072)
+    assert got.X_test.shape == (20, 3072)
+    for i in (0, 39):
+        image, label = expected[i]
+        assert got.y_train[i] == label
+        np.testing.assert_allclose(got.X_train[i], image.numpy().ravel(), atol=1e-7)
+
+
+def test_photos_keep_training_and_test_apart():
+    got = problems.photos()
+    assert got.X_train.shape[1] == 3072
+    assert set(got.y_train) == set(got.y_test) == {0, 1}
+    seen = {row.tobytes() for row in got.X_train}
+    assert not any(row.tobytes() in seen for row in got.X_test)
+
+
+def test_a_stage_that_leaves_its_tolerance_fails_the_run(tmp_path, monkeypatch, capsys):
+    honest = lab.train_model
+
+    def wrong(*args, **kwargs):
+        theta, losses = honest(*args, **kwargs)
+        return theta, [loss + 1e-6 for loss in losses]
+
+    monkeypatch.setattr(lab, "train_model", wrong)
+    assert cli.main(["lab", "--quick", "--out", str(tmp_path)]) == 1
+    assert "FAILED" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("broken", [[np.nan, 1.0], [1.0]])
+def test_nan_or_a_shorter_run_is_no_agreement(broken):
+    assert not timing._difference([1.0, 1.0], broken) <= 1e-9
+
+
+def test_what_can_not_be_run_is_said(torchvision, tmp_path, capsys):
+    assert cli.main(["lab", "--data", "cifar10"]) == 2
+    assert "--data-root" in capsys.readouterr().err
+    arguments = ["lab", "--data", "cifar10", "--data-root", str(tmp_path / "nothing"), "--out", str(tmp_path)]
+    assert cli.main(arguments) == 2
+    assert "not found" in capsys.readouterr().err
+
+
+def test_cifar10_without_torchvision_says_what_to_install(monkeypatch, tmp_path, capsys):
+    monkeypatch.setitem(sys.modules, "torchvision.datasets", None)
+    assert cli.main(["lab", "--data", "cifar10", "--data-root", str(tmp_path), "--out", str(tmp_path)]) == 2
+    assert capsys.readouterr().err.count("pip install 'fastclf[torch]'") == 1

@@ -1,0 +1,75 @@
+"""The command line, as a process and as a function."""
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+from fastclf import cli
+from fastclf.cli import info
+
+
+def run(*arguments, **environment):
+    command = [sys.executable, "-m", "fastclf", *arguments]
+    return subprocess.run(command, capture_output=True, text=True, timeout=240, env={**os.environ, **environment})
+
+
+def test_info_tells_what_a_bug_report_needs():
+    done = run("info")
+    assert done.returncode == 0
+    for fact in ("numpy", "numba", "processor", "tiles", "threads", "layer", "cache", "cached kernels"):
+        assert fact in done.stdout
+
+
+def test_info_follows_the_target(tmp_path):
+    done = run("info", NUMBA_CPU_NAME="haswell", FASTCLF_CACHE_DIR=str(tmp_path))
+    assert "haswell, AVX2" in done.stdout
+    assert str(tmp_path) in done.stdout
+
+
+def test_help_and_mistakes():
+    for words in ([], ["lab"], ["info"], ["warmup"]):
+        assert run(*words, "--help").returncode == 0
+    assert run("nonsense").returncode == 2
+    assert run().returncode == 2
+
+
+def test_warmup_compiles_what_is_missing(monkeypatch, capsys):
+    variants = info.all_variants()
+    assert {code.name for code, _ in variants} >= {
+        "mlp.run",
+        "matmul.outer",
+        "linear.wide",
+        "linear.narrow",
+        "sgd.wide",
+    }
+    chosen = [v for v in variants if v[0].name.startswith("check.")]
+    monkeypatch.setattr(info, "all_variants", lambda: chosen)
+    assert cli.main(["warmup"]) == 0
+    assert "4 kernels in" in capsys.readouterr().out
+    for code, dtype in chosen:
+        assert code.is_cached(dtype)
+
+
+def test_everything_that_computes_comes_in_both_dtypes():
+    variants = info.all_variants()
+    assert [(code.name, dtype) for code, dtype in variants if dtype == "int64"] == [("jit.for_each_thread", "int64")]
+    for code, dtype in variants:
+        assert dtype == "int64" or {(code, name) for name in ("float32", "float64")} <= {*variants}
+
+
+def test_an_interrupt_is_no_traceback(monkeypatch, capsys):
+    def interrupt():
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(info, "describe", interrupt)
+    assert cli.main(["info"]) == 130
+    assert "interrupted" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("package", ["matplotlib"])
+def test_lab_without_its_extra_says_what_to_install(package, monkeypatch, capsys):
+    monkeypatch.setitem(sys.modules, package, None)
+    assert cli.main(["lab"]) == 2
+    assert "fastclf[lab]" in capsys.readouterr().err
