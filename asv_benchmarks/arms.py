@@ -146,7 +146,7 @@ def fastclf_network(p: Problem, threads: int | None = None) -> Arm:
     from fastclf.engine.network import Network
     from fastclf.engine.rows import Rows
     from fastclf.engine.settings import SHIFTED, settings
-    from fastclf.kernels.batch import BACKWARD, FORWARD, LOSS
+    from fastclf.kernels.codes import TRAIN
 
     model = Network(p.widths, p.X.dtype)
     for W, b, start in zip(model.weights, model.biases, p.start):
@@ -158,7 +158,7 @@ def fastclf_network(p: Problem, threads: int | None = None) -> Arm:
     threads = threads_module.resolve_n_jobs(threads) if threads else threads_module.threads_for(operations, None)
 
     def train(passes):
-        run(model, work, samples, FORWARD | LOSS | BACKWARD, numbers, repeats=passes, threads=threads)
+        run(model, work, samples, TRAIN, numbers, repeats=passes, threads=threads)
 
     return Arm(train, loss=lambda: p.loss(list(zip(model.weights, model.biases))))
 

@@ -18,18 +18,11 @@ from collections import namedtuple
 
 from numba import types
 
+from .codes import N_COLUMNS, N_IN, N_OUT, UNITS
 from .gather import SOURCE
 from .jit import AT, AT_INDEX, FLAG, INT, REAL, inlined
 from .simd import at
 from .softmax import deltas_at
-
-N_IN, N_OUT, WEIGHTS, BIAS, UNITS = range(5)  # columns of layout
-N_COLUMNS = 5
-# entries of settings
-LEARNING_RATE, CLIP, LOG_LOW, LOG_HIGH, EPS, WITH_BIAS, L2, L2_SHARED, L1, BETA_1, BETA_2, EPSILON, DROPOUT = range(13)
-N_SETTINGS = 13
-FORWARD, LOSS, BACKWARD, ADD, HOLD = 1, 2, 4, 8, 16  # bits of phases
-IN_PLACE, MOMENTUM, NESTEROV, ADAM = range(4)  # optimisers
 
 FIELDS = {
     "source": SOURCE,  # the samples as they are stored

@@ -6,7 +6,8 @@ generator's state is shared, and the number of threads changes nothing.
 
 import numpy as np
 
-from .batch import DROPOUT, N_OUT, entry, rows_at
+from .batch import entry, rows_at
+from .codes import DROPOUT, N_OUT
 from .jit import inlined
 
 

@@ -11,6 +11,7 @@ from collections import namedtuple
 
 from numba import types
 
+from .codes import BYTES, FLOATS, SINGLE
 from .jit import (
     AT,
     AT_BYTES,
@@ -28,8 +29,6 @@ from .jit import (
     share,
 )
 from .simd import at, double_at, single_at
-
-NUMBERS, BYTES, SINGLE, DOUBLE = range(4)  # how samples are stored
 
 FIELDS = {
     "X": AT,
@@ -79,7 +78,7 @@ def rows_of(source, order, r0, n_rows, iota, room):
 
     Raw ones are made numbers in ``room`` first.
     """
-    if source.stored == NUMBERS:
+    if source.stored == FLOATS:
         return source.X, at(order, r0)
     to_numbers(source, at(order, r0), n_rows, room)
     return room, iota

@@ -14,7 +14,7 @@ in order, so the bits do not depend on the threads. A step on many rows is taken
 each, whose gradients are added up. Samples that are not stored as numbers are made numbers a block at a time.
 """
 
-from .batch import BIAS, LEARNING_RATE, LOG_HIGH, LOG_LOW, N_IN, N_OUT, WEIGHTS, WITH_BIAS
+from .codes import BIAS, LEARNING_RATE, LOG_HIGH, LOG_LOW, N_IN, N_OUT, WEIGHTS, WITH_BIAS
 from .gather import SOURCE, Source, rows_of
 from .jit import (
     AT,

@@ -12,14 +12,15 @@ numbers are made numbers by the thread that takes their rows, just before it nee
 
 import numpy as np
 
-from .batch import (
+from .batch import BATCH, Batch, block_at, deltas_of, entry, input_of, rows_at
+from .codes import (
     ADD,
     BACKWARD,
-    BATCH,
     BIAS,
     CLIP,
     DROPOUT,
     EPS,
+    FLOATS,
     FORWARD,
     HOLD,
     IN_PLACE,
@@ -29,17 +30,12 @@ from .batch import (
     LOSS,
     N_IN,
     N_OUT,
+    SQUARE_PARTS,
     WEIGHTS,
     WITH_BIAS,
-    Batch,
-    block_at,
-    deltas_of,
-    entry,
-    input_of,
-    rows_at,
 )
 from .dropout import drop_out, scrambled
-from .gather import NUMBERS, Source, to_numbers, to_numbers_in_shares
+from .gather import Source, to_numbers, to_numbers_in_shares
 from .jit import (
     BYTES2,
     FLAG,
@@ -72,7 +68,7 @@ from .softmax import (
 )
 from .target import TARGET
 from .tile import DOT_UNITS, OUTER_VECTORS
-from .update import SQUARE_PARTS, decay_of, squares, update
+from .update import decay_of, squares, update
 
 BLOCK_BYTES = 256 * 1024  # of the first layer's input, kept in the second-level cache while all units pass over it
 FEW_PARAMETERS = 30_000  # below, a pass over them is shorter than it takes to start the threads
@@ -129,7 +125,7 @@ def rows(batch, q, workers):
     end = min(g1 * lanes, batch.m)
     for r0 in range(g0 * lanes, end, at_once):
         r1 = min(r0 + at_once, end)
-        if batch.source.stored != NUMBERS and batch.m >= BY_UNITS_BELOW:
+        if batch.source.stored != FLOATS and batch.m >= BY_UNITS_BELOW:
             to_numbers(batch.source, at(batch.chosen, r0), r1 - r0, at(batch.X, r0 * batch.ldx))
         if going_forward:
             for l in range(last):
@@ -273,7 +269,7 @@ def run(
         m = min(batch_size, n_rows - p0)
         chosen = at(order, p0)
         numbers, picked = at(X, 0), chosen
-        if stored != NUMBERS:
+        if stored != FLOATS:
             numbers, picked = at(gathered, 0), at(iota, 0)
             if m < BY_UNITS_BELOW:
                 to_numbers_in_shares(team, samples, chosen, m, numbers)

@@ -18,7 +18,7 @@ are taken without subtracting the maximum, unless a logit is so large that it is
 ``wide``: any shape, weights (c, n), four classes at a time.
 """
 
-from .batch import BIAS, L2, LEARNING_RATE, LOG_HIGH, LOG_LOW, N_IN, N_OUT, WEIGHTS, WITH_BIAS
+from .codes import BIAS, L2, LEARNING_RATE, LOG_HIGH, LOG_LOW, LOSS_BLOCK, N_IN, N_OUT, WEIGHTS, WITH_BIAS
 from .jit import FLAG, IN1, IN2, IN64, INDEX, INT, OUT1, OUT2, OUT64, TABLE, inlined, kernel
 from .linear import narrow_logits, transpose_block
 from .simd import (
@@ -275,8 +275,6 @@ def scaled_delta(z, g, c, label, targets, t0, rate, sigmoid):
 
 
 # Losses need a logarithm per sample. It is taken of a block of them at once.
-
-LOSS_BLOCK = 64
 
 
 @inlined

@@ -15,6 +15,7 @@ linear models clip p), or p has ``eps`` added (the lab's deep MLP), or neither.
 Whole vectors are stored: ``ld`` is a multiple of 16, and columns after the last sample up to a whole vector are nobody's.
 """
 
+from .codes import output_block_size
 from .jit import AT, FLAG, INT, REAL, inlined, routine
 from .simd import (
     lanes_of,
@@ -31,11 +32,7 @@ from .simd import (
     vwhere_equal,
 )
 
-
-@inlined
-def block_size(c, ld):
-    """Numbers in a block: Z, P, D and T, classes, losses and weights, biases."""
-    return (4 * c + 3) * ld + 4 * c
+block_size = inlined(output_block_size)  # of Z, P, D and T, classes, losses and weights, biases
 
 
 @inlined

@@ -10,12 +10,11 @@ kept as (A + a W) / b with numbers a and b (Xu, 2011). All of it is what scikit-
 except that the average is that of the shrunk weights.
 """
 
-from .batch import L1, L2, WITH_BIAS
+from .codes import AVERAGE_A, AVERAGE_B, FACTOR, L1, L1_SUM, L2, LOSS_BLOCK, WITH_BIAS
 from .jit import FLAG, IN1, IN64, INDEX, INDEX32, INT, OUT1, OUT2, OUT64, REAL, inlined, kernel
-from .sgd import LOSS_BLOCK, keep_loss, scaled_delta, sum_of_losses
+from .sgd import keep_loss, scaled_delta, sum_of_losses
 from .simd import at, lanes_of, real, vfma, vload, vmax, vmin, vsplat, vstore, vwhere_positive
 
-FACTOR, AVERAGE_A, AVERAGE_B, L1_SUM = range(4)  # entries of scales
 SMALLEST_FACTOR = 1e-9  # below it the factor is multiplied into the weights
 
 

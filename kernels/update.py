@@ -11,9 +11,9 @@ Adam is Kingma and Ba's (arXiv:1412.6980), with the correction of its bias in ``
 penalty needs none of this, unless its batch comes in pieces: its step is the last thing that the tile of the gradient does.
 """
 
-from .batch import (
+from .batch import BATCH, entry
+from .codes import (
     ADAM,
-    BATCH,
     BETA_1,
     BETA_2,
     BIAS,
@@ -26,13 +26,11 @@ from .batch import (
     N_IN,
     N_OUT,
     NESTEROV,
+    SQUARE_PARTS,
     WEIGHTS,
-    entry,
 )
 from .jit import AT, AT64, AT_INDEX, INT, in_shares, inlined, share
 from .simd import at, lanes_of, vfma, vload, vmax, vmin, vsplat, vsqrt, vstore, vsum
-
-SQUARE_PARTS = 64  # in which sums of squares are cut: by the shape alone, so that threads do not change a bit
 
 
 @inlined

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ..kernels.codes import LOSS_BLOCK, output_block_size
 from .memory import panels, round_up
-from .minibatch import output_block
 from .network import Network
 from .rows import Rows
 from .settings import CLIPPED, LossRule, settings
@@ -21,7 +21,6 @@ _NARROW_BLOCK = 1024  # samples that the narrow kernels hold transposed at a tim
 _ROWS_PER_CHUNK = 64  # at least; chunks have gradients of their own, added in order
 _MAX_CHUNKS = 64
 _BLOCK_BYTES = 600 * 1024  # of X, per block of rows: the second-level cache holds it, with the gradient of ten classes
-LOSS_BLOCK = 64  # as in kernels.sgd
 _BATCH_OPERATIONS, _SGD_OPERATIONS = 1e10, 2e9  # in one call, which can not be interrupted: a fraction of a second
 SGD_ROWS = 1024  # that are made numbers at a time
 
@@ -81,7 +80,7 @@ class _Trainer:
     def _scratch(self, width: int) -> None:
         """For each chunk a block of the last layer's scratch, for so many samples; room for as many, for each thread."""
         self.width = width
-        self.S = self._zeros(self.chunks * output_block(self.n_classes, width))
+        self.S = self._zeros(self.chunks * output_block_size(self.n_classes, width))
         self.room = self._zeros(0 if self.X.are_numbers else self.threads * width * self.X.shape[1])
         self.chunk_loss = np.zeros(self.chunks)
 

@@ -7,16 +7,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from ..kernels.codes import ADD, FORWARD, HOLD, IN_PLACE, SQUARE_PARTS, output_block_size
 from .memory import aligned, panels, round_up
 from .network import Network
 from .rows import Rows
-
-SQUARE_PARTS = 64  # as in kernels.update
-
-
-def output_block(n_classes: int, capacity: int) -> int:
-    """Numbers in the last layer's block of scratch, for so many samples: see kernels.softmax."""
-    return (4 * n_classes + 3) * capacity + 4 * n_classes
 
 
 def rows_per_call(network: Network, batch_size: int) -> int:
@@ -34,7 +28,7 @@ class Workspace:
         self.network, self.capacity = network, round_up(capacity)
         c, hidden = network.widths[-1], network.n_units - network.widths[-1]
         self.hidden_size = self.capacity * hidden
-        self.buffer = aligned(3 * self.hidden_size + output_block(c, self.capacity), network.dtype)
+        self.buffer = aligned(3 * self.hidden_size + output_block_size(c, self.capacity), network.dtype)
         self.iota = np.arange(max(self.capacity, *network.widths))
         self.parts = np.empty(SQUARE_PARTS)
         self._panels = self._gradient = aligned(0, network.dtype)
@@ -101,8 +95,6 @@ class Samples(NamedTuple):
     weights: np.ndarray | None = None
 
 
-FORWARD, LOSS, BACKWARD, ADD, HOLD = 1, 2, 4, 8, 16  # as in kernels.batch, like the next line
-IN_PLACE, MOMENTUM, NESTEROV, ADAM = range(4)
 PIECE = 2048  # rows of a large batch whose numbers, layer by layer, are held at a time
 _CALL_OPERATIONS = 1e10  # in one call of a kernel that can not be interrupted: a fraction of a second
 _NO_INDEX, _NO_RATES = np.empty(0, np.int64), np.empty(0)

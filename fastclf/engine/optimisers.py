@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ..kernels.codes import ADAM, IN_PLACE, MOMENTUM, NESTEROV
 from .memory import aligned
-from .minibatch import ADAM, IN_PLACE, MOMENTUM, NESTEROV
 from .network import Network
 
 

@@ -15,10 +15,10 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from ..kernels.codes import BYTES, DOUBLE, FLOATS, SINGLE
 from .mapped import Mapping, Run
 from .threads import threads_for
 
-NUMBERS, BYTES, SINGLE, DOUBLE = range(4)  # as in kernels.gather
 _STORED = {"uint8": BYTES, "float32": SINGLE, "float64": DOUBLE}
 _BLOCK_BYTES = 1 << 23  # of numbers that are made at a time
 _GATHER_OPERATIONS = 30  # that take about as long as making one number
@@ -74,7 +74,7 @@ class Rows:
     ) -> None:
         self.array, self.dtype, self.channels, self._bytes_as = array, dtype, channels, bytes_as
         ready = array.dtype == dtype and channels == 1 and array.flags.aligned
-        self.stored = NUMBERS if ready else _STORED[array.dtype.name]
+        self.stored = FLOATS if ready else _STORED[array.dtype.name]
         self.shape, self.size, self.mapping = array.shape, array.size, Mapping.of(array)
 
     def __len__(self) -> int:
@@ -83,14 +83,14 @@ class Rows:
     @property
     def are_numbers(self) -> bool:
         """Whether kernels read the samples where they are."""
-        return self.stored == NUMBERS
+        return self.stored == FLOATS
 
     @cached_property
     def arguments(self) -> tuple[Any, ...]:
         """What kernels are told: X, raw, table, stored, channels."""
         nothing, table = np.empty(0, self.dtype), self._bytes_as
         if self.are_numbers:
-            return self.array, _NO_BYTES, nothing, NUMBERS, 1
+            return self.array, _NO_BYTES, nothing, FLOATS, 1
         table = table if isinstance(table, np.ndarray) else table * np.arange(256.0)
         return nothing.reshape(0, 1), self.array.view(np.uint8), table.astype(self.dtype), self.stored, self.channels
 

@@ -15,10 +15,11 @@ from numpy.typing import NDArray
 from scipy import sparse
 from scipy.special import log_expit, log_softmax
 
+from ..kernels.codes import IN_PLACE, LOSS_BLOCK, MOMENTUM, TRAIN
 from . import minibatch
-from .descent import LOSS_BLOCK, SGD_ROWS
+from .descent import SGD_ROWS
 from .memory import aligned, round_up
-from .minibatch import BACKWARD, FORWARD, IN_PLACE, LOSS, MOMENTUM, Samples, Workspace, rows_per_call
+from .minibatch import Samples, Workspace, rows_per_call
 from .network import Network
 from .rows import Rows
 from .settings import EXACT, settings
@@ -265,7 +266,7 @@ class Batched(_OnNetwork):
         for part in self.X.stretches(rows, rows_per_call(net, size), size):
             steps = slice(done, done - (-len(part) // size))
             losses = minibatch.run(
-                net, self.work, samples, FORWARD | LOSS | BACKWARD, numbers, order=part, batch_size=size, rates=rates[steps],
+                net, self.work, samples, TRAIN, numbers, order=part, batch_size=size, rates=rates[steps],
                 mixes=None if mixes is None else mixes[steps], optimiser=self.optimiser, state=self.state,
                 sigmoid=self.sigmoid, threads=threads,
             )  # fmt: skip

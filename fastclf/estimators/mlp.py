@@ -21,13 +21,14 @@ from sklearn.utils.validation import check_is_fitted
 
 from ..engine import minibatch
 from ..engine.mapped import shuffled
-from ..engine.minibatch import BACKWARD, FORWARD, LOSS, Samples, Workspace, rows_per_call
+from ..engine.minibatch import Samples, Workspace, rows_per_call
 from ..engine.network import Network
 from ..engine.optimisers import SGD, Adam
 from ..engine.progress import Reporter
 from ..engine.schedules import StepDecay
 from ..engine.settings import EXACT, settings
 from ..engine.threads import threads_for
+from ..kernels.codes import FORWARD, LOSS, TRAIN
 from .base import FastClassifier, Watch, clipped, interrupted, with_callbacks
 
 _PREDICT_ROWS = 1024
@@ -472,7 +473,7 @@ class FastMLPClassifier(FastClassifier):
                     for part in samples.X.stretches(order, stretch, batch_size):
                         steps = -(-len(part) // batch_size)
                         losses = minibatch.run(
-                            net, work, samples, FORWARD | LOSS | BACKWARD, numbers, order=part, batch_size=batch_size,
+                            net, work, samples, TRAIN, numbers, order=part, batch_size=batch_size,
                             rates=optimiser.rates(steps), optimiser=optimiser.kind, state=optimiser.state,
                             sigmoid=self.out_activation_ == "logistic", seed=seed + done, threads=threads,
                         )  # fmt: skip

@@ -17,12 +17,12 @@ from scipy import sparse
 from sklearn.preprocessing import LabelBinarizer
 from sklearn.utils.validation import check_is_fitted
 
-from ..engine.minibatch import ADAM, IN_PLACE, MOMENTUM, NESTEROV
 from ..engine.network import Network
 from ..engine.optimisers import SGD, Adam
 from ..io.layers import Layer, check, entries, is_number, layers_of, network_of, outputs_of_theta, refuse_others
 from ..io.layers import outputs as outputs_of_network
 from ..io.portable import PortableNetwork
+from ..kernels.codes import ADAM, IN_PLACE, MOMENTUM, NESTEROV
 from .base import Watch
 from .linear import FastLinearClassifier
 from .mlp import FastMLPClassifier

@@ -17,7 +17,7 @@ from numpy.typing import ArrayLike, DTypeLike, NDArray
 
 from .. import reference
 from ..engine import minibatch
-from ..engine.minibatch import BACKWARD, FORWARD, LOSS, Samples, Workspace
+from ..engine.minibatch import Samples, Workspace
 from ..engine.network import Network
 from ..engine.progress import Callback, Reporter, train_in_stretches
 from ..engine.rows import Rows
@@ -26,12 +26,12 @@ from ..engine.settings import EXACT, SHIFTED, LossRule, settings
 from ..engine.threads import check_n_jobs, threads_for
 from ..inputs import as_array, as_count, as_labels, as_random, as_rows, as_rows_of_columns, as_scalar, real_dtype
 from ..io.portable import PortableNetwork
+from ..kernels.codes import BACKWARD, FORWARD, TRAIN
 from .base import Activations, Parameter, State, overrides
 from .loaders import Plan, plan
 
 # Probabilities below these may be what is left of smaller ones (see kernels.simd, the range of exp).
 _VANISHED = {4: 1e-25, 8: 1e-250}
-_STEP = FORWARD | LOSS | BACKWARD
 
 
 class _Perceptron(PortableNetwork, Activations):
@@ -295,7 +295,7 @@ class MLPClassifier(_Perceptron):
             work = Workspace.for_batches(self._network, samples, len(samples))
 
             def stretch(count: int) -> Any:
-                losses = self._run(work, samples, labels, _STEP, learning_rate=rate, repeats=count)
+                losses = self._run(work, samples, labels, TRAIN, learning_rate=rate, repeats=count)
                 self._work = (work, len(samples)) if len(samples) <= work.capacity else None
                 return losses
 
@@ -487,7 +487,7 @@ class DeepMLPClassifier(_Perceptron):
             loss = None
             for part in X.stretches(planned.order(), rows, size):
                 how = {"learning_rate": rate, "clip_threshold": clip}
-                loss = float(self._run(work, X, y, _STEP, order=part, batch_size=size, **how)[-1])
+                loss = float(self._run(work, X, y, TRAIN, order=part, batch_size=size, **how)[-1])
                 last = (len(part) - 1) % size + 1
                 self._work = (work, last) if last <= work.capacity else None
             return loss
@@ -515,7 +515,7 @@ class DeepMLPClassifier(_Perceptron):
             nonlocal work
             if work.capacity < len(X):
                 work = Workspace(self._network, len(X))
-            loss = self._run(work, X, y, _STEP, learning_rate=rate, clip_threshold=clip)
+            loss = self._run(work, X, y, TRAIN, learning_rate=rate, clip_threshold=clip)
             self._work = work, len(X)
             return float(loss[0])
 

@@ -8,14 +8,12 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
-from fastclf.engine import descent, minibatch, rows
 from fastclf.engine.memory import aligned, round_up
-from fastclf.engine.minibatch import Samples, Workspace, output_block, run
+from fastclf.engine.minibatch import Samples, Workspace, run
 from fastclf.engine.network import Network
 from fastclf.engine.rows import Rows
 from fastclf.engine.settings import CLIPPED, EXACT, SHIFTED, settings
-from fastclf.kernels import batch, gather, sgd, update
-from fastclf.kernels.softmax import block_size
+from fastclf.kernels import codes
 
 WIDTHS = [(1, 1), (3, 4), (64, 10), (7, 5, 3), (3, 9, 9, 2), (2, 1, 1, 1, 17)]
 
@@ -55,11 +53,11 @@ def test_the_layout_says_where(widths, dtype):
     network.params[:] = np.arange(len(network.params))
     units = 0
     for layer, row in enumerate(network.layout):
-        assert tuple(row[[batch.N_IN, batch.N_OUT]]) == widths[layer : layer + 2]
-        assert network.weights[layer][0, 0] == row[batch.WEIGHTS]
-        assert network.biases[layer][0] == row[batch.BIAS]
-        assert row[batch.UNITS] == units
-        units += row[batch.N_OUT]
+        assert tuple(row[[codes.N_IN, codes.N_OUT]]) == widths[layer : layer + 2]
+        assert network.weights[layer][0, 0] == row[codes.WEIGHTS]
+        assert network.biases[layer][0] == row[codes.BIAS]
+        assert row[codes.UNITS] == units
+        units += row[codes.N_OUT]
     assert network.n_units == units
     assert network.operations == 6 * sum(i * o for i, o in pairwise(widths))
 
@@ -79,29 +77,14 @@ def test_a_copys_layers_are_views_of_its_own_buffer(make, dtype):
 def test_settings_are_in_the_kernels_order(dtype):
     numbers = settings(dtype, 0.5, SHIFTED, 2.0, bias=False)
     assert numbers.dtype == dtype
-    at = [batch.LEARNING_RATE, batch.CLIP, batch.LOG_LOW, batch.LOG_HIGH, batch.EPS, batch.WITH_BIAS]
-    assert len(numbers) == batch.N_SETTINGS
+    at = [codes.LEARNING_RATE, codes.CLIP, codes.LOG_LOW, codes.LOG_HIGH, codes.EPS, codes.WITH_BIAS]
+    assert len(numbers) == codes.N_SETTINGS
     np.testing.assert_array_equal(numbers[at], np.array([0.5, 2, -np.inf, np.inf, 1e-10, 0], dtype))
-    assert settings(dtype)[batch.CLIP] == np.inf
-    assert settings(dtype)[batch.WITH_BIAS] == 1
+    assert settings(dtype)[codes.CLIP] == np.inf
+    assert settings(dtype)[codes.WITH_BIAS] == 1
     more = {"l2": 1, "l2_shared": 2, "l1": 3, "beta_1": 4, "beta_2": 5, "epsilon": 6, "dropout": 7}
     numbers = settings(dtype, **more)
-    assert {name: numbers[getattr(batch, name.upper())] for name in more} == more
-
-
-def test_numbers_that_the_kernels_have_too():
-    assert (minibatch.IN_PLACE, minibatch.MOMENTUM, minibatch.NESTEROV, minibatch.ADAM) == (
-        batch.IN_PLACE,
-        batch.MOMENTUM,
-        batch.NESTEROV,
-        batch.ADAM,
-    )
-    for name in ("FORWARD", "LOSS", "BACKWARD", "ADD", "HOLD"):
-        assert getattr(minibatch, name) == getattr(batch, name)
-    for name in ("NUMBERS", "BYTES", "SINGLE", "DOUBLE"):
-        assert getattr(rows, name) == getattr(gather, name)
-    assert minibatch.SQUARE_PARTS == update.SQUARE_PARTS
-    assert descent.LOSS_BLOCK == sgd.LOSS_BLOCK
+    assert {name: numbers[getattr(codes, name.upper())] for name in more} == more
 
 
 def test_the_labs_rules():
@@ -125,11 +108,6 @@ def test_a_workspace_holds_every_layers_samples_apart(m, dtype):
         assert (view == number).all()
 
 
-def test_the_last_layers_block_is_as_large_as_the_kernels_say():
-    for c, capacity in ((1, 16), (10, 1008)):
-        assert output_block(c, capacity) == block_size.py_func(c, capacity)
-
-
 @pytest.mark.parametrize(("n", "expected"), [(1, 16), (15, 16), (16, 16), (17, 32)])
 def test_capacities_are_whole_vectors_on_any_target(n, expected):
     assert round_up(n) == expected
@@ -144,7 +122,7 @@ def test_run_takes_batches_of_any_size_up_to_the_workspaces(dtype):
         small, results = Workspace(network, m), []
         for work in (large, small):
             loss = run(
-                network, work, Samples(Rows(X[:m], dtype), labels[:m]), batch.FORWARD | batch.LOSS, settings(dtype)
+                network, work, Samples(Rows(X[:m], dtype), labels[:m]), codes.FORWARD | codes.LOSS, settings(dtype)
             )
             results.append([loss, work.samples("A", 0, m), work.samples("A", 1, m)])
         for got, expected in zip(*results):

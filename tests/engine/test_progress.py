@@ -37,6 +37,7 @@ RUNS = [run_train_model, run_image, run_mlp, run_deep]
 
 @pytest.fixture(params=RUNS, ids=lambda f: f.__name__[4:])
 def train(request):
+    request.param(verbose=False)  # what a first run says of compiling is said here
     return request.param
 
 

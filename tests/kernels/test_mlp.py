@@ -10,7 +10,7 @@ from fastclf.engine.network import Network
 from fastclf.engine.rows import Rows
 from fastclf.engine.settings import CLIPPED, EXACT, SHIFTED, settings
 from fastclf.kernels import mlp
-from fastclf.kernels.batch import BACKWARD, FORWARD, LOSS
+from fastclf.kernels.codes import BACKWARD, FORWARD, LOSS
 from fastclf.kernels.target import TARGET
 
 from ..helpers import FINITE_DIFFERENCES, LANES, ONE_STEP, assert_close, edges, problem
