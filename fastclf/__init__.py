@@ -8,7 +8,10 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
+from functools import partial
 from typing import TYPE_CHECKING, Any
+
+from .io.kinds import CLASSES as _CLASSES_OF_FILES
 
 __version__ = "0.1.0"
 
@@ -94,6 +97,17 @@ def __getattr__(name: str) -> Any:
         globals()[name] = value
         return value
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+for _name in (
+    "DeepMLPClassifier",
+    "FastLinearClassifier",
+    "FastMLPClassifier",
+    "ImageLinearClassifier",
+    "MLPClassifier",
+):
+    _CLASSES_OF_FILES[_name] = partial(__getattr__, _name)
+del _name
 
 
 def __dir__() -> list[str]:

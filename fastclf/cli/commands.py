@@ -275,7 +275,7 @@ def predict(args: argparse.Namespace) -> int:
 
 def _loaded(path: str) -> Any:
     """The model in a file, whichever of fastclf's it is, as an estimator."""
-    from ..estimators.state import as_estimator
+    from ..estimators import as_estimator
     from ..io.persist import load
 
     model = as_estimator(load(path))

@@ -1,4 +1,4 @@
-"""What changes or ends a run while it goes on: the learning rate's steps and early stopping."""
+"""What changes or ends a run while it goes on: the learning rate's steps, early stopping, and the wait on a plateau."""
 
 from __future__ import annotations
 
@@ -47,3 +47,22 @@ class EarlyStopping:
             self.counter += 1
             return self.counter >= self.patience
         return False
+
+
+class Plateau:
+    """Count the epochs in which a loss, which is to fall, or a score, which is to rise, has not improved.
+
+    A value that is better by less than ``tol`` is a new best, but no improvement. Source: scikit-learn's MLPClassifier.
+    """
+
+    def __init__(self, tol: float, rising: bool) -> None:
+        self.tol, self.sign, self.best, self.count = tol, 1 if rising else -1, -math.inf, 0
+
+    def after(self, value: float) -> bool:
+        """Account for an epoch; True if it is the best so far."""
+        gain = self.sign * value
+        self.count = 0 if gain >= self.best + self.tol else self.count + 1
+        better = gain > self.best
+        if better:
+            self.best = gain
+        return better

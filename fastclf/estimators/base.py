@@ -8,14 +8,16 @@ from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.utils.class_weight import compute_sample_weight
 from sklearn.utils.validation import _check_sample_weight, validate_data
 
 from ..engine.rows import Rows, read_as_stored
 from ..engine.settings import LossRule
-from ..io.portable import PortableEstimator
+from ..io.layers import Layer, entries
+from ..io.portable import Portable
+from .state import with_classes
 
 try:
     from sklearn.callback import CallbackSupportMixin, with_callbacks
@@ -28,7 +30,7 @@ except ImportError:  # before scikit-learn 1.9
         return method
 
 
-__all__ = ["FastClassifier", "TrainingInterrupted", "Watch", "clipped", "interrupted", "with_callbacks"]
+__all__ = ["FastClassifier", "TrainingInterrupted", "clipped", "interrupted", "with_callbacks"]
 
 DTYPES = (np.float64, np.float32, np.uint8)
 BYTE_SCALE = 1 / 255
@@ -40,32 +42,97 @@ def clipped(dtype: Any) -> LossRule:
     return LossRule(float(np.log(eps)), float(np.log1p(-eps)), 0.0)
 
 
-class Watch:
-    """Counts epochs without improvement: of a loss, which is to fall, or of a score, which is to rise.
-
-    Better by less than ``tol`` is no improvement, but it is a new best. Source: scikit-learn's MLPClassifier.
-    """
-
-    def __init__(self, tol: float, rising: bool) -> None:
-        self.tol, self.sign, self.best, self.count = tol, 1 if rising else -1, -np.inf, 0
-
-    def after(self, value: float) -> bool:
-        """Account for an epoch; True if it is the best so far."""
-        gain = self.sign * value
-        self.count = 0 if gain >= self.best + self.tol else self.count + 1
-        better = gain > self.best
-        if better:
-            self.best = gain
-        return better
-
-
-class FastClassifier(PortableEstimator, CallbackSupportMixin, ClassifierMixin, BaseEstimator):  # type: ignore[misc]
+class FastClassifier(Portable, CallbackSupportMixin, ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     """The part of an estimator that does not depend on its model."""
 
     scale: float | None
     class_weight: Any
     classes_: NDArray[Any]
     scale_: float
+
+    # ------------------------------------------------------------ files and other libraries
+
+    @classmethod
+    def from_torch(cls, module: Any, *, classes: ArrayLike | None = None, **parameters: Any) -> Any:
+        """A fitted estimator with the parameters of a torch module.
+
+        Parameters
+        ----------
+        module : torch.nn.Sequential
+            Linear layers with ReLU between them, one for ``FastLinearClassifier``, of one dtype, float32 or float64. A
+            Flatten before, Dropout anywhere, and Softmax, LogSoftmax or Sigmoid at the end may be there. One output is the
+            logit of the second of two classes. A Sigmoid on several outputs makes a ``FastMLPClassifier`` for several
+            labels.
+        classes : array-like of shape (n_classes,), optional
+            The class of each output, in any order; 0 … n_classes - 1 by default.
+        **parameters
+            Those of the constructor; ``hidden_layer_sizes`` is the module's.
+
+        Returns
+        -------
+        estimator
+            With copies of the parameters; a bias that is not there is 0. ``partial_fit`` goes on from there.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If the module does not fit the class; the message says where.
+        """
+        from ..io.interchange import layers_of_module
+
+        return cls._from_layers(*layers_of_module(module), classes=classes, **parameters)
+
+    def _state(self) -> dict[str, Any]:
+        parameters = self.get_params(deep=False)
+        is_fitted = bool(vars(self).keys() - parameters.keys())
+        return {"parameters": parameters, "fitted": self._fitted_state() if is_fitted else None}
+
+    @classmethod
+    def _from_state(cls, state: Any) -> Any:
+        entries(state, cls.__name__, ("parameters", "fitted"))
+        model = cls(**state["parameters"])
+        if state["fitted"] is not None:
+            model._validate_params()  # as fit does: partial_fit takes it that fit has
+            model._restore(state["fitted"])
+        return model
+
+    @classmethod
+    def _from_layers(
+        cls, layers: list[Layer], top: str | None, *, classes: ArrayLike | None = None, **parameters: Any
+    ) -> Any:
+        several = top == "sigmoid" and len(layers[-1]["bias"]) > 1
+        layers, known = with_classes(layers, top, several, classes)
+        scale = parameters.get("scale")
+        fitted = {
+            "classes_": known,
+            "n_features_in_": layers[0]["weight"].shape[1],
+            "scale_": 1.0 if scale is None else float(scale),
+            "n_iter_": 0,
+            "loss_curve_": [],
+            "validation_scores_": None,
+        }
+        own_parameters, own_fitted = cls._before_training(layers, len(known), several)
+        return cls._from_state({"parameters": {**own_parameters, **parameters}, "fitted": fitted | own_fitted})
+
+    def _fitted_state(self) -> dict[str, Any]:
+        """The fitted attributes, as values that a file can hold."""
+        raise NotImplementedError
+
+    def _restore(self, fitted: Any) -> None:
+        """Set the fitted attributes to such values, once they are proved to be those of one model."""
+        raise NotImplementedError
+
+    @classmethod
+    def _before_training(
+        cls, layers: list[Layer], n_classes: int, several: bool
+    ) -> tuple[dict[str, Any], dict[str, Any]]:
+        """The parameters that follow from these layers, and the fitted attributes of a model that has not been trained.
+
+        ``several`` says that each output is the logit of a label of its own.
+        """
+        raise NotImplementedError
+
+    # ------------------------------------------------------------ fitting
 
     def _check(self, X: Any, y: Any = "no_validation", *, reset: bool, **how: Any) -> Any:
         """X, and y if given, as scikit-learn checks them: float64, float32 or uint8, C-ordered, not copied if they are."""

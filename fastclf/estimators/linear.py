@@ -25,8 +25,11 @@ from sklearn.utils.validation import check_is_fitted
 
 from ..engine.mapped import shuffled
 from ..engine.progress import Reporter
+from ..engine.schedules import Plateau
 from ..engine.sgd import stepper_for
-from .base import FastClassifier, Watch, interrupted, with_callbacks
+from ..io.layers import Layer
+from .base import FastClassifier, interrupted, with_callbacks
+from .state import linear_state, restore_linear, with_two_scores
 
 _FEW_SAMPLES = 100  # batch_size="auto" takes full-batch steps for so few
 _FIRST_SOFTMAX_RATE = 0.5  # of "optimal": scikit-learn's, for a class against the rest, is 10 with the default alpha
@@ -327,7 +330,7 @@ class FastLinearClassifier(FastClassifier, LinearClassifierMixin, SparseCoefMixi
             rate, intercept_rate = self._full_batch_rates(stored, rows, weights)
             stepper.bias = self.fit_intercept * intercept_rate / rate
         tol = -np.inf if self.tol is None else self.tol
-        watch, self.n_iter_ = Watch(tol, rising=self.early_stopping), 0
+        watch, self.n_iter_ = Plateau(tol, rising=self.early_stopping), 0
         verbose = "bar" if self.verbose == "bar" else bool(self.verbose)
 
         def line(epoch: int, loss: float) -> str:
@@ -465,6 +468,32 @@ class FastLinearClassifier(FastClassifier, LinearClassifierMixin, SparseCoefMixi
         """The logarithm of ``predict_proba(X)``, computed without it: finite where a probability vanishes."""
         Z = self.decision_function(X)
         return np.column_stack([log_expit(-Z), log_expit(Z)]) if Z.ndim == 1 else log_softmax(Z, axis=1)
+
+    # ------------------------------------------------------------ files and other libraries
+
+    def _fitted_state(self) -> dict[str, Any]:
+        return linear_state(self)
+
+    def _restore(self, fitted: Any) -> None:
+        restore_linear(self, fitted)
+
+    def _layers(self) -> tuple[list[Layer], str | None]:
+        check_is_fitted(self)
+        coef: Any = self.coef_
+        weight = coef.toarray() if sparse.issparse(coef) else coef
+        return with_two_scores([{"weight": weight, "bias": self.intercept_}]), "softmax"
+
+    @classmethod
+    def _before_training(
+        cls, layers: list[Layer], n_classes: int, several: bool
+    ) -> tuple[dict[str, Any], dict[str, Any]]:
+        if len(layers) > 1 or several:
+            what = "a sigmoid on several outputs" if several else f"{len(layers)} layers"
+            raise ValueError(f"{cls.__name__} is one layer below a softmax, the module has {what}")
+        [only] = layers
+        return {}, {"coef_": only["weight"], "intercept_": only["bias"], "t_": 1.0, "_mean": None, "_last": None}
+
+    # ------------------------------------------------------------ scikit-learn
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()

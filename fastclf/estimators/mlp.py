@@ -25,11 +25,13 @@ from ..engine.minibatch import Samples, Workspace, rows_per_call
 from ..engine.network import Network
 from ..engine.optimisers import SGD, Adam
 from ..engine.progress import Reporter
-from ..engine.schedules import StepDecay
+from ..engine.schedules import Plateau, StepDecay
 from ..engine.settings import EXACT, settings
 from ..engine.threads import threads_for
+from ..io.layers import Layer, layers_of
 from ..kernels.codes import FORWARD, LOSS, TRAIN
-from .base import FastClassifier, Watch, clipped, interrupted, with_callbacks
+from .base import FastClassifier, clipped, interrupted, with_callbacks
+from .state import mlp_state, restore_mlp, with_two_scores
 
 _PREDICT_ROWS = 1024
 
@@ -377,7 +379,7 @@ class FastMLPClassifier(FastClassifier):
         self.validation_scores_: list[float] | None = None
         self.best_validation_score_: float | None = None
         self.validation_loss_curve_: list[float] | None = None
-        self._watch: Watch | None = None
+        self._plateau: Plateau | None = None
 
     def _bind(self) -> None:
         """Show the network's parameters as scikit-learn does."""
@@ -452,8 +454,8 @@ class FastMLPClassifier(FastClassifier):
             beta_1=optimiser.beta_1, beta_2=optimiser.beta_2, epsilon=optimiser.epsilon, dropout=self.dropout,
         )  # fmt: skip
         decay = StepDecay(optimiser.learning_rate, self.step_size, self.gamma) if self.learning_rate == "step" else None
-        watch = self._watch if incremental and self._watch else Watch(self.tol, rising=score_decides)
-        self._watch, best, lowest = watch, None, math.inf
+        plateau = self._plateau if incremental and self._plateau else Plateau(self.tol, rising=score_decides)
+        self._plateau, best, lowest = plateau, None, math.inf
         self.n_iter_, epochs = 0, 1 if incremental else self.max_iter
         if held_out is not None:
             self.validation_scores_, self.validation_loss_curve_ = [], []
@@ -495,14 +497,14 @@ class FastMLPClassifier(FastClassifier):
                         self.best_validation_score_ = max(score, self.best_validation_score_)  # type: ignore[type-var]
                         if score_decides or self.early_stopping:
                             value = score if score_decides else loss
-                    better = watch.after(value)
+                    better = plateau.after(value)
                     if self.best_loss_ is not None:
                         self.best_loss_ = min(self.best_loss_, self.loss_)
                     if held_out is not None and (better if score_decides else loss < lowest):
                         best, lowest = net.params.copy(), loss
                     self._end_epoch(optimiser, decay, epoch)
                     stop = after_epoch({"coefs_": self.coefs_, "intercepts_": self.intercepts_})
-                    if stop or self._is_over(watch, optimiser, reporter):
+                    if stop or self._is_over(plateau, optimiser, reporter):
                         break
                     if self.n_iter_ == self.max_iter and not incremental:
                         warnings.warn(
@@ -523,15 +525,15 @@ class FastMLPClassifier(FastClassifier):
         if decay is not None and decay.after(epoch):
             optimiser.learning_rate = decay.learning_rate
 
-    def _is_over(self, watch: Watch, optimiser: SGD | Adam, reporter: Reporter) -> bool:
+    def _is_over(self, plateau: Plateau, optimiser: SGD | Adam, reporter: Reporter) -> bool:
         """Whether there have been too many epochs without improvement; an adaptive learning rate falls first."""
-        if watch.count <= self.n_iter_no_change:
+        if plateau.count <= self.n_iter_no_change:
             return False
         what = "Validation score" if self.early_stopping else "Training loss"
         said = f"{what} did not improve more than tol={self.tol:f} for {self.n_iter_no_change} consecutive epochs."
         if self.solver == "sgd" and self.learning_rate == "adaptive" and optimiser.learning_rate > 1e-6:
             optimiser.learning_rate /= 5
-            watch.count = 0
+            plateau.count = 0
             reporter.say(f"{said} Setting learning rate to {optimiser.learning_rate:f}")
             return False
         reporter.say(f"{said} Stopping.")
@@ -611,6 +613,30 @@ class FastMLPClassifier(FastClassifier):
         P = self.predict_proba(X)
         with np.errstate(divide="ignore"):
             return np.log(P, out=P)
+
+    # ------------------------------------------------------------ files and other libraries
+
+    def _fitted_state(self) -> dict[str, Any]:
+        return mlp_state(self)
+
+    def _restore(self, fitted: Any) -> None:
+        restore_mlp(self, fitted)
+
+    def _layers(self) -> tuple[list[Layer], str | None]:
+        check_is_fitted(self)
+        layers = layers_of(self._bound())
+        if self.out_activation_ == "logistic" and self.n_outputs_ > 1:
+            return layers, "sigmoid"
+        return with_two_scores(layers), "softmax"
+
+    @classmethod
+    def _before_training(
+        cls, layers: list[Layer], n_classes: int, several: bool
+    ) -> tuple[dict[str, Any], dict[str, Any]]:
+        unknown = ("best_validation_score_", "validation_loss_curve_", "optimiser", "watch")
+        fitted = {"layers": layers, "t_": 0, "best_loss_": math.inf, **dict.fromkeys(unknown)}
+        fitted["out_activation_"] = "softmax" if n_classes > 2 and not several else "logistic"
+        return {"hidden_layer_sizes": tuple(len(layer["bias"]) for layer in layers[:-1])}, fitted
 
     # ------------------------------------------------------------ scikit-learn
 

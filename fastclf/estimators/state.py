@@ -1,7 +1,7 @@
-"""An estimator taken apart into plain values, and put together again: for files and for other libraries.
+"""The fitted attributes of both estimators as plain values, and back: for files and for other libraries.
 
-It is ``fastclf.parts`` for the estimators. What ``assembled`` returns is in a state in which a fit could have left it:
-sizes, classes and shapes agree, so that kernels may index by them. What follows from other attributes is made anew.
+What is restored is in a state in which a fit could have left it: sizes, classes and shapes agree, so that kernels may index
+by them. What follows from other attributes is made anew.
 """
 
 from __future__ import annotations
@@ -15,17 +15,12 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import sparse
 from sklearn.preprocessing import LabelBinarizer
-from sklearn.utils.validation import check_is_fitted
 
 from ..engine.network import Network
 from ..engine.optimisers import SGD, Adam
-from ..io.layers import Layer, check, entries, is_number, layers_of, network_of, outputs_of_theta, refuse_others
-from ..io.layers import outputs as outputs_of_network
-from ..io.portable import PortableNetwork
+from ..engine.schedules import Plateau
+from ..io.layers import Layer, check, entries, is_number, layers_of, network_of, refuse_others
 from ..kernels.codes import ADAM, IN_PLACE, MOMENTUM, NESTEROV
-from .base import Watch
-from .linear import FastLinearClassifier
-from .mlp import FastMLPClassifier
 
 Rule = tuple[Callable[[Any], bool], str]
 
@@ -72,81 +67,45 @@ _MLP_REMADE = (
     "_label_binarizer",
     "_network",
     "_optimiser",
-    "_watch",
+    "_plateau",
 )
 _OPTIMISERS = {"in place": IN_PLACE, "momentum": MOMENTUM, "nesterov": NESTEROV, "adam": ADAM}
-
-
-def _is_linear(cls: type) -> bool:
-    return issubclass(cls, FastLinearClassifier)
 
 
 # ---------------------------------------------------------------- apart
 
 
-def parts(model: Any) -> dict[str, Any]:
-    """What an estimator is made of: its parameters, and what it has been fitted to, or None.
-
-    Raises
-    ------
-    TypeError
-        If it has attributes that its class does not give it.
-    ValueError
-        If a fit that failed has left it between the two.
-    """
-    parameters = model.get_params(deep=False)
-    fitted = {name: value for name, value in vars(model).items() if name not in parameters}
-    apart = _linear_parts if _is_linear(type(model)) else _mlp_parts
-    return {"parameters": parameters, "fitted": apart(model, fitted) if fitted else None}
-
-
-def _kept(model: Any, fitted: dict[str, Any], names: Collection[str], remade: Collection[str]) -> dict[str, Any]:
+def _kept(model: Any, names: Collection[str], remade: Collection[str]) -> dict[str, Any]:
     """The fitted attributes of these names, with those that both estimators have; the others must be remade ones."""
     names = {*names, *_IN_BOTH, *_OPTIONAL}
     refuse_others(model, {*model.get_params(deep=False), *names, *remade})
-    if "intercept_" not in fitted and "intercepts_" not in fitted:
+    if not hasattr(model, "intercept_") and not hasattr(model, "intercepts_"):
         raise ValueError(f"{type(model).__name__} can not be saved half fitted: its last fit has failed")
-    return {name: fitted[name] for name in sorted(names & fitted.keys())}
+    return {name: getattr(model, name) for name in sorted(names & vars(model).keys())}
 
 
-def _linear_parts(model: Any, fitted: dict[str, Any]) -> dict[str, Any]:
-    return _kept(model, fitted, {*_LINEAR, *_LINEAR_ARRAYS}, ())
+def linear_state(model: Any) -> dict[str, Any]:
+    """The fitted attributes of a linear model."""
+    return _kept(model, {*_LINEAR, *_LINEAR_ARRAYS}, ())
 
 
-def _mlp_parts(model: Any, fitted: dict[str, Any]) -> dict[str, Any]:
-    kept = _kept(model, fitted, {*_MLP, "out_activation_", "loss_"}, _MLP_REMADE)
-    optimiser, watch = model._optimiser, model._watch
+def mlp_state(model: Any) -> dict[str, Any]:
+    """The fitted attributes of a multi-layer perceptron, with its optimiser and its wait on a plateau."""
+    kept = _kept(model, {*_MLP, "out_activation_", "loss_"}, _MLP_REMADE)
+    optimiser, plateau = model._optimiser, model._plateau
     return {
         **kept,
         "layers": layers_of(model._bound()),
-        "optimiser": None
-        if optimiser is None
-        else {
+        "optimiser": None if optimiser is None else {
             "kind": next(name for name, kind in _OPTIMISERS.items() if kind == optimiser.kind),
             **{name: getattr(optimiser, name) for name in ("learning_rate", "beta_1", "beta_2", "epsilon", "state")},
             "t": getattr(optimiser, "t", 0),
         },
-        "watch": None if watch is None else {name: getattr(watch, name) for name in ("tol", "sign", "best", "count")},
-    }
+        "watch": None if plateau is None else {name: getattr(plateau, name) for name in ("tol", "sign", "best", "count")},
+    }  # fmt: skip
 
 
 # ---------------------------------------------------------------- together
-
-
-def assembled(cls: Any, values: Any) -> Any:
-    """The estimator that is made of these values.
-
-    Raises
-    ------
-    ValueError, TypeError
-        If they are not what ``parts`` makes of an estimator of this class.
-    """
-    entries(values, cls.__name__, ("parameters", "fitted"))
-    model, fitted = cls(**values["parameters"]), values["fitted"]
-    if fitted is not None:
-        model._validate_params()  # as fit does: partial_fit takes it that fit has
-        (_assemble_linear if _is_linear(cls) else _assemble_mlp)(model, fitted)
-    return model
 
 
 def _set(model: Any, fitted: dict[str, Any], rules: dict[str, Rule], n_features: int, least_classes: int) -> None:
@@ -169,7 +128,8 @@ def _set(model: Any, fitted: dict[str, Any], rules: dict[str, Rule], n_features:
         model.feature_names_in_ = names
 
 
-def _assemble_linear(model: Any, fitted: Any) -> None:
+def restore_linear(model: Any, fitted: Any) -> None:
+    """Set the fitted attributes of a linear model to values that ``linear_state`` could have made."""
     entries(fitted, "fitted", (*_IN_BOTH, *_LINEAR, *_LINEAR_ARRAYS), _OPTIONAL)
     coef, intercept, mean, last = (fitted[name] for name in _LINEAR_ARRAYS)
     is_csr = sparse.issparse(coef) and coef.format == "csr"
@@ -196,7 +156,8 @@ def _assemble_linear(model: Any, fitted: Any) -> None:
     model.coef_, model.intercept_, model._mean, model._last = coef, intercept, mean, last
 
 
-def _assemble_mlp(model: Any, fitted: Any) -> None:
+def restore_mlp(model: Any, fitted: Any) -> None:
+    """Set the fitted attributes of a multi-layer perceptron to values that ``mlp_state`` could have made."""
     required = (*_IN_BOTH, *_MLP, "out_activation_", "layers", "optimiser", "watch")
     entries(fitted, "fitted", required, (*_OPTIONAL, "loss_"))
     network, top = network_of(fitted["layers"]), fitted["out_activation_"]
@@ -220,7 +181,7 @@ def _assemble_mlp(model: Any, fitted: Any) -> None:
     model._bind()
     model._label_binarizer = _label_binarizer(model.classes_, several)
     model._optimiser = None if fitted["optimiser"] is None else _optimiser(fitted["optimiser"], network)
-    model._watch = None if fitted["watch"] is None else _watch(fitted["watch"])
+    model._plateau = None if fitted["watch"] is None else _plateau(fitted["watch"])
 
 
 def _label_binarizer(classes: NDArray[Any], several: bool) -> Any:
@@ -258,91 +219,47 @@ def _like(array: NDArray[Any]) -> tuple[Any, ...]:
     return array.shape, array.dtype
 
 
-def _watch(values: Any) -> Watch:
+def _plateau(values: Any) -> Plateau:
     entries(values, "watch", ("tol", "sign", "best", "count"))
     check("tol of the watch", values["tol"], _NUMBER)
     check("sign of the watch", values["sign"], (lambda sign: sign in [1, -1], "1 or -1"))
     check("best of the watch", values["best"], _NUMBER)
     check("count of the watch", values["count"], _WHOLE)
-    watch = Watch(values["tol"], rising=values["sign"] == 1)
-    watch.best, watch.count = values["best"], values["count"]
-    return watch
+    plateau = Plateau(values["tol"], rising=values["sign"] == 1)
+    plateau.best, plateau.count = values["best"], values["count"]
+    return plateau
 
 
 # ---------------------------------------------------------------- layers
 
 
-def outputs(model: Any) -> tuple[list[Layer], str]:
-    """The layers that give a fitted estimator's probabilities, and what is on top of them: "softmax" or "sigmoid".
-
-    The logit of the second of two classes becomes two scores, the first of them 0.
-    """
-    check_is_fitted(model)
-    if _is_linear(type(model)):
-        coef = model.coef_.toarray() if sparse.issparse(model.coef_) else model.coef_
-        layers = [{"weight": coef, "bias": model.intercept_}]
-    else:
-        layers = layers_of(model._bound())
-        if model.out_activation_ == "logistic" and model.n_outputs_ > 1:
-            return layers, "sigmoid"
-    return ([*layers[:-1], _two_scores(layers[-1])] if len(layers[-1]["bias"]) == 1 else layers), "softmax"
-
-
-def _two_scores(layer: Layer) -> Layer:
-    return {name: np.concatenate([np.zeros_like(array), array]) for name, array in layer.items()}
-
-
-def from_layers(
-    cls: Any, layers: list[Layer], top: str | None, parameters: dict[str, Any], classes: ArrayLike | None
-) -> Any:
-    """A fitted estimator with these layers, below a softmax, a sigmoid or nothing."""
+def with_two_scores(layers: list[Layer]) -> list[Layer]:
+    """The same model with a score for each of two classes, the first of them 0, where it has a logit of the second."""
     *hidden, last = layers
-    n, several = len(last["bias"]), top == "sigmoid" and len(last["bias"]) > 1
-    if _is_linear(cls) and (hidden or several):
-        what = "a sigmoid on several outputs" if several else f"{len(layers)} layers"
-        raise ValueError(f"{cls.__name__} is one layer below a softmax, the module has {what}")
-    if n == 1 and top == "softmax":
+    if len(last["bias"]) == 1:
+        last = {name: np.concatenate([np.zeros_like(array), array]) for name, array in last.items()}
+    return [*hidden, last]
+
+
+def with_classes(
+    layers: list[Layer], top: str | None, several: bool, classes: ArrayLike | None
+) -> tuple[list[Layer], NDArray[Any]]:
+    """The layers of an estimator whose outputs are those of ``layers``, and its classes, sorted.
+
+    ``classes`` are those of the outputs, in their order; None numbers them. ``several`` outputs are labels of their own.
+    """
+    if len(layers[-1]["bias"]) == 1 and top == "softmax":
         raise ValueError("a softmax of one output is always 1: the module must end in a Sigmoid, or have more outputs")
-    last = _two_scores(last) if n == 1 else last
+    *hidden, last = with_two_scores(layers)
+    n = len(last["bias"])
     if several and classes is not None:
         raise ValueError("classes can not be given for several labels: they are the numbers of the outputs")
-    given = np.arange(len(last["bias"])) if classes is None else np.asarray(classes)
-    classes_, order = np.unique(given, return_index=True)
-    if given.shape != last["bias"].shape or len(classes_) != len(given):
-        raise ValueError(f"classes must be {len(last['bias'])} different ones, got {reprlib.repr(classes)}")
+    given = np.arange(n) if classes is None else np.asarray(classes)
+    known, order = np.unique(given, return_index=True)
+    if given.shape != (n,) or len(known) != n:
+        raise ValueError(f"classes must be {n} different ones, got {reprlib.repr(classes)}")
     if not several:
         last = {name: array[order] for name, array in last.items()}
-        if len(classes_) == 2:
+        if n == 2:
             last = {name: array[1:] - array[:1] for name, array in last.items()}
-    layers = [*hidden, last]
-    scale = parameters.get("scale")
-    fitted = {
-        "classes_": classes_,
-        "n_features_in_": layers[0]["weight"].shape[1],
-        "scale_": 1.0 if scale is None else float(scale),
-        "n_iter_": 0,
-        "loss_curve_": [],
-        "validation_scores_": None,
-    }
-    if _is_linear(cls):
-        fitted |= {"coef_": last["weight"], "intercept_": last["bias"], "t_": 1.0, "_mean": None, "_last": None}
-    else:
-        softmax = len(classes_) > 2 and not several
-        nothing = ("best_validation_score_", "validation_loss_curve_", "optimiser", "watch")
-        fitted |= {"layers": layers, "t_": 0, "best_loss_": math.inf, **dict.fromkeys(nothing)}
-        fitted |= {"out_activation_": "softmax" if softmax else "logistic"}
-        parameters = {"hidden_layer_sizes": tuple(len(layer["bias"]) for layer in hidden), **parameters}
-    return assembled(cls, {"parameters": parameters, "fitted": fitted})
-
-
-def as_estimator(model: Any) -> Any:
-    """An estimator that predicts as a lab's model does, or as what ``train_model`` returns; anything else as it is."""
-    if isinstance(model, tuple):
-        theta, _ = model
-        (layers, top), scale = outputs_of_theta(theta), None
-    elif isinstance(model, PortableNetwork):
-        (layers, top), scale = outputs_of_network(model), model.scale
-    else:
-        return model
-    cls = FastLinearClassifier if len(layers) == 1 else FastMLPClassifier
-    return from_layers(cls, layers, top, {"scale": scale}, None)
+    return [*hidden, last], known

@@ -1,7 +1,7 @@
 """Models as torch modules and ONNX files, and torch modules as models.
 
 All of fastclf's models are Linear layers with ReLU between them, so that a module is a list of layers and what is on top of
-them. The modules of parts make such a list of a model, and a model of the list; here it becomes a ``Sequential``, or is read
+them. A model's class makes such a list of it, and a model of the list; here the list becomes a ``Sequential``, or is read
 from one.
 """
 
@@ -17,12 +17,11 @@ from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike
 
 from ..inputs import as_theta, check_finite
 from .files import replacing
-from .kinds import kind_of, parts_of
-from .layers import Layer, outputs_of_theta
+from .kinds import kind_of
+from .layers import Layer, layers_of_theta
 
 _CHATTER = ("torch.onnx", "onnxscript", "onnx_ir")  # loggers
 
@@ -39,31 +38,13 @@ def _needed(package: str, extra: str) -> Any:
 
 
 def to_torch(model: Any, *, logits: bool = False) -> Any:
-    """A torch module with a model's outputs.
+    """A torch module with a model's outputs, which takes samples as rows.
 
     Parameters
     ----------
-    model : one of fastclf's models
-        Not a subclass's.
-    logits : bool
-        Leave the final softmax or sigmoid out.
-
-    Returns
-    -------
-    torch.nn.Sequential
-    """
-    kind_of(model)
-    layers, top = parts_of(model).outputs(model)
-    return _module(layers, top, logits)
-
-
-def theta_to_torch(theta: ArrayLike, *, logits: bool = False) -> Any:
-    """The model of ``train_model`` as a torch module, which takes samples as rows, without a bias column.
-
-    Parameters
-    ----------
-    theta : array-like of shape (n + 1, c)
-        Row 0 is the bias. One column is the logit of a sigmoid, several are the scores of a softmax.
+    model : one of fastclf's models, or tuple
+        Not a subclass's. A tuple is (theta, losses), what ``train_model`` returned: the module takes samples without a
+        bias column; of one column of theta, its output is the sigmoid's, of several the softmax's.
     logits : bool
         Leave the final softmax or sigmoid out.
 
@@ -76,9 +57,19 @@ def theta_to_torch(theta: ArrayLike, *, logits: bool = False) -> Any:
     ImportError
         If torch is not installed.
     TypeError, ValueError
-        If theta is not a finite matrix of at least two rows.
+        If the model is of another class, or theta is not a finite matrix of at least two rows.
     """
-    return _module(*outputs_of_theta(as_theta(theta)), logits)
+    return _module(*_taken_apart(model), logits)
+
+
+def _taken_apart(model: Any) -> tuple[list[Layer], str | None]:
+    """The layers of a model, or of what ``train_model`` returned, and what is on top of them."""
+    if isinstance(model, tuple):
+        theta, _ = model
+        return layers_of_theta(as_theta(theta))
+    kind_of(model)
+    layers, top = model._layers()
+    return layers, top
 
 
 def _module(layers: list[Layer], top: str | None, logits: bool) -> Any:
@@ -99,28 +90,16 @@ def _module(layers: list[Layer], top: str | None, logits: bool) -> Any:
 # ---------------------------------------------------------------- from torch
 
 
-def from_torch(cls: Any, module: Any, arguments: dict[str, Any], **how: Any) -> Any:
-    """A model of a class with a torch module's parameters.
+def layers_of_module(module: Any) -> tuple[list[Layer], str | None]:
+    """The Linear layers of a torch module, and "softmax", "sigmoid" or None for what is on top of them.
 
-    Parameters
-    ----------
-    cls : one of fastclf's classes
-    module : torch.nn.Sequential
-    arguments : dict
-        Keywords of the constructor.
-    **how
-        What the class's module of parts needs to know beside them.
-
-    Returns
-    -------
-    model
+    Raises
+    ------
+    ImportError
+        If torch is not installed.
+    TypeError, ValueError
+        If the module is anything but Linear layers with ReLU between them; the message says where.
     """
-    layers, top = _read(module)
-    return parts_of(cls).from_layers(cls, layers, top, arguments, **how)
-
-
-def _read(module: Any) -> tuple[list[Layer], str | None]:
-    """The Linear layers of a module, and "softmax", "sigmoid" or None for what is on top of them."""
     nn = _needed("torch", "torch").nn
     tops = {nn.Softmax: "softmax", nn.LogSoftmax: "softmax", nn.Sigmoid: "sigmoid"}
     all_steps = _steps(module, "module", nn)

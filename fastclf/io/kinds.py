@@ -1,19 +1,13 @@
-"""The classes whose models go to files and to other libraries, and the modules that take them apart."""
+"""The classes whose models go to files and to other libraries, by the names under which files know them."""
 
 from __future__ import annotations
 
-import importlib
+from collections.abc import Callable
 from typing import Any
 
-import fastclf
-
-KINDS = (
-    "DeepMLPClassifier",
-    "FastLinearClassifier",
-    "FastMLPClassifier",
-    "ImageLinearClassifier",
-    "MLPClassifier",
-)
+#: Each entry returns its class, which is imported by then. The face of the package fills this table when it is imported
+#: itself, and so before any other module of the package: it knows where everything is, and nothing here has to.
+CLASSES: dict[str, Callable[[], Any]] = {}
 
 
 def kind_of(model: Any) -> str:
@@ -24,17 +18,11 @@ def kind_of(model: Any) -> str:
     TypeError
         For anything else, and for subclasses: what they add or change would be lost without a word.
     """
-    name = type(model).__name__
-    own = [
-        cls.__name__ for cls in type(model).__mro__ if cls.__name__ in KINDS and cls is getattr(fastclf, cls.__name__)
-    ]
+    own = [cls for cls in type(model).__mro__ if cls.__name__ in CLASSES and cls is CLASSES[cls.__name__]()]
     if not own:
-        raise TypeError(f"model must be of one of the classes {', '.join(KINDS)}, got {name}")
-    if type(model) is not getattr(fastclf, own[0]):
-        raise TypeError(f"model must be of a class of fastclf itself, got {name}, a subclass of {own[0]}")
-    return name
-
-
-def parts_of(cls: Any) -> Any:
-    """The module that takes models of a class apart, and puts them together."""
-    return importlib.import_module(cls._parts, "fastclf")
+        raise TypeError(f"model must be of one of the classes {', '.join(CLASSES)}, got {type(model).__name__}")
+    if type(model) is not own[0]:
+        raise TypeError(
+            f"model must be of a class of fastclf itself, got {type(model).__name__}, a subclass of {own[0].__name__}"
+        )
+    return own[0].__name__

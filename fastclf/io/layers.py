@@ -1,7 +1,6 @@
-"""A model of the lab taken apart into plain values, and put together again: for files and for other libraries.
+"""The layers that every model of ours can be taken apart into, and the checks before one is put together again.
 
-``estimators.parts`` has the same functions for the estimators. The checks are those of ``assembled``, which trusts nothing:
-a kernel indexes by the sizes of what it returns.
+The checks trust nothing: a kernel indexes by the sizes of what they let pass.
 """
 
 from __future__ import annotations
@@ -18,13 +17,6 @@ from numpy.typing import NDArray
 from ..engine.network import Network
 
 Layer = dict[str, NDArray[Any]]  # "weight" (n_out, n_in) and "bias" (n_out,)
-
-ARGUMENTS = ("n_jobs", "scale")  # the constructors' keywords that are attributes too
-PROGRESS = ("best_loss",)  # what a class may have for its training to go on from
-_REMADE = ("_network", "_work")  # the parameters, and the scratch of the last forward pass
-
-
-# ---------------------------------------------------------------- checks
 
 
 def entries(values: Any, what: str, required: Collection[str], optional: Collection[str] = ()) -> dict[str, Any]:
@@ -85,61 +77,6 @@ def layers_of(network: Network) -> list[Layer]:
     return [{"weight": W, "bias": b} for W, b in zip(network.weights, network.biases)]
 
 
-def outputs_of_theta(theta: NDArray[Any]) -> tuple[list[Layer], str | None]:
+def layers_of_theta(theta: NDArray[Any]) -> tuple[list[Layer], str | None]:
     """The layer that is in ``train_model``'s parameters, and what is on top of it: "softmax" or "sigmoid"."""
     return [{"weight": theta[1:].T, "bias": theta[0]}], "sigmoid" if theta.shape[1] == 1 else "softmax"
-
-
-# ---------------------------------------------------------------- the lab's classes
-
-
-def parts(model: Any) -> dict[str, Any]:
-    """What a model is made of.
-
-    Raises
-    ------
-    TypeError
-        If it has attributes that its class does not give it.
-    """
-    refuse_others(model, {*ARGUMENTS, *PROGRESS, *_REMADE})
-    return {
-        "arguments": {name: getattr(model, name) for name in ARGUMENTS},
-        "progress": {name: getattr(model, name) for name in PROGRESS if name in vars(model)},
-        "layers": layers_of(model._network),
-    }
-
-
-def assembled(cls: Any, values: Any) -> Any:
-    """The model that is made of these values.
-
-    Raises
-    ------
-    ValueError, TypeError
-        If they are not what ``parts`` makes of a model of this class.
-    """
-    entries(values, cls.__name__, ("arguments", "progress", "layers"))
-    network = network_of(values["layers"])
-    sizes = dict(zip(cls._sizes, network.widths))
-    if tuple(sizes.get(letter) for letter in cls._sizes) != network.widths:
-        wanted, given = "-".join(cls._sizes), "-".join(map(str, network.widths))
-        raise ValueError(f"{cls.__name__} has the widths {wanted}, these layers have {given}")
-    # A seed, whose weights are not kept, leaves NumPy's global generator as it is.
-    model = cls(*sizes.values(), dtype=network.dtype, random_state=0, **values["arguments"])
-    model._network = network
-    own = [name for name in PROGRESS if name in vars(model)]
-    for name, value in entries(values["progress"], "progress", (), own).items():
-        check(name, value, (is_number, "a number"))
-        setattr(model, name, value)
-    return model
-
-
-def outputs(model: Any) -> tuple[list[Layer], str | None]:
-    """The layers that give a model's outputs, and what is on top of them: "softmax", "sigmoid" or None."""
-    return layers_of(model._network), model._top
-
-
-def from_layers(cls: Any, layers: list[Layer], top: str | None, arguments: dict[str, Any]) -> Any:
-    """A model with these layers, which is to be trained; what may be on top of them does not change its parameters."""
-    if top == "sigmoid":
-        raise ValueError(f"{cls.__name__} ends in a softmax, not a sigmoid")
-    return assembled(cls, {"arguments": arguments, "progress": {}, "layers": layers})

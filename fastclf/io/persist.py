@@ -1,8 +1,8 @@
 """Models in files: safetensors, with a JSON document that says what the tensors are.
 
 The document is the entry "fastclf" of the file's metadata: ``{"format": 1, "sha256": "…", "kind": "MLPClassifier",
-"fastclf": "0.1.0", "content": …}``. The kind is looked up in a table, and the content, which ``_codec`` explains, is what
-the kind's module of parts makes of a model. Nothing in a file is ever executed or imported.
+"fastclf": "0.1.0", "content": …}``. The kind is looked up in a table of classes, and the content, which ``codec`` explains,
+is the state of a model of that class. Nothing in a file is ever executed or imported.
 
 The checksum, of the document without it and of the tensors, finds damage. It does not find malice: what is loaded is checked
 as if it had been made to do harm. The same checks stand before a file is written, so that what has been saved can be loaded.
@@ -14,16 +14,15 @@ import hashlib
 import json
 import os
 import reprlib
+from importlib.metadata import version
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-import fastclf
-
 from .codec import Decoder, Encoder
 from .files import as_path, replacing
-from .kinds import KINDS, kind_of, parts_of
+from .kinds import CLASSES, kind_of
 from .layers import entries, is_number
 
 FORMAT = 1  # counts up when files change in a way that older versions would misread
@@ -56,13 +55,13 @@ def save(model: Any, path: str | os.PathLike[str]) -> None:
         If the file can not be written.
     """
     kind = _RESULT if isinstance(model, tuple) else kind_of(model)
-    content = _parts_of_result(model) if kind == _RESULT else parts_of(model).parts(model)
+    content = _state_of_result(model) if kind == _RESULT else model._state()
     encode = Encoder()
     document = {
         "format": FORMAT,
         "sha256": "",
         "kind": kind,
-        "fastclf": fastclf.__version__,
+        "fastclf": version("fastclf"),
         "content": {name: encode(value, name) for name, value in content.items()},
     }
     data = _packed(document, encode.tensors)
@@ -129,11 +128,8 @@ def _unpacked(data: bytes) -> Any:
     document, tensors = _read(data)
     content, decode = document["content"], Decoder(tensors)
     values = {name: decode(value) for name, value in content.items()}
-    if document["kind"] == _RESULT:
-        model: Any = _result(values)
-    else:
-        cls = getattr(fastclf, document["kind"])
-        model = parts_of(cls).assembled(cls, values)
+    kind = document["kind"]
+    model = _result(values) if kind == _RESULT else CLASSES[kind]()._from_state(values)
     if decode.tensors:
         raise ValueError(f"nothing refers to its tensors {reprlib.repr(sorted(decode.tensors))}")
     return model
@@ -160,13 +156,13 @@ def _read(data: bytes) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
         raise ValueError(f'its document must be an object with a "format", got {reprlib.repr(document)}')
     if document["format"] > FORMAT:
         raise ValueError(
-            f"it has format {document['format']}, and fastclf {fastclf.__version__} reads up to {FORMAT}: update fastclf"
+            f"it has format {document['format']}, and fastclf {version('fastclf')} reads up to {FORMAT}: update fastclf"
         )
     entries(document, "its document", ("format", "sha256", "kind", "fastclf", "content"))
     checksum = document["sha256"]
     if not isinstance(checksum, str) or checksum != _checksum(text.replace(checksum, "", 1), tensors):
         raise ValueError("it is damaged: its checksum is another")
-    if document["kind"] not in (*KINDS, _RESULT):
+    if document["kind"] not in (*CLASSES, _RESULT):
         raise ValueError(f"there are no models of the kind {reprlib.repr(document['kind'])}")
     if not isinstance(document["content"], dict):
         raise ValueError(f'"content" must be an object, got {reprlib.repr(document["content"])}')
@@ -180,7 +176,7 @@ def _refuse_constant(name: str) -> None:
 # ---------------------------------------------------------------- what train_model returns
 
 
-def _parts_of_result(result: tuple[Any, ...]) -> dict[str, Any]:
+def _state_of_result(result: tuple[Any, ...]) -> dict[str, Any]:
     if len(result) != 2:
         raise TypeError(f"model must be a model or the tuple (theta, losses), got a tuple of {len(result)}")
     theta, losses = result

@@ -1,22 +1,57 @@
-"""The methods that bring models to files and to other libraries, and back, which all of fastclf's classes have.
+"""What every model of ours has in common: it goes to files and to other libraries, and comes back.
 
-They are thin: ``persist`` and ``interchange`` do the work, on what a class's module of parts takes the model apart into.
+The public methods are thin: ``persist`` and ``interchange`` do the work, on what the four methods below take a model apart
+into. A class implements these four, and nothing else has to know it.
 """
 
 from __future__ import annotations
 
 import os
-from typing import Any, ClassVar
+from typing import Any
 
-from numpy.typing import ArrayLike
-
-from ..engine.network import Network
+from .layers import Layer
 
 
 class Portable:
     """A model that can be saved and exported."""
 
-    _parts: ClassVar[str]  # the module that takes models of the class apart
+    def _state(self) -> dict[str, Any]:
+        """Everything that outputs and further training depend on, as values that ``codec`` can write.
+
+        Raises
+        ------
+        TypeError
+            If the model has attributes that its class does not give it: they would be lost.
+        ValueError
+            If it is in a state in which no training leaves it.
+        """
+        raise NotImplementedError
+
+    @classmethod
+    def _from_state(cls, state: Any) -> Any:
+        """The model of which this is the state.
+
+        Raises
+        ------
+        ValueError, TypeError
+            If it is not what ``_state`` makes of a model of this class, whoever has written it.
+        """
+        raise NotImplementedError
+
+    def _layers(self) -> tuple[list[Layer], str | None]:
+        """The layers that give the model's outputs, and what is on top of them: "softmax", "sigmoid" or None."""
+        raise NotImplementedError
+
+    @classmethod
+    def _from_layers(cls, layers: list[Layer], top: str | None, **options: Any) -> Any:
+        """A model with these layers below a softmax, a sigmoid or nothing; the options are the class's own.
+
+        Raises
+        ------
+        ValueError, TypeError
+            If the class can not have such layers, or an option is not what it should be.
+        """
+        raise NotImplementedError
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the model to a file, from which ``fastclf.load`` makes an equal one: see ``fastclf.save``.
@@ -90,75 +125,3 @@ class Portable:
         from .interchange import to_onnx
 
         to_onnx(self, path, logits=logits)
-
-
-class PortableNetwork(Portable):
-    """A class of the lab."""
-
-    _parts = ".io.layers"
-    _sizes: ClassVar[str]  # the width of each layer, from the inputs on, as a letter for one of the constructor's sizes
-    _network: Network
-    scale: float
-    _top: ClassVar[str | None] = "softmax"  # on top of the last layer's scores, where outputs are more than these
-
-    @classmethod
-    def from_torch(cls, module: Any, **arguments: Any) -> Any:
-        """A model with the parameters of a torch module.
-
-        Parameters
-        ----------
-        module : torch.nn.Sequential
-            Linear layers with ReLU between them, as many as the class has, of one dtype, float32 or float64. A Flatten
-            before, Dropout anywhere, and Softmax or LogSoftmax at the end may be there, and change nothing.
-        **arguments
-            Keywords of the constructor; sizes and dtype are the module's.
-
-        Returns
-        -------
-        model
-            With copies of the parameters; a bias that is not there is 0.
-
-        Raises
-        ------
-        TypeError, ValueError
-            If the module does not fit the class; the message says where.
-        """
-        from .interchange import from_torch
-
-        return from_torch(cls, module, arguments)
-
-
-class PortableEstimator(Portable):
-    """An estimator."""
-
-    _parts = ".estimators.state"
-
-    @classmethod
-    def from_torch(cls, module: Any, *, classes: ArrayLike | None = None, **parameters: Any) -> Any:
-        """A fitted estimator with the parameters of a torch module.
-
-        Parameters
-        ----------
-        module : torch.nn.Sequential
-            Linear layers with ReLU between them, one for ``FastLinearClassifier``, of one dtype, float32 or float64. A
-            Flatten before, Dropout anywhere, and Softmax, LogSoftmax or Sigmoid at the end may be there. One output is the
-            logit of the second of two classes. A Sigmoid on several outputs makes a ``FastMLPClassifier`` for several
-            labels.
-        classes : array-like of shape (n_classes,), optional
-            The class of each output, in any order; 0 … n_classes - 1 by default.
-        **parameters
-            Those of the constructor; ``hidden_layer_sizes`` is the module's.
-
-        Returns
-        -------
-        estimator
-            With copies of the parameters; a bias that is not there is 0. ``partial_fit`` goes on from there.
-
-        Raises
-        ------
-        TypeError, ValueError
-            If the module does not fit the class; the message says where.
-        """
-        from .interchange import from_torch
-
-        return from_torch(cls, module, parameters, classes=classes)

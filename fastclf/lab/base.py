@@ -1,16 +1,20 @@
-"""What the lab's classes have in common: attributes that are views of a network, and methods that may be replaced."""
+"""What the lab's classes have in common: attributes that are views of a network, and the ways to files and back."""
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike, DTypeLike, NDArray
 
 from .. import reference
-from ..inputs import as_array, as_numbers
+from ..engine.network import Network
+from ..engine.threads import check_n_jobs
+from ..inputs import as_array, as_numbers, as_random, as_scalar, real_dtype
+from ..io.layers import Layer, check, entries, is_number, layers_of, network_of, refuse_others
+from ..io.portable import Portable
 
 
-class Parameter:
+class LayerParameter:
     """An attribute that is a view of one layer's weights or bias; assigning to it copies into the view.
 
     The lab's biases are columns, (n_out, 1).
@@ -35,7 +39,7 @@ class Parameter:
         view[...] = as_numbers(given, self._name, view.dtype)
 
 
-class State:
+class LayerOutput:
     """An attribute that the last forward pass has set: a layer's Z or A, samples as columns."""
 
     def __init__(self, layer: int, buffer: str) -> None:
@@ -70,6 +74,90 @@ class Activations(reference.Activations):
     def softmax(self, z: ArrayLike) -> NDArray[Any]:
         """Probabilities from scores (c, m): e^z_k / sum_j e^z_j along axis 0, each column's maximum subtracted first."""
         return super().softmax(as_array(z, "z"))
+
+
+_ARGUMENTS = ("n_jobs", "scale")  # keywords of the constructors that are attributes too
+_PROGRESS = ("best_loss",)  # what a class may have for its training to go on from
+_REMADE = ("_network", "_work")  # the parameters, and the scratch of the last forward pass
+
+
+class LabModel(Portable, Activations):
+    """A class of the lab: a network whose weights and biases are attributes."""
+
+    _sizes: ClassVar[str]  # the width of each layer, from the inputs on, as a letter for one of the constructor's sizes
+    _drawing_order: ClassVar[tuple[str, ...]]  # the weights, as the lab draws them
+    _top: ClassVar[str | None] = "softmax"  # on top of the last layer's scores, where outputs are more than these
+
+    def __init__(
+        self, widths: tuple[int, ...], dtype: DTypeLike, random_state: Any, n_jobs: int | None, scale: float
+    ) -> None:
+        self._network = Network(widths, real_dtype(dtype))
+        self.n_jobs, self.scale = check_n_jobs(n_jobs), as_scalar(scale, "scale")
+        random = as_random(random_state)
+        for name in self._drawing_order:
+            setattr(self, name, 0.01 * random.standard_normal(getattr(self, name).shape))
+
+    @classmethod
+    def from_torch(cls, module: Any, **arguments: Any) -> Any:
+        """A model with the parameters of a torch module.
+
+        Parameters
+        ----------
+        module : torch.nn.Sequential
+            Linear layers with ReLU between them, as many as the class has, of one dtype, float32 or float64. A Flatten
+            before, Dropout anywhere, and Softmax or LogSoftmax at the end may be there, and change nothing.
+        **arguments
+            Keywords of the constructor; sizes and dtype are the module's.
+
+        Returns
+        -------
+        model
+            With copies of the parameters; a bias that is not there is 0.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If the module does not fit the class; the message says where.
+        """
+        from ..io.interchange import layers_of_module
+
+        return cls._from_layers(*layers_of_module(module), **arguments)
+
+    def _state(self) -> dict[str, Any]:
+        refuse_others(self, {*_ARGUMENTS, *_PROGRESS, *_REMADE})
+        return {
+            "arguments": {name: getattr(self, name) for name in _ARGUMENTS},
+            "progress": {name: getattr(self, name) for name in _PROGRESS if name in vars(self)},
+            "layers": layers_of(self._network),
+        }
+
+    @classmethod
+    def _from_state(cls, state: Any) -> Any:
+        entries(state, cls.__name__, ("arguments", "progress", "layers"))
+        network = network_of(state["layers"])
+        sizes = dict(zip(cls._sizes, network.widths))
+        if tuple(sizes.get(letter) for letter in cls._sizes) != network.widths:
+            wanted, given = "-".join(cls._sizes), "-".join(map(str, network.widths))
+            raise ValueError(f"{cls.__name__} has the widths {wanted}, these layers have {given}")
+        # A seed, whose weights are not kept, leaves NumPy's global generator as it is.
+        construct: Any = cls  # the classes take their sizes one by one
+        model = construct(*sizes.values(), dtype=network.dtype, random_state=0, **state["arguments"])
+        model._network = network
+        own = [name for name in _PROGRESS if name in vars(model)]
+        for name, value in entries(state["progress"], "progress", (), own).items():
+            check(name, value, (is_number, "a number"))
+            setattr(model, name, value)
+        return model
+
+    def _layers(self) -> tuple[list[Layer], str | None]:
+        return layers_of(self._network), self._top
+
+    @classmethod
+    def _from_layers(cls, layers: list[Layer], top: str | None, **arguments: Any) -> Any:
+        """A model that is to be trained: what may be on top of its layers does not change its parameters."""
+        if top == "sigmoid":
+            raise ValueError(f"{cls.__name__} ends in a softmax, not a sigmoid")
+        return cls._from_state({"arguments": arguments, "progress": {}, "layers": layers})
 
 
 def overrides(model: Any, base: type, *methods: str) -> bool:

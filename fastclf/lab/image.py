@@ -13,17 +13,14 @@ from numpy.typing import ArrayLike, DTypeLike, NDArray
 
 from .. import reference
 from ..engine.descent import WideTrainer
-from ..engine.network import Network
 from ..engine.progress import Callback, Reporter, train_in_stretches
 from ..engine.rows import Rows
 from ..engine.settings import EXACT
-from ..engine.threads import check_n_jobs
-from ..inputs import as_array, as_count, as_labels, as_random, as_rows, as_scalar, real_dtype
-from ..io.portable import PortableNetwork
-from .base import Activations, Parameter, overrides
+from ..inputs import as_array, as_count, as_labels, as_rows, as_scalar
+from .base import LabModel, LayerParameter, overrides
 
 
-class ImageLinearClassifier(PortableNetwork, Activations):
+class ImageLinearClassifier(LabModel):
     """Scores W x + b, softmax over them.
 
     Parameters
@@ -54,9 +51,9 @@ class ImageLinearClassifier(PortableNetwork, Activations):
         If a size is not a positive whole number, or another argument is not what is described above.
     """
 
-    W = Parameter(0)
-    b = Parameter(0, bias=True)
-    _sizes, _top = "nc", None
+    W = LayerParameter(0)
+    b = LayerParameter(0, bias=True)
+    _sizes, _drawing_order, _top = "nc", ("W",), None
 
     def __init__(
         self,
@@ -69,9 +66,7 @@ class ImageLinearClassifier(PortableNetwork, Activations):
         scale: float = 1.0,
     ) -> None:
         widths = (as_count(input_size, "input_size", 1), as_count(n_classes, "n_classes", 1))
-        self._network = Network(widths, real_dtype(dtype))
-        self.n_jobs, self.scale = check_n_jobs(n_jobs), as_scalar(scale, "scale")
-        self.W = 0.01 * as_random(random_state).standard_normal(self.W.shape)
+        super().__init__(widths, dtype, random_state, n_jobs, scale)
 
     def _rows(self, X: ArrayLike, name: str) -> Rows:
         return as_rows(X, name, self._network.dtype, self._network.widths[0], self.n_jobs, self.scale)

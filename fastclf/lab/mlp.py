@@ -18,38 +18,31 @@ from numpy.typing import ArrayLike, DTypeLike, NDArray
 from .. import reference
 from ..engine import minibatch
 from ..engine.minibatch import Samples, Workspace
-from ..engine.network import Network
 from ..engine.progress import Callback, Reporter, train_in_stretches
 from ..engine.rows import Rows
 from ..engine.schedules import EarlyStopping, StepDecay
 from ..engine.settings import EXACT, SHIFTED, LossRule, settings
-from ..engine.threads import check_n_jobs, threads_for
-from ..inputs import as_array, as_count, as_labels, as_random, as_rows, as_rows_of_columns, as_scalar, real_dtype
-from ..io.portable import PortableNetwork
+from ..engine.threads import threads_for
+from ..inputs import as_array, as_count, as_labels, as_rows, as_rows_of_columns, as_scalar
 from ..kernels.codes import BACKWARD, FORWARD, TRAIN
-from .base import Activations, Parameter, State, overrides
+from .base import Activations, LabModel, LayerOutput, LayerParameter, overrides
 from .loaders import Plan, plan
 
 # Probabilities below these may be what is left of smaller ones (see kernels.simd, the range of exp).
 _VANISHED = {4: 1e-25, 8: 1e-250}
 
 
-class _Perceptron(PortableNetwork, Activations):
+class _Perceptron(LabModel):
     """What the lab's two networks share: construction, forward, loss and backward."""
 
-    _drawing_order: ClassVar[tuple[str, ...]]
     _rule: ClassVar[LossRule]
     _plain: ClassVar[Any]  # the lab's class in plain NumPy, for subclasses with activations of their own
 
     def __init__(
         self, widths: tuple[int, ...], dtype: DTypeLike, random_state: Any, n_jobs: int | None, scale: float
     ) -> None:
-        self._network = Network(widths, real_dtype(dtype))
+        super().__init__(widths, dtype, random_state, n_jobs, scale)
         self._work: tuple[Workspace, int] | None = None
-        self.n_jobs, self.scale = check_n_jobs(n_jobs), as_scalar(scale, "scale")
-        random = as_random(random_state)
-        for name in self._drawing_order:
-            setattr(self, name, 0.01 * random.standard_normal(getattr(self, name).shape))
 
     # Z's and A's of the layers are attributes of the classes below; this is the last layer's A, for all of them.
     A2: Any
@@ -204,8 +197,8 @@ class MLPClassifier(_Perceptron):
         If a size is not a positive whole number, or another argument is not what is described above.
     """
 
-    W1, b1, W2, b2 = Parameter(0), Parameter(0, bias=True), Parameter(1), Parameter(1, bias=True)
-    Z1, A1, Z2, A2 = State(0, "Z"), State(0, "A"), State(1, "Z"), State(1, "A")
+    W1, b1, W2, b2 = LayerParameter(0), LayerParameter(0, bias=True), LayerParameter(1), LayerParameter(1, bias=True)
+    Z1, A1, Z2, A2 = LayerOutput(0, "Z"), LayerOutput(0, "A"), LayerOutput(1, "Z"), LayerOutput(1, "A")
     _drawing_order = ("W1", "W2")
     _rule = EXACT
     _plain = reference.MLPClassifier
@@ -340,9 +333,9 @@ class DeepMLPClassifier(_Perceptron):
         If a size is not a positive whole number, or another argument is not what is described above.
     """
 
-    W1, b1, W3, b3 = Parameter(0), Parameter(0, bias=True), Parameter(1), Parameter(1, bias=True)
-    W2, b2 = Parameter(2), Parameter(2, bias=True)
-    Z1, A1, Z3, A3, Z2, A2 = (State(layer, buffer) for layer in range(3) for buffer in "ZA")
+    W1, b1, W3, b3 = LayerParameter(0), LayerParameter(0, bias=True), LayerParameter(1), LayerParameter(1, bias=True)
+    W2, b2 = LayerParameter(2), LayerParameter(2, bias=True)
+    Z1, A1, Z3, A3, Z2, A2 = (LayerOutput(layer, buffer) for layer in range(3) for buffer in "ZA")
     _drawing_order = ("W1", "W2", "W3")
     _rule = SHIFTED
     _plain = reference.DeepMLPClassifier

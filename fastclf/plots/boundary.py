@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from ..inputs import as_array, as_count, as_matrix, as_theta
-from ..io.portable import PortableNetwork
+from ..lab.base import LabModel
 from .common import INK, check_fitted, colour, new_axes, styled
 
 _MARGIN = 0.1  # of the samples' smaller extent, around them
@@ -59,10 +59,10 @@ class DecisionBoundary:
         class_names: Iterable[Any] | None = None,
         grid_resolution: int = 300,
     ) -> None:
-        from ..estimators.state import as_estimator
+        from ..estimators import as_estimator
 
         check_fitted(estimator)
-        if isinstance(estimator, PortableNetwork):
+        if isinstance(estimator, LabModel):
             estimator = as_estimator(estimator)
         if not hasattr(estimator, "predict") or not hasattr(estimator, "classes_"):
             raise TypeError(f"estimator must have predict and classes_, got {type(estimator).__name__}")
@@ -186,7 +186,7 @@ class DecisionBoundary:
         TypeError, ValueError
             If an argument is not what is described here.
         """
-        from ..estimators.state import as_estimator
+        from ..estimators import as_estimator
 
         parameters = as_theta(theta)
         if len(parameters) != 3:

@@ -14,7 +14,7 @@ from torch import nn
 
 import fastclf
 from fastclf import DeepMLPClassifier, FastLinearClassifier, FastMLPClassifier, ImageLinearClassifier, MLPClassifier
-from fastclf.io.interchange import theta_to_torch
+from fastclf.io.interchange import to_torch
 
 from ..helpers import problem
 
@@ -142,14 +142,14 @@ def test_theta_as_a_module(multiclass, dtype):
     scores = fastclf.linear_prediction(fastclf.add_bias_term(P.X), theta)
     expected = fastclf.softmax(scores) if multiclass else fastclf.sigmoid(scores)
     X = P.X.astype(dtype)
-    np.testing.assert_allclose(run(theta_to_torch(theta), X), expected, rtol=0, atol=TOLERANCE)
-    np.testing.assert_allclose(run(theta_to_torch(theta, logits=True), X), scores, rtol=0, atol=TOLERANCE)
+    np.testing.assert_allclose(run(to_torch((theta, [])), X), expected, rtol=0, atol=TOLERANCE)
+    np.testing.assert_allclose(run(to_torch((theta, []), logits=True), X), scores, rtol=0, atol=TOLERANCE)
 
 
 def test_what_is_no_theta():
     for theta in (np.ones(3), np.ones((1, 3)), np.full((3, 2), np.nan)):
         with pytest.raises(ValueError, match="theta must"):
-            theta_to_torch(theta)
+            to_torch((theta, []))
 
 
 def test_models_that_have_no_module(tmp_path):
