@@ -125,9 +125,10 @@ def image_classifier(p: Problem, lab) -> Arm:
 
 def fastclf_linear(p: Problem) -> Arm:
     from fastclf.engine.descent import trainer_for
+    from fastclf.engine.minibatch import Samples
     from fastclf.engine.rows import Rows
 
-    trainer = trainer_for(Rows(p.X, p.X.dtype), p.n_classes, sigmoid=False, labels=p.y)
+    trainer = trainer_for(Samples(Rows(p.X, p.X.dtype), p.y), p.n_classes)
     trainer.set_theta(_theta(p.start))
 
     def train(passes):
@@ -142,10 +143,10 @@ def fastclf_linear(p: Problem) -> Arm:
 def fastclf_network(p: Problem, threads: int | None = None) -> Arm:
     """Batch steps; ``threads`` is n_jobs, whatever the size of a step; None leaves the number to fastclf."""
     from fastclf.engine import threads as threads_module
-    from fastclf.engine.minibatch import Samples, Workspace, run
+    from fastclf.engine.minibatch import BatchTrainer, Samples, Workspace
     from fastclf.engine.network import Network
     from fastclf.engine.rows import Rows
-    from fastclf.engine.settings import SHIFTED, settings
+    from fastclf.engine.settings import SHIFTED, Settings
     from fastclf.kernels.codes import TRAIN
 
     model = Network(p.widths, p.X.dtype)
@@ -153,12 +154,14 @@ def fastclf_network(p: Problem, threads: int | None = None) -> Arm:
         W[:], b[:] = start
     work, samples = Workspace(model, len(p.X)), Samples(Rows(p.X, p.X.dtype), p.y)
     deep = {"rule": SHIFTED, "clip_threshold": 1.0} if len(p.hidden) == 2 else {}
-    numbers = settings(p.X.dtype, p.learning_rate, **deep)
+    settings = Settings(learning_rate=p.learning_rate, **deep).vector(p.X.dtype)
     operations = float(model.operations) * len(p.X)
     threads = threads_module.resolve_n_jobs(threads) if threads else threads_module.threads_for(operations, None)
 
+    trainer = BatchTrainer(model, samples, settings, work, threads=threads)
+
     def train(passes):
-        run(model, work, samples, TRAIN, numbers, repeats=passes, threads=threads)
+        trainer.run(TRAIN, repeats=passes)
 
     return Arm(train, loss=lambda: p.loss(list(zip(model.weights, model.biases))))
 

@@ -79,7 +79,7 @@ def check_finite(array: np.ndarray, name: str, n_jobs: int | None = None, first:
         raise ValueError(f"{name} must be finite, got {flat[at]} at {where if column else where[0]}")
 
 
-def as_numbers(value: Any, name: str, dtype: np.dtype, n_jobs: int | None = None) -> np.ndarray:
+def as_floats(value: Any, name: str, dtype: np.dtype, n_jobs: int | None = None) -> np.ndarray:
     """A finite C-ordered array of ``dtype``, of any shape."""
     with np.errstate(over="ignore"):  # too large for float32: found below, as infinity
         array = np.ascontiguousarray(as_array(value, name), dtype=dtype).reshape(np.shape(value))
@@ -113,7 +113,7 @@ def _columns(value: Any, name: str, n_features: int) -> np.ndarray:
 
 def as_matrix(value: Any, name: str, dtype: np.dtype, n_columns: int | None = None) -> np.ndarray:
     """A finite, C-ordered, non-empty matrix of ``dtype``."""
-    return as_numbers(_matrix(value, name, n_columns), name, dtype)
+    return as_floats(_matrix(value, name, n_columns), name, dtype)
 
 
 def as_theta(value: Any) -> np.ndarray:
@@ -141,7 +141,7 @@ def as_rows_of_columns(
 
 def _rows(source: np.ndarray, name: str, dtype: np.dtype, n_jobs: int | None, scale: float) -> Rows:
     if not read_as_stored(source):
-        return Rows(as_numbers(source, name, dtype, n_jobs), dtype)
+        return Rows(as_floats(source, name, dtype, n_jobs), dtype)
     rows = Rows(np.ascontiguousarray(source), dtype, scale)
     check_rows(rows, name, n_jobs)
     return rows
@@ -183,7 +183,7 @@ def as_targets(value: Any, name: str, m: int, dtype: np.dtype, multiclass: bool)
         if multiclass and source.shape == (m,):
             hint = "; for labels, np.eye(n_classes)[y] makes the matrix"
         raise ValueError(f"{name} must have shape {wanted}, got {source.shape}{hint}")
-    targets = as_numbers(source, name, dtype)
+    targets = as_floats(source, name, dtype)
     low, high = targets.min(), targets.max()
     if low < 0 or high > 1:
         raise ValueError(f"{name} must hold probabilities between 0 and 1, got values from {low} to {high}")

@@ -14,52 +14,48 @@ the deltas D, layer after layer, a row per sample, as the next product wants the
 ``softmax``), a row per class. A linear model is the network of one layer.
 """
 
-from collections import namedtuple
+from __future__ import annotations
 
-from numba import types
+from typing import NamedTuple
 
 from .codes import N_COLUMNS, N_IN, N_OUT, UNITS
-from .gather import SOURCE
+from .gather import SourceAt
 from .jit import AT, AT_INDEX, FLAG, INT, REAL, inlined
 from .simd import at
 from .softmax import deltas_at
 
-FIELDS = {
-    "source": SOURCE,  # the samples as they are stored
-    "X": AT,  # numbers: the samples, or room for the batch's if they are stored otherwise
-    "ldx": INT,  # elements from row to row of X
-    "order": AT_INDEX,  # the batch's rows of X
-    "m": INT,  # how many they are
-    "iota": AT_INDEX,  # 0, 1, …
-    "labels": AT_INDEX,
-    "targets": AT,
-    "labelled": FLAG,  # labels are given, or else targets
-    "sample_weight": AT,
-    "weighted": FLAG,
-    "chosen": AT_INDEX,  # the batch's samples in the source, labels, targets and weights
-    "total_weight": REAL,  # of the batch, with all its pieces: the number of samples if not weighted
-    "params": AT,
-    "state": AT,
-    "size": INT,  # of params, and of each part of state
-    "layout": AT_INDEX,
-    "n_layers": INT,
-    "S": AT,
-    "capacity": INT,  # samples that S has room for
-    "panels": AT,  # scratch of every worker, for the columns of X that it packs
-    "settings": AT,
-    "rate": REAL,  # learning rate of this step
-    "mix": REAL,  # what the average of the parameters takes from them in this step
-    "optimiser": INT,
-    "seed": INT,  # of this step's dropout
-    "phases": INT,
-    "sigmoid": FLAG,
-}
-Batch = namedtuple("Batch", FIELDS)
 
+class Batch(NamedTuple):
+    """A mini-batch, and where everything is that a step on it needs."""
 
-def BATCH(element):
-    """The type of a Batch, a parameter of routines."""
-    return types.NamedTuple(tuple(spec(element) for spec in FIELDS.values()), Batch)
+    source: SourceAt  # the samples as they are stored
+    X: AT  # floats: the samples, or room for the batch's if they are stored otherwise
+    ldx: INT  # elements from row to row of X
+    order: AT_INDEX  # the batch's rows of X
+    m: INT  # how many they are
+    iota: AT_INDEX  # 0, 1, …
+    labels: AT_INDEX
+    distributions: AT
+    labelled: FLAG  # labels are given, or else distributions
+    sample_weight: AT
+    weighted: FLAG
+    chosen: AT_INDEX  # the batch's samples in the source, labels, distributions and weights
+    total_weight: REAL  # of the batch, with all its pieces: the number of samples if not weighted
+    params: AT
+    state: AT
+    size: INT  # of params, and of each part of state
+    layout: AT_INDEX
+    n_layers: INT
+    S: AT
+    capacity: INT  # samples that S has room for
+    panels: AT  # scratch of every worker, for the columns of X that it packs
+    settings: AT
+    rate: REAL  # learning rate of this step
+    mix: REAL  # what the average of the parameters takes from them in this step
+    optimiser: INT
+    seed: INT  # of this step's dropout
+    phases: INT
+    sigmoid: FLAG
 
 
 @inlined

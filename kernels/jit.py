@@ -148,6 +148,23 @@ def TEAM(element: types.Type) -> types.Type:
     return types.UniTuple(types.int64, 2)
 
 
+class Record:
+    """The type of a named tuple, whose fields are annotated with types as parameters are declared with them."""
+
+    def __init__(self, made: Any) -> None:
+        names = globals() | vars(sys.modules[made.__module__])
+        self.made = made
+        self.fields = {name: _spec(eval(text.__forward_arg__, names)) for name, text in made.__annotations__.items()}
+
+    def __call__(self, element: types.Type) -> types.Type:
+        return types.NamedTuple(tuple(spec(element) for spec in self.fields.values()), self.made)
+
+
+def _spec(declared: Any) -> Callable:
+    """What a parameter is declared with, or the record that it is declared to be."""
+    return Record(declared) if isinstance(declared, type) else declared
+
+
 # ---------------------------------------------------------------- what is compiled
 
 #: Every kernel and routine of the package, by name: what ``fastclf warmup`` compiles and the tests walk over.
@@ -157,14 +174,20 @@ COMPILED: dict[str, Compiled] = {}
 announce: Callable[[str], None] = lambda line: print(line, file=sys.stderr, flush=True)  # noqa: E731
 
 
+def _parameters(function: Any) -> tuple[str, ...]:
+    return function.__code__.co_varnames[: function.__code__.co_argcount]
+
+
+def _check_declared(function: Any, specs: dict[str, Callable]) -> None:
+    if _parameters(function) != (*specs,):
+        raise TypeError(f"{function.__name__}: parameters {_parameters(function)}, declared {(*specs,)}")
+
+
 class Compiled:
     """One function, compiled by itself for each element type."""
 
     def __init__(self, function: Callable[..., Any], specs: dict[str, Callable]) -> None:
-        code = function.__code__
-        names = code.co_varnames[: code.co_argcount]
-        if names != (*specs,):
-            raise TypeError(f"{function.__name__}: parameters {names}, declared {(*specs,)}")
+        _check_declared(function, specs)
         self.name = f"{function.__module__.rpartition('.')[2]}.{function.__name__}"
         if self.name in COMPILED:
             raise ValueError(f"there are two {self.name}: they would read each other's cache")
@@ -237,6 +260,29 @@ def _routines(function: Any) -> list[Routine]:
     return found
 
 
+def _spread(function: Any, specs: dict[str, Callable]) -> tuple[Any, dict[str, Callable]]:
+    """The function, and its declaration, with the fields of its records as parameters of their own.
+
+    Numba converts an argument where a kernel is called, say an array that may be written to where one that is only read is
+    declared. The elements of a tuple it does not convert. So records are taken apart before the call, and put together
+    again in the compiled code, where that costs nothing.
+    """
+    records = {name: spec for name, spec in specs.items() if isinstance(spec, Record)}
+    flat: dict[str, Callable] = {}
+    for name, spec in specs.items():
+        flat |= {f"{name}_{field}": s for field, s in spec.fields.items()} if name in records else {name: spec}
+    made = [
+        f"made_{n}({', '.join(f'{n}_{field}' for field in records[n].fields)})" if n in records else n for n in specs
+    ]
+    source = f"def {function.__name__}({', '.join(flat)}): body({', '.join(made)})"
+    names = {"body": inlined(function), "__name__": function.__module__}
+    names |= {f"made_{name}": spec.made for name, spec in records.items()}
+    exec(compile(source, function.__code__.co_filename, "exec"), names)
+    spread = names[function.__name__]
+    spread.__doc__ = function.__doc__
+    return spread, flat
+
+
 class Kernel(Compiled):
     """A compiled function that Python calls: ``kernel(*args, threads=n)``.
 
@@ -244,9 +290,21 @@ class Kernel(Compiled):
     """
 
     def __init__(self, function: Callable[..., Any], specs: dict[str, Callable]) -> None:
-        self.parallel = "team" in function.__code__.co_varnames[: function.__code__.co_argcount]
-        super().__init__(function, specs | ({"team": TEAM} if self.parallel else {}))
-        self._element_at = next(i for i, s in enumerate(specs.values()) if s in (IN1, IN2, OUT1, OUT2))
+        self.parallel = "team" in _parameters(function)
+        specs = specs | ({"team": TEAM} if self.parallel else {})
+        _check_declared(function, specs)
+        starred = [f"*{name}" if isinstance(spec, Record) else name for name, spec in specs.items()]
+        self._call = eval(f"lambda code, {', '.join(specs)}: code({', '.join(starred)})")
+        numbers = IN1, IN2, OUT1, OUT2  # the first of them says which element type a call is for
+        self._element_at = next(
+            (i, j)
+            for i, spec in enumerate(specs.values())
+            for j, s in enumerate(spec.fields.values() if isinstance(spec, Record) else (spec,))
+            if s in numbers
+        )
+        if any(isinstance(spec, Record) for spec in specs.values()):
+            function, specs = _spread(function, specs)
+        super().__init__(function, specs)
         self._dispatcher = numba.njit(**FLAGS, no_cfunc_wrapper=True)(function)
 
     def _compile(self, sig: tuple[types.Type, ...], dtype: str) -> Any:
@@ -259,14 +317,15 @@ class Kernel(Compiled):
         return dispatcher
 
     def __call__(self, *args: Any, threads: int = 1) -> Any:
-        dtype = args[self._element_at].dtype
+        i, j = self._element_at
+        dtype = (args[i][j] if isinstance(args[i], tuple) else args[i]).dtype
         code = self._ready.get(dtype.name) or self.compile(dtype)
         if not self.parallel:
-            return code(*args)
+            return self._call(code, *args)
         if threads == 1 or pool.lost():
-            return code(*args, (1, 0))
+            return self._call(code, *args, (1, 0))
         with pool.parallel_region(threads):
-            return code(*args, (threads, for_each_thread.compile(np.int64, quiet=True).address))
+            return self._call(code, *args, (threads, for_each_thread.compile(np.int64, quiet=True).address))
 
 
 class Routine(Compiled):
@@ -380,17 +439,17 @@ def _make_callable(key: Any, types_of_call: Callable, lower: Callable) -> None:
 
 def kernel(**specs: Callable) -> Callable[[Callable[..., Any]], Kernel]:
     """Declare a kernel by the types of its parameters, in their order."""
-    return lambda function: Kernel(function, specs)
+    return lambda function: Kernel(function, {name: _spec(spec) for name, spec in specs.items()})
 
 
 def routine(**specs: Callable) -> Callable[[Callable[..., Any]], Routine]:
     """Declare a routine by the types of its parameters, in their order."""
-    return lambda function: Routine(function, specs)
+    return lambda function: Routine(function, {name: _spec(spec) for name, spec in specs.items()})
 
 
 def in_shares(**specs: Callable) -> Callable[[Callable[..., Any]], InShares]:
     """The same, for a routine that every thread of a team calls with its number q; q and workers are not declared."""
-    return lambda function: InShares(Routine(function, specs | {"q": INT, "workers": INT}))
+    return lambda function: InShares(routine(**specs, q=INT, workers=INT)(function))
 
 
 @inlined

@@ -14,29 +14,15 @@ in order, so the bits do not depend on the threads. A step on many rows is taken
 each, whose gradients are added up. Samples that are not stored as numbers are made numbers a block at a time.
 """
 
+from __future__ import annotations
+
+from typing import NamedTuple
+
 from .codes import BIAS, LEARNING_RATE, LOG_HIGH, LOG_LOW, N_IN, N_OUT, WEIGHTS, WITH_BIAS
-from .gather import SOURCE, Source, rows_of
-from .jit import (
-    AT,
-    AT64,
-    AT_INDEX,
-    BYTES2,
-    FLAG,
-    IN1,
-    IN2,
-    INDEX,
-    INT,
-    OUT1,
-    OUT2,
-    OUT64,
-    REAL,
-    TABLE,
-    in_shares,
-    inlined,
-    kernel,
-    share,
-)
+from .gather import SourceAt, rows_of, source_at
+from .jit import AT, AT64, AT_INDEX, FLAG, IN1, INT, OUT64, REAL, in_shares, inlined, kernel, share
 from .matmul import crowded, forward, n_tiles, outer, panel_rows
+from .records import ChunkScratch, Model, Portion, Source, Targets, Theta
 from .simd import at, lanes_of, vfma, vload, vsplat, vstore, vsum
 from .softmax import (
     bias_gradient,
@@ -53,47 +39,84 @@ from .softmax import (
 from .tile import OUTER_VECTORS
 
 
-@in_shares(
-    source=SOURCE, room=AT, first_row=INT, end_row=INT, c=INT, iota=AT_INDEX, labels=AT_INDEX, targets=AT, labelled=FLAG,
-    params=AT, weights=INT, bias=INT, size=INT, G=AT, n_chunks=INT, S=AT, panels=AT, chunk_loss=AT64, settings=AT,
-    width=INT, update=FLAG, sigmoid=FLAG,
-)  # fmt: skip
-def chunks(
-    source, room, first_row, end_row, c, iota, labels, targets, labelled, params, weights, bias, size, G, n_chunks, S,
-    panels, chunk_loss, settings, width, update, sigmoid, q, workers,
-):  # fmt: skip
-    """Worker q's chunks of the rows first_row ≤ r < end_row: the loss and the gradient of each."""
-    lanes, zero, n = lanes_of(params), settings[0] * 0, source.n
+class Chunks(NamedTuple):
+    """The rows of a portion, cut into chunks, and everything that a thread needs to know of them."""
+
+    source: SourceAt
+    first: INT  # rows first ≤ r < end
+    end: INT
+    count: INT  # chunks
+    c: INT
+    labels: AT_INDEX
+    distributions: AT
+    labelled: FLAG  # labels are given, or else distributions
+    sigmoid: FLAG
+    update: FLAG  # gradients are wanted, or else losses only
+    iota: AT_INDEX
+    settings: AT
+    params: AT  # of a network of one layer; or theta
+    G: AT  # a gradient per chunk
+    S: AT  # an output block per chunk
+    width: INT  # samples that a block has room for
+    room: AT  # of each thread, for so many samples as floats
+    losses: AT64  # one per chunk
+
+
+@inlined
+def chunks_of(source, n, targets, c, sigmoid, params, scratch, portion, settings):
+    """The chunks of a portion, by addresses."""
+    return Chunks(
+        source_at(source, n), portion.first, portion.end, scratch.losses.shape[0], c, at(targets.labels, 0),
+        at(targets.distributions, 0), targets.labels.shape[0] > 0, sigmoid, portion.update, at(scratch.iota, 0),
+        at(settings, 0), params, at(scratch.gradients, 0), at(scratch.S, 0), scratch.width, at(scratch.room, 0),
+        at(scratch.losses, 0),
+    )  # fmt: skip
+
+
+@inlined
+def rows_of_chunk(work, chunk):
+    """The rows of a chunk, as (first, past the last)."""
+    first, end = share(work.end - work.first, chunk, work.count)
+    return work.first + first, work.first + end
+
+
+@in_shares(work=Chunks, weights=INT, bias=INT, size=INT, panels=AT)
+def chunk_gradients(work, weights, bias, size, panels, q, workers):
+    """Worker q's chunks: the loss and the gradient of each, for a network of one layer."""
+    S, c, width, n, settings = work.S, work.c, work.width, work.source.n, work.settings
+    lanes, zero = lanes_of(S), settings[0] * 0
     low, high, one, with_bias = settings[LOG_LOW], settings[LOG_HIGH], zero + 1, settings[WITH_BIAS] > 0
-    room, panel = at(room, q * width * n), at(panels, q * panel_rows(width, c) * OUTER_VECTORS * lanes)
-    chunk0, chunk1 = share(n_chunks, q, workers)
+    room, panel = at(work.room, q * width * n), at(panels, q * panel_rows(width, c) * OUTER_VECTORS * lanes)
+    chunk0, chunk1 = share(work.count, q, workers)
     for chunk in range(chunk0, chunk1):
-        first, end = share(end_row - first_row, chunk, n_chunks)
-        first, end = first_row + first, first_row + end
-        block, g, total = chunk * block_size(c, width), at(G, chunk * size), 0.0
+        first, end = rows_of_chunk(work, chunk)
+        block, g, total = chunk * block_size(c, width), at(work.G, chunk * size), 0.0
         z, deltas = at(S, logits_at(block, c, width)), at(S, deltas_at(block, c, width))
-        spread_bias(params, bias, S, block, c, width)
+        spread_bias(work.params, bias, S, block, c, width)
         for r0 in range(first, end, width):
             n_rows = min(width, end - r0)
-            X, picked = rows_of(source, iota, r0, n_rows, iota, room)
+            X, picked = rows_of(work.source, work.iota, r0, n_rows, work.iota, room)
             forward(
-                at(params, weights), n, iota, c, X, n, picked, n_rows, n,
+                at(work.params, weights), n, work.iota, c, X, n, picked, n_rows, n,
                 at(S, biases_at(block, c, width)), 4, 0, z, z, width, -float("inf"),
             )  # fmt: skip
-            gather_targets(labels, targets, labelled, at(iota, r0), n_rows, S, block, 0, c, width)
-            gather_weights(S, False, iota, n_rows, S, block, 0, c, width)
-            output_layer(S, block, 0, n_rows, c, width, labelled, sigmoid, True, True, update, low, high, 0.0, one)
+            chosen = at(work.iota, r0)
+            gather_targets(work.labels, work.distributions, work.labelled, chosen, n_rows, S, block, 0, c, width)
+            gather_weights(S, False, work.iota, n_rows, S, block, 0, c, width)
+            output_layer(
+                S, block, 0, n_rows, c, width, work.labelled, work.sigmoid, True, True, work.update, low, high, 0.0, one
+            )
             total += total_loss(S, block, n_rows, c, width)
-            if update:
+            if work.update:
                 keep, w = zero if r0 == first else one, at(g, weights)
                 outer(
-                    0, n_tiles(c, n, lanes), deltas, 1, width, X, n, picked, iota, n_rows,
+                    0, n_tiles(c, n, lanes), deltas, 1, width, X, n, picked, work.iota, n_rows,
                     w, c, n, w, False, keep, one, zero + float("inf"), panel, crowded(n, lanes),
                 )  # fmt: skip
                 for k in range(c):
                     sums = bias_gradient(S, block, k, n_rows, c, width) if with_bias else zero
                     g[bias + k] = sums if r0 == first else g[bias + k] + sums
-        chunk_loss[chunk] = total
+        work.losses[chunk] = total
 
 
 @in_shares(params=AT, size=INT, G=AT, n_chunks=INT, step=REAL)
@@ -109,51 +132,42 @@ def descend(params, size, G, n_chunks, step, q, workers):
 
 
 @inlined
-def add_up(chunk_loss, losses, e, first_row, end_row, m):
+def add_up(chunk_losses, losses, e, portion):
     """Add a portion's loss, its chunks in order, to what losses[e] holds of the portions before it; at the end, the mean."""
     total = 0.0
-    for chunk in range(chunk_loss.shape[0]):
-        total += chunk_loss[chunk]
-    if first_row > 0:
+    for chunk in range(chunk_losses.shape[0]):
+        total += chunk_losses[chunk]
+    if portion.first > 0:
         total += losses[e]
-    losses[e] = total / m if end_row == m else total
+    losses[e] = total / portion.m if portion.end == portion.m else total
 
 
 @kernel(
-    X=IN2, raw=BYTES2, table=IN1, stored=INT, channels=INT, room=OUT1, first_row=INT, end_row=INT, m=INT, iota=INDEX,
-    labels=INDEX, targets=IN1, params=OUT1, layout=TABLE, G=OUT2, total=OUT1, S=OUT1, panels=OUT1, chunk_loss=OUT64,
-    losses=OUT64, settings=IN1, width=INT, repeats=INT, update=FLAG, sigmoid=FLAG,
+    source=Source, targets=Targets, model=Model, scratch=ChunkScratch, portion=Portion, settings=IN1, losses=OUT64
 )  # fmt: skip
-def wide(
-    X, raw, table, stored, channels, room, first_row, end_row, m, iota, labels, targets, params, layout, G, total, S,
-    panels, chunk_loss, losses, settings, width, repeats, update, sigmoid, team,
-):  # fmt: skip
-    """``repeats`` steps over all m rows; losses[i] is the mean loss before step i. Without ``update``, losses only.
+def wide(source, targets, model, scratch, portion, settings, losses, team):
+    """A step over all m rows for each of ``losses``, which is the mean loss before it; or a portion of the rows of one step.
 
-    Every chunk has a row of G, like ``params``, and a block of S for ``width`` samples; every thread has room for as many,
-    if samples are not stored as numbers, and a panel for ``outer``. ``iota`` counts to the larger of m and c. A step that
-    is taken in portions is one that ``repeats`` once, and ends with the rows up to m; ``total``, like ``params``, holds the
-    gradient in between.
+    For any shape: the model is a network of one layer. Weights of samples are not read.
     """
-    n_chunks, size = G.shape[0], params.shape[0]
-    source = Source(at(X, 0), at(raw, 0), at(table, 0), stored, layout[0, N_IN], channels)
-    step = -settings[LEARNING_RATE] / m
-    for e in range(repeats):
-        chunks(
-            team, source, at(room, 0), first_row, end_row, layout[0, N_OUT], at(iota, 0), at(labels, 0), at(targets, 0),
-            labels.shape[0] > 0, at(params, 0), layout[0, WEIGHTS], layout[0, BIAS], size, at(G, 0), n_chunks, at(S, 0),
-            at(panels, 0), at(chunk_loss, 0), at(settings, 0), width, update, sigmoid,
-        )  # fmt: skip
-        add_up(chunk_loss, losses, e, first_row, end_row, m)
-        if update and total.shape[0]:
-            if first_row == 0:
+    params, layout, total = model.params, model.layout, scratch.total
+    n_chunks, size, G = scratch.losses.shape[0], params.shape[0], at(scratch.gradients, 0)
+    step = -settings[LEARNING_RATE] / portion.m
+    work = chunks_of(
+        source, layout[0, N_IN], targets, layout[0, N_OUT], model.sigmoid, at(params, 0), scratch, portion, settings
+    )
+    for e in range(losses.shape[0]):
+        chunk_gradients(team, work, layout[0, WEIGHTS], layout[0, BIAS], size, at(scratch.panels, 0))
+        add_up(scratch.losses, losses, e, portion)
+        if portion.update and total.shape[0]:
+            if portion.first == 0:
                 for j in range(size):
                     total[j] = 0
-            descend(team, at(total, 0), size, at(G, 0), n_chunks, step * 0 + 1)
-            if end_row == m:
+            descend(team, at(total, 0), size, G, n_chunks, step * 0 + 1)
+            if portion.end == portion.m:
                 descend(team, at(params, 0), size, at(total, 0), 1, step)
-        elif update:
-            descend(team, at(params, 0), size, at(G, 0), n_chunks, step)
+        elif portion.update:
+            descend(team, at(params, 0), size, G, n_chunks, step)
 
 
 # ---------------------------------------------------------------- few features: samples as lanes
@@ -206,71 +220,64 @@ def narrow_gradient(XT, n, n_rows, S, block, c, width, G, with_bias):
         G[k] += with_bias * bias_gradient(S, block, k, n_rows, c, width)
 
 
-@in_shares(
-    source=SOURCE, room=AT, first_row=INT, end_row=INT, c=INT, iota=AT_INDEX, labels=AT_INDEX, targets=AT, labelled=FLAG,
-    theta=AT, ldt=INT, G=AT, n_chunks=INT, XT=AT, S=AT, chunk_loss=AT64, settings=AT, width=INT, resident=FLAG, update=FLAG,
-    sigmoid=FLAG,
-)  # fmt: skip
-def narrow_chunks(
-    source, room, first_row, end_row, c, iota, labels, targets, labelled, theta, ldt, G, n_chunks, XT, S, chunk_loss,
-    settings, width, resident, update, sigmoid, q, workers,
-):  # fmt: skip
-    """Worker q's chunks of the rows first_row ≤ r < end_row; ``resident``: the only one is there already, transposed."""
-    zero, n = settings[0] * 0, source.n
-    room = at(room, q * width * n)
-    chunk0, chunk1 = share(n_chunks, q, workers)
+@in_shares(work=Chunks, ldt=INT, columns=AT, resident=FLAG)
+def narrow_chunk_gradients(work, ldt, columns, resident, q, workers):
+    """Worker q's chunks, where ldt elements separate the rows of theta.
+
+    ``resident`` says that the only chunk is in ``columns`` already, transposed.
+    """
+    S, c, width, n, settings = work.S, work.c, work.width, work.source.n, work.settings
+    zero, room = settings[0] * 0, at(work.room, q * width * n)
+    chunk0, chunk1 = share(work.count, q, workers)
     for chunk in range(chunk0, chunk1):
-        first, end = share(end_row - first_row, chunk, n_chunks)
-        first, end = first_row + first, first_row + end
-        g, xt = at(G, chunk * (n + 1) * c), at(XT, chunk * n * width)
+        first, end = rows_of_chunk(work, chunk)
+        g, xt = at(work.G, chunk * (n + 1) * c), at(columns, chunk * n * width)
         block, total = chunk * block_size(c, width), 0.0
         for i in range((n + 1) * c):
             g[i] = zero
         for r0 in range(first, end, width):
             n_rows = min(width, end - r0)
             if not resident:
-                X, rows = rows_of(source, iota, r0, n_rows, iota, room)
-                transpose_block(X, rows, n, labels, targets, labelled, at(iota, r0), n_rows, xt, S, block, c, width)
-            narrow_logits(xt, n, n_rows, theta, ldt, S, block, c, width)
+                X, rows = rows_of(work.source, work.iota, r0, n_rows, work.iota, room)
+                chosen = at(work.iota, r0)
+                transpose_block(
+                    X, rows, n, work.labels, work.distributions, work.labelled, chosen, n_rows, xt, S, block, c, width
+                )
+            narrow_logits(xt, n, n_rows, work.params, ldt, S, block, c, width)
             output_layer(
-                S, block, 0, n_rows, c, width, labelled, sigmoid, True, True, update, settings[LOG_LOW],
+                S, block, 0, n_rows, c, width, work.labelled, work.sigmoid, True, True, work.update, settings[LOG_LOW],
                 settings[LOG_HIGH], 0.0, zero + 1,
             )  # fmt: skip
             total += total_loss(S, block, n_rows, c, width)
-            if update:
+            if work.update:
                 narrow_gradient(xt, n, n_rows, S, block, c, width, g, settings[WITH_BIAS])
-        chunk_loss[chunk] = total
+        work.losses[chunk] = total
 
 
 @kernel(
-    X=IN2, raw=BYTES2, table=IN1, stored=INT, channels=INT, room=OUT1, first_row=INT, end_row=INT, m=INT, iota=INDEX,
-    labels=INDEX, targets=IN1, theta=OUT2, G=OUT2, total=OUT2, XT=OUT2, S=OUT1, chunk_loss=OUT64, losses=OUT64,
-    settings=IN1, c=INT, repeats=INT, update=FLAG, sigmoid=FLAG,
+    source=Source, targets=Targets, model=Theta, scratch=ChunkScratch, portion=Portion, settings=IN1, losses=OUT64
 )  # fmt: skip
-def narrow(
-    X, raw, table, stored, channels, room, first_row, end_row, m, iota, labels, targets, theta, G, total, XT, S, chunk_loss,
-    losses, settings, c, repeats, update, sigmoid, team,
-):  # fmt: skip
-    """The same steps with samples as lanes everywhere. Every chunk has its rows of G (n + 1) and XT (n)."""
-    n, width, n_chunks, labelled = theta.shape[0] - 1, XT.shape[1], chunk_loss.shape[0], labels.shape[0] > 0
-    step, source = -settings[LEARNING_RATE] / m, Source(at(X, 0), at(raw, 0), at(table, 0), stored, n, channels)
-    for e in range(repeats):
-        resident = e > 0 and n_chunks == 1 and m <= width  # one block holds everything: it is transposed but once
-        narrow_chunks(
-            team, source, at(room, 0), first_row, end_row, c, at(iota, 0), at(labels, 0), at(targets, 0), labelled,
-            at(theta, 0), theta.shape[1], at(G, 0), n_chunks, at(XT, 0), at(S, 0), at(chunk_loss, 0), at(settings, 0), width,
-            resident, update, sigmoid,
-        )  # fmt: skip
-        add_up(chunk_loss, losses, e, first_row, end_row, m)
-        if update:
+def narrow(source, targets, model, scratch, portion, settings, losses, team):
+    """The same steps as ``wide``, for few features and classes: samples are the lanes of vectors everywhere."""
+    theta, c, n_chunks, width = model.theta, model.n_classes, scratch.losses.shape[0], scratch.width
+    n, step, total, G = theta.shape[0] - 1, -settings[LEARNING_RATE] / portion.m, scratch.total, scratch.gradients
+    work = chunks_of(source, n, targets, c, model.sigmoid, at(theta, 0), scratch, portion, settings)
+    for e in range(losses.shape[0]):
+        resident = (
+            e > 0 and n_chunks == 1 and portion.m <= width
+        )  # one block holds everything: it is transposed but once
+        narrow_chunk_gradients(team, work, theta.shape[1], at(scratch.columns, 0), resident)
+        add_up(scratch.losses, losses, e, portion)
+        if portion.update:
             for j in range(n + 1):
                 for k in range(c):
-                    gradient = G[j, k]
+                    i = j * c + k
+                    gradient = G[i]
                     for chunk in range(1, n_chunks):
-                        gradient += G[chunk * (n + 1) + j, k]
+                        gradient += G[chunk * (n + 1) * c + i]
                     if total.shape[0]:
-                        if first_row > 0:
-                            gradient += total[j, k]
-                        total[j, k] = gradient
-                    if end_row == m:
+                        if portion.first > 0:
+                            gradient += total[i]
+                        total[i] = gradient
+                    if portion.end == portion.m:
                         theta[j, k] += step * gradient

@@ -12,7 +12,7 @@ numbers are made numbers by the thread that takes their rows, just before it nee
 
 import numpy as np
 
-from .batch import BATCH, Batch, block_at, deltas_of, entry, input_of, rows_at
+from .batch import Batch, block_at, deltas_of, entry, input_of, rows_at
 from .codes import (
     ADD,
     BACKWARD,
@@ -35,26 +35,10 @@ from .codes import (
     WITH_BIAS,
 )
 from .dropout import drop_out, scrambled
-from .gather import Source, to_numbers, to_numbers_in_shares
-from .jit import (
-    BYTES2,
-    FLAG,
-    IN1,
-    IN2,
-    IN64,
-    INDEX,
-    INT,
-    OUT1,
-    OUT2,
-    OUT64,
-    REAL,
-    TABLE,
-    in_shares,
-    inlined,
-    kernel,
-    share,
-)
+from .gather import source_at, to_floats, to_floats_in_shares
+from .jit import IN1, INDEX, OUT64, in_shares, inlined, kernel, share
 from .matmul import forward, n_tiles, outer, panel_rows
+from .records import BatchScratch, Model, Schedule, Source, Targets
 from .simd import at, lanes_of, real, vload_first, vmax, vmin, vsplat, vstore_first
 from .softmax import (
     bias_gradient,
@@ -65,7 +49,7 @@ from .softmax import (
     output_layer,
     spread_bias,
     total_loss,
-)
+)  # fmt: skip
 from .target import TARGET
 from .tile import DOT_UNITS, OUTER_VECTORS
 from .update import decay_of, squares, update
@@ -102,7 +86,7 @@ def logits(batch, r0, r1):
     )  # fmt: skip
 
 
-@in_shares(batch=BATCH)
+@in_shares(batch=Batch)
 def first_layer(batch, q, workers):
     """Worker q's units of the first layer."""
     n_units = entry(batch.layout, 0, N_OUT)
@@ -110,8 +94,8 @@ def first_layer(batch, q, workers):
     hidden(0, batch, 0, batch.m, g0 * DOT_UNITS, min(g1 * DOT_UNITS, n_units))
 
 
-@in_shares(batch=BATCH)
-def rows(batch, q, workers):
+@in_shares(batch=Batch)
+def forward_backward(batch, q, workers):
     """Worker q's samples, through all layers (but the first, if that was done by units) and back."""
     S, settings, capacity, last, lanes = batch.S, batch.settings, batch.capacity, batch.n_layers - 1, lanes_of(batch.S)
     block, c = block_at(batch.layout, batch.n_layers, capacity), entry(batch.layout, last, N_OUT)
@@ -126,7 +110,7 @@ def rows(batch, q, workers):
     for r0 in range(g0 * lanes, end, at_once):
         r1 = min(r0 + at_once, end)
         if batch.source.stored != FLOATS and batch.m >= BY_UNITS_BELOW:
-            to_numbers(batch.source, at(batch.chosen, r0), r1 - r0, at(batch.X, r0 * batch.ldx))
+            to_floats(batch.source, at(batch.chosen, r0), r1 - r0, at(batch.X, r0 * batch.ldx))
         if going_forward:
             for l in range(last):
                 if l > 0 or batch.m >= BY_UNITS_BELOW:
@@ -136,7 +120,9 @@ def rows(batch, q, workers):
             logits(batch, r0, r1)
         if with_loss or going_back:
             chosen = at(batch.chosen, r0)
-            gather_targets(batch.labels, batch.targets, batch.labelled, chosen, r1 - r0, S, block, r0, c, capacity)
+            gather_targets(
+                batch.labels, batch.distributions, batch.labelled, chosen, r1 - r0, S, block, r0, c, capacity
+            )
             gather_weights(batch.sample_weight, batch.weighted, chosen, r1 - r0, S, block, r0, c, capacity)
         output_layer(
             S, block, r0, r1 - r0, c, capacity, batch.labelled, batch.sigmoid, going_forward, with_loss, going_back,
@@ -192,8 +178,8 @@ def updates_in_place(optimiser, phases):
     return optimiser == IN_PLACE and phases & (ADD | HOLD) == 0
 
 
-@in_shares(batch=BATCH)
-def weights(batch, q, workers):
+@in_shares(batch=Batch)
+def update_weights(batch, q, workers):
     """Worker q's tiles of all weight matrices, and the biases that follow them: updated in place, or their gradients."""
     S, layout, lanes, n_layers, one = batch.S, batch.layout, lanes_of(batch.S), batch.n_layers, real(batch.S, 1.0)
     keep = one if batch.phases & ADD else one - one
@@ -240,70 +226,59 @@ def weight_of(sample_weight, order, first, m):
 
 
 @kernel(
-    X=IN2, raw=BYTES2, table=IN1, stored=INT, channels=INT, gathered=OUT2, order=INDEX, iota=INDEX, labels=INDEX,
-    targets=IN1, sample_weight=IN1, whole_weight=REAL, params=OUT1, state=OUT1, layout=TABLE, S=OUT1, panels=OUT1,
-    parts=OUT64, losses=OUT64, rates=IN64, mixes=IN64, settings=IN1, capacity=INT, batch_size=INT, repeats=INT, phases=INT,
-    optimiser=INT, sigmoid=FLAG, seed=INT,
+    source=Source, order=INDEX, targets=Targets, model=Model, scratch=BatchScratch, schedule=Schedule, settings=IN1,
+    losses=OUT64,
 )  # fmt: skip
-def run(
-    X, raw, table, stored, channels, gathered, order, iota, labels, targets, sample_weight, whole_weight, params, state,
-    layout, S, panels, parts, losses, rates, mixes, settings, capacity, batch_size, repeats, phases, optimiser, sigmoid,
-    seed, team,
-):  # fmt: skip
-    """Steps over the batches of ``order``, ``repeats`` times; losses[i] is the mean loss of step i, before its update.
+def run(source, order, targets, model, scratch, schedule, settings, losses, team):
+    """Steps over the batches of the samples ``order``; losses[i] is the mean loss of step i, before its update.
 
-    ``phases`` says what a step does: FORWARD fills Z and A (probabilities in the last layer), LOSS the losses, BACKWARD
-    the deltas, from A, and updates ``params``. ``labels`` (m,) are classes, or empty: then ``targets`` (m * c) holds
-    distributions. ``sample_weight`` (m,) may be empty: 1 each. The loss has half the shared penalty times the squares of
-    all weights added. For how samples are stored, see ``gather``; unless as numbers, ``gathered`` has room for a batch.
-    ``whole_weight`` is the weight of the batch that a piece belongs to, or 0 if batches are whole. ``iota`` counts 0, 1, …
-    up to the larger of the capacity and the widest layer. Step i has the learning rate rates[i]; mixes[i] is empty, or what
-    the average takes from the parameters.
+    FORWARD fills Z and A (probabilities in the last layer), LOSS the losses, BACKWARD the deltas, from A, and updates the
+    parameters. The loss has half the shared penalty times the squares of all weights added.
     """
+    layout, params, S, capacity, phases = model.layout, model.params, scratch.S, scratch.capacity, schedule.phases
     n_layers, n_rows, n_in, where = layout.shape[0], order.shape[0], layout[0, N_IN], at(layout, 0)
+    batch_size, labels, weights = schedule.batch_size, targets.labels, targets.weights
     n_batches = (n_rows + batch_size - 1) // batch_size
     block, c, bias = block_at(where, n_layers, capacity), layout[n_layers - 1, N_OUT], layout[n_layers - 1, BIAS]
-    weighted, samples = sample_weight.shape[0] > 0, Source(at(X, 0), at(raw, 0), at(table, 0), stored, n_in, channels)
-    for step in range(repeats * n_batches):
+    weighted, stored_at = weights.shape[0] > 0, source_at(source, n_in)
+    for step in range(schedule.repeats * n_batches):
         p0 = step % n_batches * batch_size
         m = min(batch_size, n_rows - p0)
         chosen = at(order, p0)
-        numbers, picked = at(X, 0), chosen
-        if stored != FLOATS:
-            numbers, picked = at(gathered, 0), at(iota, 0)
+        X, picked = at(source.X, 0), chosen
+        if source.stored != FLOATS:
+            X, picked = at(scratch.gathered, 0), at(scratch.iota, 0)
             if m < BY_UNITS_BELOW:
-                to_numbers_in_shares(team, samples, chosen, m, numbers)
-        total_weight = float(whole_weight)
+                to_floats_in_shares(team, stored_at, chosen, m, X)
+        total_weight = float(schedule.whole_weight)
         if total_weight == 0:
-            total_weight = weight_of(sample_weight, order, p0, m) if weighted else float(m)
-        rate = rates[step] if phases & BACKWARD else 0.0
+            total_weight = weight_of(weights, order, p0, m) if weighted else float(m)
+        rate = schedule.rates[step] if phases & BACKWARD else 0.0
+        mix = schedule.mixes[step] if schedule.mixes.shape[0] else 0.0
         batch = Batch(
-            samples, numbers, n_in, picked, m, at(iota, 0), at(labels, 0), at(targets, 0), labels.shape[0] > 0,
-            at(sample_weight, 0), weighted, chosen, real(S, total_weight), at(params, 0), at(state, 0),
-            params.shape[0], where, n_layers, at(S, 0), capacity, at(panels, 0), at(settings, 0), real(S, rate),
-            real(S, mixes[step] if mixes.shape[0] else 0.0), optimiser,
-            np.int64(scrambled(np.uint64(seed) + np.uint64(step))), phases, sigmoid,
+            stored_at, X, n_in, picked, m, at(scratch.iota, 0), at(labels, 0), at(targets.distributions, 0),
+            labels.shape[0] > 0, at(weights, 0), weighted, chosen, real(S, total_weight), at(params, 0), at(model.state, 0),
+            params.shape[0], where, n_layers, at(S, 0), capacity, at(scratch.panels, 0), at(settings, 0), real(S, rate),
+            real(S, mix), model.optimiser, np.int64(scrambled(np.uint64(schedule.seed) + np.uint64(step))), phases,
+            model.sigmoid,
         )  # fmt: skip
         spread_bias(params, bias, S, block, c, capacity)
         if phases & FORWARD and m < BY_UNITS_BELOW and n_layers > 1:
             first_layer(team, batch)
-        rows(team if m > lanes_of(S) else (1, team[1]), batch)  # no thread takes less than a vector of samples
+        forward_backward(
+            team if m > lanes_of(S) else (1, team[1]), batch
+        )  # no thread takes less than a vector of samples
         if phases & LOSS:
             losses[step] = total_loss(S, block, m, c, capacity) / total_weight
             decay = batch.settings[L2_SHARED] / batch.total_weight
             if decay > 0 and phases & HOLD == 0:
-                squares(
-                    team if params.shape[0] > FEW_PARAMETERS else (1, team[1]),
-                    at(params, 0),
-                    where,
-                    n_layers,
-                    at(parts, 0),
-                )
+                few = params.shape[0] <= FEW_PARAMETERS
+                squares((1, team[1]) if few else team, at(params, 0), where, n_layers, at(scratch.partial_sums, 0))
                 total = 0.0
                 for part in range(SQUARE_PARTS):
-                    total += parts[part]
+                    total += scratch.partial_sums[part]
                 losses[step] += 0.5 * decay * total
         if phases & BACKWARD:
-            weights(team, batch)
-            if phases & HOLD == 0 and not updates_in_place(optimiser, phases):
+            update_weights(team, batch)
+            if phases & HOLD == 0 and not updates_in_place(model.optimiser, phases):
                 update(team, batch)

@@ -19,8 +19,9 @@ are taken without subtracting the maximum, unless a logit is so large that it is
 """
 
 from .codes import BIAS, L2, LEARNING_RATE, LOG_HIGH, LOG_LOW, LOSS_BLOCK, N_IN, N_OUT, WEIGHTS, WITH_BIAS
-from .jit import FLAG, IN1, IN2, IN64, INDEX, INT, OUT1, OUT2, OUT64, TABLE, inlined, kernel
+from .jit import FLAG, IN1, IN2, IN64, INDEX, OUT64, inlined, kernel
 from .linear import narrow_logits, transpose_block
+from .records import ChunkScratch, Model, SampleScratch, Targets, Theta
 from .simd import (
     at,
     lanes_of,
@@ -75,11 +76,11 @@ def _make_narrow(name, vload, vload_first, vsplat):
     """The narrow kernel for vectors of one width; theta (n + 1, lanes)."""
 
     @inlined
-    def target_lanes(labels, targets, hot, i, c, lanes):
+    def target_lanes(targets, hot, i, c, lanes):
         """The target of sample i as lanes; ``hot`` has for every label a row with a one in its place."""
-        if labels.shape[0]:
-            return vload(hot, labels[i] * lanes)
-        return vload_first(targets, i * c, c, targets[0] * 0)
+        if targets.labels.shape[0]:
+            return vload(hot, targets.labels[i] * lanes)
+        return vload_first(targets.distributions, i * c, c, hot[0] * 0)
 
     @inlined
     def logits_under(theta, X, i, n, lanes):
@@ -109,24 +110,34 @@ def _make_narrow(name, vload, vload_first, vsplat):
                 z = z - vsplat(theta, vhighest(vfirst(z, c, zero - float("inf"))))
         return vfirst(vexp(z), c, zero)
 
-    def narrow(
-        X, order, labels, targets, hot, theta, XT, S, losses, settings, c, repeats, with_loss, sigmoid,
-    ):  # fmt: skip
-        """``repeats`` passes over the samples of ``order``; with_loss: losses[i] is the mean loss of X before pass i.
+    def narrow(X, order, targets, model, scratch, settings, losses, with_loss):
+        """A pass over the samples ``order`` for each of ``losses``; with_loss: these are the mean losses of X before it.
 
-        theta (n + 1, lanes), zeros past c. With losses, the scratch is that of ``linear.narrow``, for one block of
-        all samples.
+        With losses, the scratch is that of ``linear.narrow``, for one block of all samples.
         """
-        (m, n), width, lanes = X.shape, XT.shape[1], theta.shape[1]
-        zero = theta[0, 0] * 0
+        theta, hot, c, sigmoid = model.theta, model.hot, model.n_classes, model.sigmoid
+        labels, S, XT, width = targets.labels, scratch.S, scratch.columns, scratch.width
+        (m, n), lanes, zero = X.shape, theta.shape[1], theta[0, 0] * 0
         lr, low, high, with_bias = settings[LEARNING_RATE], settings[LOG_LOW], settings[LOG_HIGH], settings[WITH_BIAS]
         rate, one = vsplat(theta, lr), vsplat(theta, 1.0)
         if with_loss:
             transpose_block(
-                at(X, 0), order, n, labels, targets, labels.shape[0] > 0, order, m, at(XT, 0), S, 0, c, width
+                at(X, 0),
+                order,
+                n,
+                labels,
+                targets.distributions,
+                labels.shape[0] > 0,
+                order,
+                m,
+                at(XT, 0),
+                S,
+                0,
+                c,
+                width,
             )
         n_steps = order.shape[0]
-        for e in range(repeats):
+        for e in range(losses.shape[0]):
             if with_loss:
                 narrow_logits(XT, n, m, at(theta, 0), lanes, S, 0, c, width)
                 output_layer(
@@ -138,7 +149,7 @@ def _make_narrow(name, vload, vload_first, vsplat):
             for step in range(n_steps):
                 following = order[step + 1 if step + 1 < n_steps else 0]
                 s = with_bias + sample_product(X, i * n, following * n, n)
-                t = target_lanes(labels, targets, hot, i, c, lanes) * rate
+                t = target_lanes(targets, hot, i, c, lanes) * rate
                 ahead = vfma(vsplat(theta, s), t, logits_under(theta, X, following, n, lanes))
                 r = rate / (one + e_z if sigmoid else vtotal(e_z))
                 g = e_z * r - t
@@ -155,8 +166,7 @@ def _make_narrow(name, vload, vload_first, vsplat):
 
     narrow.__name__ = name
     return kernel(
-        X=IN2, order=INDEX, labels=INDEX, targets=IN1, hot=IN1, theta=OUT2, XT=OUT2, S=OUT1,
-        losses=OUT64, settings=IN1, c=INT, repeats=INT, with_loss=FLAG, sigmoid=FLAG,
+        X=IN2, order=INDEX, targets=Targets, model=Theta, scratch=ChunkScratch, settings=IN1, losses=OUT64, with_loss=FLAG
     )(narrow)  # fmt: skip
 
 
@@ -296,18 +306,19 @@ def sum_of_losses(terms, count):
 
 
 @kernel(
-    X=IN2, order=INDEX, labels=INDEX, targets=IN1, sample_weight=IN1, rates=IN64, params=OUT1, layout=TABLE, z=OUT1, u=OUT1,
-    g=OUT1, terms=OUT1, losses=OUT64, settings=IN1, sigmoid=FLAG,
+    X=IN2, order=INDEX, targets=Targets, rates=IN64, model=Model, scratch=SampleScratch, settings=IN1, losses=OUT64
 )  # fmt: skip
-def wide(X, order, labels, targets, sample_weight, rates, params, layout, z, u, g, terms, losses, settings, sigmoid):
-    """One pass over the samples of ``order``; z, u and g are scratch, c numbers up to whole vectors.
+def wide(X, order, targets, rates, model, scratch, settings, losses):
+    """One pass over the samples ``order``, for any shape: the model is a network of one layer.
 
     The pass over the weights that applies the update by one sample and multiplies by the next but one does not need the
     gradient in between, so the processor runs it while that gradient's exponentials and division are under way.
 
-    ``sample_weight`` and ``rates`` (a learning rate per step) may be empty: 1 each, and that of the settings. Weights decay
-    by 1 - rate l2 at each step. If ``losses`` is not empty, losses[0] is the sum of the losses before each step; for labels.
+    ``rates``, a learning rate per step, may be empty: then it is that of the settings. Weights decay by 1 - rate l2 at each
+    step. If ``losses`` is not empty, losses[0] is the sum of the losses before each step; for labels.
     """
+    params, layout, labels, weights = model.params, model.layout, targets.labels, targets.weights
+    z, u, g, terms = scratch.z, scratch.u, scratch.g, scratch.terms
     n, c, w, bias = layout[0, N_IN], layout[0, N_OUT], layout[0, WEIGHTS], layout[0, BIAS]
     lanes, with_bias, l2, one = lanes_of(params), settings[WITH_BIAS], settings[L2], params[0] * 0 + 1
     n_steps, with_loss, total, lr, keep = order.shape[0], losses.shape[0] > 0, 0.0, settings[LEARNING_RATE], one
@@ -323,8 +334,8 @@ def wide(X, order, labels, targets, sample_weight, rates, params, layout, z, u, 
         pass_over(params, w, n, c, keep, g, X, old, new, u)
         if rates.shape[0]:
             lr = real(params, rates[step])
-        weight = sample_weight[i] if sample_weight.shape[0] else one
-        a, b = scaled_delta(z, g, c, labels[i] if labels.shape[0] else -1, targets, i * c, lr * weight, sigmoid)
+        weight, label = weights[i] if weights.shape[0] else one, labels[i] if labels.shape[0] else -1
+        a, b = scaled_delta(z, g, c, label, targets.distributions, i * c, lr * weight, model.sigmoid)
         if with_loss:
             total += weight * a + keep_loss(terms, step, b, weight)
         keep = max(one - lr * l2, one - one)

@@ -10,8 +10,9 @@ kept as (A + a W) / b with numbers a and b (Xu, 2011). All of it is what scikit-
 except that the average is that of the shrunk weights.
 """
 
-from .codes import AVERAGE_A, AVERAGE_B, FACTOR, L1, L1_SUM, L2, LOSS_BLOCK, WITH_BIAS
-from .jit import FLAG, IN1, IN64, INDEX, INDEX32, INT, OUT1, OUT2, OUT64, REAL, inlined, kernel
+from .codes import AVERAGE_A, AVERAGE_B, FACTOR, ITERATES, L1, L1_SUM, L2, LOSS_BLOCK, WITH_BIAS
+from .jit import IN1, IN64, INDEX, OUT64, inlined, kernel
+from .records import LazyModel, PairRows, SampleScratch, Targets
 from .sgd import keep_loss, scaled_delta, sum_of_losses
 from .simd import at, lanes_of, real, vfma, vload, vmax, vmin, vsplat, vstore, vwhere_positive
 
@@ -102,33 +103,28 @@ def multiply_in(W, A, scales):
 
 
 @kernel(
-    values=IN1, features=INDEX32, starts=INDEX, dense=FLAG, order=INDEX, labels=INDEX, sample_weight=IN1, rates=IN64, W=OUT2,
-    bias=OUT1, Q=OUT2, A=OUT2, average_bias=OUT1, scales=OUT64, z=OUT1, g=OUT1, terms=OUT1, losses=OUT64, settings=IN1,
-    c=INT, averaged=INT, intercept_decay=REAL, sigmoid=FLAG,
+    rows=PairRows, order=INDEX, targets=Targets, rates=IN64, model=LazyModel, scratch=SampleScratch, settings=IN1,
+    losses=OUT64,
 )  # fmt: skip
-def sgd(
-    values, features, starts, dense, order, labels, sample_weight, rates, W, bias, Q, A, average_bias, scales, z, g, terms,
-    losses, settings, c, averaged, intercept_decay, sigmoid,
-):  # fmt: skip
-    """One pass over the rows of ``order``; losses[0] is the sum of their losses, each before its step.
+def sgd(rows, order, targets, rates, model, scratch, settings, losses):
+    """One pass over the rows ``order``; losses[0] is the sum of their losses, each before its step.
 
-    Row i has values[starts[i] : starts[i + 1]] and its features in the same places, or where it is ``dense``, all features,
-    0 ≤ j < n. W and, where they are not empty, Q (for the L1 penalty) and A (the average) are (n, ldw), a row per feature
-    padded to whole vectors, or one number wide where c is 1; ``scales`` holds what they are multiplied by, and the sum of
-    the L1 penalty; they come and go multiplied in. ``averaged`` is the number of iterates in the average before this pass,
-    or negative: so many steps come before the first of them.
+    Q, for the L1 penalty, and A, the average, may be empty. What the scales multiply comes and goes multiplied in.
+    scales[ITERATES] counts the iterates in the average, or is negative: so many steps come before the first of them.
     """
+    W, bias, A, scales, c = model.W, model.bias, model.A, model.scales, model.n_classes
+    z, g, terms, weights, dense = scratch.z, scratch.g, scratch.terms, targets.weights, rows.dense
     ldw, one = W.shape[1], real(W, 1.0)
     n_lanes, with_bias, l2, l1, total = ldw, settings[WITH_BIAS], settings[L2], settings[L1], 0.0
     n_steps, with_average = order.shape[0], A.shape[0] > 0
-    w, q, average = at(W, 0), at(Q, 0), at(A, 0)
+    w, q, average = at(W, 0), at(model.Q, 0), at(A, 0)
     for step in range(n_steps):
         i = order[step]
-        first, count = starts[i], starts[i + 1] - starts[i]
-        x, columns = at(values, first), at(features, 0 if dense else first)
+        first, count = rows.starts[i], rows.starts[i + 1] - rows.starts[i]
+        x, columns = at(rows.values, first), at(rows.features, 0 if dense else first)
         products(x, columns, count, w, ldw, z, n_lanes, real(W, scales[FACTOR]), at(bias, 0))
-        rate, weight = rates[step], sample_weight[i] if sample_weight.shape[0] else one
-        a, b = scaled_delta(z, g, c, labels[i], values, 0, real(W, rate) * weight, sigmoid)
+        rate, weight = rates[step], weights[i] if weights.shape[0] else one
+        a, b = scaled_delta(z, g, c, targets.labels[i], rows.values, 0, real(W, rate) * weight, model.sigmoid)
         total += weight * a + keep_loss(terms, step, b, weight)
         scales[FACTOR] *= max(0.0, 1 - rate * l2)
         if scales[FACTOR] < SMALLEST_FACTOR:
@@ -136,7 +132,7 @@ def sgd(
         factor = scales[FACTOR]
         add(x, columns, count, w, ldw, at(g, 0), n_lanes, real(W, 1 / factor))
         for k in range(c):
-            bias[k] -= with_bias * intercept_decay * g[k]
+            bias[k] -= with_bias * model.intercept_decay * g[k]
         average_a = real(W, scales[AVERAGE_A])
         if with_average:
             add(x, columns, count, average, ldw, at(g, 0), n_lanes, -average_a / real(W, factor))
@@ -146,12 +142,13 @@ def sgd(
                 columns, count, w, q, average, ldw, n_lanes, real(W, factor), real(W, scales[L1_SUM]), average_a,
                 with_average,
             )  # fmt: skip
-        iterates = averaged + step + 1
+        scales[ITERATES] += 1
+        iterates = scales[ITERATES]
         if with_average and iterates > 0:
             if iterates > 1:
                 scales[AVERAGE_B] /= 1 - 1 / iterates
             scales[AVERAGE_A] += scales[AVERAGE_B] * factor / iterates
             for k in range(c):
-                average_bias[k] += (bias[k] - average_bias[k]) / iterates
+                model.average_bias[k] += (bias[k] - model.average_bias[k]) / iterates
     multiply_in(W.reshape(-1), A.reshape(-1), scales)
     losses[0] = total + sum_of_losses(terms, n_steps % LOSS_BLOCK)

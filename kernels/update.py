@@ -11,7 +11,7 @@ Adam is Kingma and Ba's (arXiv:1412.6980), with the correction of its bias in ``
 penalty needs none of this, unless its batch comes in pieces: its step is the last thing that the tile of the gradient does.
 """
 
-from .batch import BATCH, entry
+from .batch import Batch, entry
 from .codes import (
     ADAM,
     BETA_1,
@@ -71,7 +71,7 @@ def step(w, g, first, second, start, end, decay, shrink, batch):
             vstore(second, i, vfma(vsplat(w, batch.mix), x - average, average))
 
 
-@in_shares(batch=BATCH)
+@in_shares(batch=Batch)
 def update(batch, q, workers):
     """Worker q's part of every layer's parameters."""
     w, g, lanes = batch.params, batch.state, lanes_of(batch.params)
@@ -89,9 +89,9 @@ def update(batch, q, workers):
         step(w, g, first, second, start + v0 * lanes, start + v1 * lanes, zero, zero, batch)
 
 
-@in_shares(params=AT, layout=AT_INDEX, n_layers=INT, parts=AT64)
-def squares(params, layout, n_layers, parts, q, workers):
-    """Worker q's parts of the sum of squares of all weights."""
+@in_shares(params=AT, layout=AT_INDEX, n_layers=INT, partial_sums=AT64)
+def squares(params, layout, n_layers, partial_sums, q, workers):
+    """Worker q's share of the partial sums of squares of all weights."""
     lanes = lanes_of(params)
     part0, part1 = share(SQUARE_PARTS, q, workers)
     for part in range(part0, part1):
@@ -102,4 +102,4 @@ def squares(params, layout, n_layers, parts, q, workers):
             for i in range(start + v0 * lanes, start + v1 * lanes, lanes):
                 w = vload(params, i)
                 total = vfma(w, w, total)
-        parts[part] = vsum(total)
+        partial_sums[part] = vsum(total)

@@ -15,6 +15,7 @@ import numpy as np
 
 from fastclf import reference
 from fastclf.engine.descent import NarrowTrainer, WideTrainer
+from fastclf.engine.minibatch import Samples
 from fastclf.engine.rows import Rows
 from fastclf.engine.settings import CLIPPED, LossRule
 from fastclf.kernels.target import TARGET
@@ -102,7 +103,8 @@ def trainer(
     n_jobs: int = 1,
 ) -> WideTrainer | NarrowTrainer:
     """A trainer of the given kind, whatever ``fastclf`` would choose for the shape, that starts at theta."""
-    made = KINDS[kind](Rows(X, X.dtype), labels, targets, theta.shape[1], sigmoid, rule, bias, n_jobs)
+    samples, options = Samples(Rows(X, X.dtype), labels, targets), {"sigmoid": sigmoid, "rule": rule, "bias": bias}
+    made = KINDS[kind](samples, theta.shape[1], n_jobs=n_jobs, **options)
     made.set_theta(theta)
     return made
 

@@ -7,6 +7,8 @@ a sentence; ``cli.main`` prints it.
 from __future__ import annotations
 
 import argparse
+import csv
+import io
 import json
 import os
 import sys
@@ -85,7 +87,7 @@ def train(args: argparse.Namespace) -> int:
     was_interrupted = _fit(model, X, y, args.standardize)
     seconds = time.perf_counter() - start
     if data.feature_names is not None:
-        model.feature_names_in_ = np.array(data.feature_names, object)
+        model._name_features(data.feature_names)
     model.save(args.save)
     print(_summary(model, seconds))
     print(f"{'interrupted; ' if was_interrupted else ''}saved to {args.save}")
@@ -127,7 +129,7 @@ def _estimator(args: argparse.Namespace, data: Dataset) -> Any:
         raise ValueError(f"--{given[0]} belongs to --model mlp")
     if args.standardize and data.X.dtype == np.uint8:
         raise ValueError("--standardize is for numbers of different units; bytes are brought into [0, 1] by --scale")
-    how: dict[str, Any] = {
+    options: dict[str, Any] = {
         "max_iter": args.epochs,
         "random_state": args.seed,
         "n_jobs": args.jobs,
@@ -137,23 +139,25 @@ def _estimator(args: argparse.Namespace, data: Dataset) -> Any:
     }
     for name, value in (("alpha", args.alpha), ("batch_size", args.batch_size), ("n_iter_no_change", args.patience)):
         if value is not None:
-            how[name] = value
+            options[name] = value
     if args.validation is not None:
-        how |= {"early_stopping": True, "validation_fraction": args.validation}
+        options |= {"early_stopping": True, "validation_fraction": args.validation}
     if args.model == "linear":
         if args.learning_rate is not None:
-            how |= {"learning_rate": "constant", "eta0": args.learning_rate}
-        return FastLinearClassifier(**how)
+            options |= {"learning_rate": "constant", "eta0": args.learning_rate}
+        return FastLinearClassifier(**options)
     if args.learning_rate is not None:
-        how["learning_rate_init"] = args.learning_rate
-    return FastMLPClassifier(args.hidden or (100,), solver=args.solver or "adam", dropout=args.dropout or 0.0, **how)
+        options["learning_rate_init"] = args.learning_rate
+    return FastMLPClassifier(
+        args.hidden or (100,), solver=args.solver or "adam", dropout=args.dropout or 0.0, **options
+    )
 
 
 def _fit(model: Any, X: NDArray[Any], y: NDArray[Any], standardize: bool) -> bool:
     """Fit; True if Ctrl-C has ended that."""
     from sklearn.exceptions import ConvergenceWarning
 
-    from ..estimators.base import TrainingInterrupted
+    from ..estimators.base import TrainingInterruptedWarning
 
     scaler = None
     if standardize:
@@ -165,29 +169,19 @@ def _fit(model: Any, X: NDArray[Any], y: NDArray[Any], standardize: bool) -> boo
         warnings.simplefilter("always")
         model.fit(X, y)
     if scaler is not None:
-        _take_in(model, scaler.mean_, scaler.scale_)
+        model._fold_in(scaler.mean_, scaler.scale_)
     for warning in caught:
-        if not issubclass(warning.category, (ConvergenceWarning, TrainingInterrupted)):
+        if not issubclass(warning.category, (ConvergenceWarning, TrainingInterruptedWarning)):
             print(f"fastclf train: {warning.message}", file=sys.stderr)
-    return any(issubclass(warning.category, TrainingInterrupted) for warning in caught)
-
-
-def _take_in(model: Any, mean: NDArray[Any], spread: NDArray[Any]) -> None:
-    """Make a model of standardised features one of the features themselves: W (x - mean) / spread + b is linear in x."""
-    W, b = (model.coef_, model.intercept_) if hasattr(model, "coef_") else (model.coefs_[0].T, model.intercepts_[0])
-    W /= spread.astype(W.dtype)
-    b -= W @ mean.astype(W.dtype)
-    if hasattr(model, "_optimiser"):
-        model._optimiser = None  # what it kept was of the other features' gradients
+    return any(issubclass(warning.category, TrainingInterruptedWarning) for warning in caught)
 
 
 def _summary(model: Any, seconds: float) -> str:
-    epochs, samples = model.n_iter_, model.t_ - (1 if hasattr(model, "coef_") else 0)
+    epochs, samples = model.n_iter_, model._samples_seen()
     said = f"{_counted(epochs, 'epoch')} in {seconds:.1f} s ({samples / seconds:,.0f} samples/s)"
     if model.loss_curve_:
         said += f", loss {model.loss_curve_[-1]:.4f}"
-    if model.validation_scores_:  # an MLP goes back to its best epoch
-        score = getattr(model, "best_validation_score_", model.validation_scores_[-1])
+    if (score := model._validation_score()) is not None:
         said += f", accuracy on the validation samples {score:.2%}"
     return said
 
@@ -200,8 +194,8 @@ def _draw(report: Any, model: Any, data: Dataset, y: NDArray[Any]) -> None:
         LossCurveDisplay.from_estimator(model, ax=figure.subplots())
         report.picture(figure, "loss_curve", "Loss by epoch")
     if data.shape:
-        n = len(model.coef_) if hasattr(model, "coef_") else min(_MOST_TEMPLATES, model.coefs_[0].shape[1])
-        figure, axes = report.images(n)
+        (weights, _), (layers, _) = model._first_layer(), model._layers()
+        figure, axes = report.images(min(_MOST_TEMPLATES, len(weights)) if len(layers) > 1 else len(weights))
         WeightTemplatesDisplay.from_estimator(model, data.shape, n_units=_MOST_TEMPLATES, ax=axes)
         report.picture(figure, "templates", "The weights of the first layer, as images")
     with _without_names():
@@ -263,24 +257,30 @@ def predict(args: argparse.Namespace) -> int:
     else:
         several = values.ndim == 2  # probabilities, or several labels
         table = [model.classes_.tolist() if several else ["label"], *(values if several else values[:, None]).tolist()]
-        text = "".join(",".join(map(_cell, row)) + "\n" for row in table)
+        text = io.StringIO()
+        csv.writer(text, lineterminator="\n").writerows(table)
         if args.out is None:
-            sys.stdout.write(text)
+            sys.stdout.write(text.getvalue())
             return 0
         with replacing(args.out) as file:
-            file.write(text.encode())
+            file.write(text.getvalue().encode())
     print(f"{_counted(len(X), 'prediction')} in {args.out}")
     return 0
 
 
 def _loaded(path: str) -> Any:
     """The model in a file, whichever of fastclf's it is, as an estimator."""
+    from sklearn.exceptions import NotFittedError
+    from sklearn.utils.validation import check_is_fitted
+
     from ..estimators import as_estimator
     from ..io.persist import load
 
     model = as_estimator(load(path))
-    if not hasattr(model, "classes_"):
-        raise ValueError(f"{path} holds a model that has not been trained")
+    try:
+        check_is_fitted(model)
+    except NotFittedError:
+        raise ValueError(f"{path} holds a model that has not been trained") from None
     return model
 
 
@@ -302,12 +302,6 @@ def _features_of(data: Dataset, model: Any) -> NDArray[Any]:
         raise ValueError(f"{data.name} does not have the columns that the model was trained on: {_listed(missing)}")
     columns = [there[name] for name in wanted]
     return data.X if columns == [*range(data.X.shape[1])] else np.ascontiguousarray(data.X[:, columns])
-
-
-def _cell(value: Any) -> str:
-    """A value in a .csv file; text is quoted where it has to be."""
-    text = repr(value) if isinstance(value, float) else str(value)
-    return '"' + text.replace('"', '""') + '"' if any(c in text for c in ',"\r\n') else text
 
 
 def _listed(values: Any) -> str:

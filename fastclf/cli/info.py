@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import importlib.metadata
 import platform
 import sys
@@ -10,16 +9,13 @@ import time
 from pathlib import Path
 from typing import Any
 
-_KERNEL_MODULES = ("check", "linear", "mlp", "sgd", "sparse")
-
 
 def all_variants() -> list[tuple[Any, str]]:
     """Every kernel and routine, with every dtype that it can be compiled for; a routine stands before what needs it."""
-    for module in _KERNEL_MODULES:
-        importlib.import_module(f"fastclf.kernels.{module}")
-    from ..kernels.jit import COMPILED
+    # Each of these declares its own.
+    from ..kernels import check, gather, jit, linear, mlp, sgd, sparse  # noqa: F401
 
-    return [(code, dtype) for code in COMPILED.values() for dtype in code.dtypes]
+    return [(code, dtype) for code in jit.COMPILED.values() for dtype in code.dtypes]
 
 
 def processor() -> str:
@@ -45,8 +41,6 @@ def describe() -> dict[str, str]:
     import numba
     from numba.np.ufunc import parallel
 
-    import fastclf
-
     from ..kernels.cache import cache_folder
     from ..kernels.target import TARGET
 
@@ -60,7 +54,7 @@ def describe() -> dict[str, str]:
     rows, units = TARGET.dot_tile
     outer_rows, vectors = TARGET.outer_tile
     return {
-        "fastclf": fastclf.__version__,
+        "fastclf": _version("fastclf"),
         "python": f"{platform.python_version()} ({platform.python_implementation()}, {sys.platform})",
         **{name: _version(name) for name in ("numpy", "numba", "llvmlite", "scikit-learn", "torch", "matplotlib")},
         "processor": processor(),

@@ -97,16 +97,18 @@ def _add_training(commands: Any) -> None:
     )  # fmt: skip
     training.add_argument("--balanced", action="store_true", help="let every class weigh the same, however rare it is")
     training.add_argument("--seed", type=int, default=0, metavar="N", help="for what is drawn at random (default: 0)")
-    numbers = train.add_argument_group("numbers")
-    numbers.add_argument("--dtype", choices=("float32", "float64"), help="compute in this (default: that of the data)")
-    numbers.add_argument(
+    precision = train.add_argument_group("precision")
+    precision.add_argument(
+        "--dtype", choices=("float32", "float64"), help="compute in this (default: that of the data)"
+    )
+    precision.add_argument(
         "--scale", type=float, metavar="S", help="what bytes are multiplied by (default: 1/255, as for pixels)"
     )
-    numbers.add_argument(
+    precision.add_argument(
         "--standardize", action="store_true",
         help="train on features of mean 0 and deviation 1; the saved model takes them as they are",
     )  # fmt: skip
-    numbers.add_argument("--jobs", type=int, metavar="N", help="threads (default: all)")
+    precision.add_argument("--jobs", type=int, metavar="N", help="threads (default: all)")
     train.add_argument("--quiet", action="store_true", help="no progress bar")
 
     evaluate = commands.add_parser(

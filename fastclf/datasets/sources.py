@@ -135,9 +135,9 @@ def _reading(path: Path) -> Iterator[None]:
         raise ValueError(f"{path} must be a {path.suffix} file of numbers: {error}") from None
 
 
-def read_npy(path: Path, **how: Any) -> NDArray[Any]:
+def read_npy(path: Path, **options: Any) -> NDArray[Any]:
     with _reading(path):
-        array = np.load(path, allow_pickle=False, **how)
+        array = np.load(path, allow_pickle=False, **options)
         if not isinstance(array, np.ndarray):
             raise ValueError("it is an archive of several arrays")
         return array

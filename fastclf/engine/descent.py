@@ -1,18 +1,23 @@
-"""Linear models, from checked arrays to kernels: which kernel suits a shape, and the arguments it wants, laid out once."""
+"""Linear models by the lab's rules: steps on all samples, and passes of per-sample SGD in their order.
+
+A trainer is one linear model on one data set. There are two kinds, for two kinds of kernels: which one suits a shape,
+``trainer_for`` knows. What kernels take is laid out once, when the trainer is made.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ..kernels.codes import LOSS_BLOCK, output_block_size
+from ..kernels.codes import IN_PLACE, output_block_size
+from ..kernels.records import ChunkScratch, Model, Portion, Theta
 from .memory import panels, round_up
+from .minibatch import Samples
 from .network import Network
-from .rows import Rows
-from .settings import CLIPPED, LossRule, settings
+from .settings import CLIPPED, LossRule, Settings
+from .sgd import DenseSGD, in_calls
 from .threads import threads_for
 
 # Few features and classes: samples, or in SGD classes, become the lanes of vectors (see kernels.linear, kernels.sgd).
@@ -21,91 +26,106 @@ _NARROW_BLOCK = 1024  # samples that the narrow kernels hold transposed at a tim
 _ROWS_PER_CHUNK = 64  # at least; chunks have gradients of their own, added in order
 _MAX_CHUNKS = 64
 _BLOCK_BYTES = 600 * 1024  # of X, per block of rows: the second-level cache holds it, with the gradient of ten classes
-_BATCH_OPERATIONS, _SGD_OPERATIONS = 1e10, 2e9  # in one call, which can not be interrupted: a fraction of a second
-SGD_ROWS = 1024  # that are made numbers at a time
-
-_NO_LABELS, _NO_RATES = np.empty(0, np.int64), np.empty(0)
+_CALL_OPERATIONS = 1e10  # in one call, which can not be interrupted: a fraction of a second
 
 
 class _Trainer:
-    """One linear model on one data set, ready to be trained: the arguments of the kernels, laid out once.
+    """What both kinds share.
 
-    ``labels`` (m,) or ``targets`` (m, c) are the targets, the other is None.
+    Parameters
+    ----------
+    samples : Samples
+        With labels, or with targets; weights are not taken.
+    n_classes : int
+    sigmoid : bool
+        On top, in place of a softmax.
+    rule : LossRule
+    bias : bool
+        Whether the bias is trained; else it stays as it is set.
+    n_jobs : int, optional
+
+    Attributes
+    ----------
+    operations : float
+        Floating-point operations of a step on all samples, or of a pass.
     """
 
     def __init__(
         self,
-        X: Rows,
-        labels: NDArray[np.int64] | None,
-        targets: NDArray[Any] | None,
+        samples: Samples,
         n_classes: int,
-        sigmoid: bool,
-        rule: LossRule,
-        bias: bool,
-        n_jobs: int | None,
+        *,
+        sigmoid: bool = False,
+        rule: LossRule = CLIPPED,
+        bias: bool = True,
+        n_jobs: int | None = None,
     ) -> None:
-        self.X, self.sigmoid, self.rule, self.n_classes, self.bias = X, sigmoid, rule, n_classes, bias
-        self.labels = _NO_LABELS if labels is None else labels
-        self.targets = np.empty((0, n_classes), X.dtype) if targets is None else targets
+        self.samples, self.n_classes, self.sigmoid, self.dtype = samples, n_classes, sigmoid, samples.X.dtype
+        self._rule, self._bias = rule, bias
+        X = samples.X
         self.operations = 6.0 * X.size * n_classes
         self.threads = threads_for(self.operations, n_jobs)
         self.iota = np.arange(max(len(X), n_classes))
         self.order = self.iota[: len(X)]
         # Sums are cut alike for any number of threads: portions of equal size, and a power of two of chunks of each.
-        self.portions = X.n_portions(self.operations, _BATCH_OPERATIONS)
+        self.portions = X.n_portions(self.operations, _CALL_OPERATIONS)
         self.portion = -(-len(X) // self.portions)
         self.chunks = min(_MAX_CHUNKS, 1 << max(0, (len(X) // self.portions // _ROWS_PER_CHUNK).bit_length() - 1))
 
     def descend(self, learning_rate: float, repeats: int, update: bool = True) -> NDArray[np.float64]:
         """Steps on all samples; the loss before each. Without ``update``, the loss alone."""
-        losses, numbers = np.empty(repeats), self._settings(learning_rate)
+        losses, settings = np.empty(repeats), self._settings(learning_rate)
         if self.portions == 1:
-            self._descend(0, len(self.X), losses, numbers, update)
+            self._call(self._portion(0, len(self.order), update), settings, losses)
             return losses
         for i in range(repeats):
-            for first, end in self.X.portions(self.portions):
-                self._descend(first, end, losses[i : i + 1], numbers, update)
+            for first, end in self.samples.X.portions(self.portions):
+                self._call(self._portion(first, end, update), settings, losses[i : i + 1])
         return losses
 
-    def _descend(self, first: int, end: int, losses: NDArray[np.float64], numbers: NDArray[Any], update: bool) -> None:
-        """A step for each of ``losses``, or one step's portion of the rows."""
+    def _call(self, portion: Portion, settings: NDArray[Any], losses: NDArray[np.float64]) -> None:
+        """A step for each of ``losses``; or a portion of one step."""
         raise NotImplementedError
 
+    def _portion(self, first: int, end: int, update: bool) -> Portion:
+        return Portion(first, end, len(self.order), update)
+
     def _settings(self, learning_rate: float) -> NDArray[Any]:
-        return settings(self.X.dtype, learning_rate, self.rule, bias=self.bias)
+        return Settings(self._rule, learning_rate, bias_rate=self._bias).vector(self.dtype)
 
     def _zeros(self, *shape: int) -> NDArray[Any]:
-        return np.zeros(shape, self.X.dtype)
+        return np.zeros(shape, self.dtype)
 
-    def _scratch(self, width: int) -> None:
-        """For each chunk a block of the last layer's scratch, for so many samples; room for as many, for each thread."""
-        self.width = width
-        self.S = self._zeros(self.chunks * output_block_size(self.n_classes, width))
-        self.room = self._zeros(0 if self.X.are_numbers else self.threads * width * self.X.shape[1])
-        self.chunk_loss = np.zeros(self.chunks)
+    def _scratch(
+        self, width: int, gradient_size: int, columns: int = 0, packed: NDArray[Any] | None = None
+    ) -> ChunkScratch:
+        """Scratch of the chunks, whose output blocks have room for ``width`` samples.
 
-    def _passes(self) -> Iterator[tuple[NDArray[Any], NDArray[np.int64], NDArray[np.int64], NDArray[Any]]]:
-        """A pass over the samples, in order, for kernels of per-sample SGD: X, an order of its rows, labels and targets."""
-        rows = max(1, int(_SGD_OPERATIONS / (4 * self.X.shape[1] * self.n_classes)))
-        for part in self.X.stretches(self.order, rows if self.X.are_numbers else min(rows, SGD_ROWS)):
-            X, order, (labels, targets) = self.X.taken(part, self.labels, self.targets)
-            yield X, order, labels, targets.reshape(-1)
+        Each chunk has an output block, a gradient and so many transposed ``columns``. Each thread has room for ``width``
+        samples as floats, where they are stored otherwise.
+        """
+        X = self.samples.X
+        return ChunkScratch(
+            self._zeros(self.chunks * output_block_size(self.n_classes, width)), width,
+            self._zeros(0 if X.are_floats else self.threads * width * X.shape[1]),
+            self._zeros(self.chunks * gradient_size), self._zeros(0 if self.portions == 1 else gradient_size),
+            self._zeros(self.chunks * columns * width), self._zeros(0) if packed is None else packed,
+            np.zeros(self.chunks), self.iota,
+        )  # fmt: skip
 
 
 class WideTrainer(_Trainer):
-    """Any shape: parameters as a network of one layer."""
+    """Any shape: parameters as a network of one layer, a new one if none is given."""
 
-    def __init__(self, *args: Any, network: Network | None = None) -> None:
-        super().__init__(*args)
-        (_, n), c = self.X.shape, self.n_classes
-        self.network = network or Network((n, c), self.X.dtype)
-        block = min(
-            round_up(-(-self.portion // self.chunks)), max(16, _BLOCK_BYTES // (n * self.X.dtype.itemsize) // 16 * 16)
-        )
-        self.G = self._zeros(self.chunks, len(self.network.params))
-        self.total = self._zeros(0 if self.portions == 1 else len(self.network.params))
-        self.panels = panels(self.threads, block, c, self.X.dtype)
-        self._scratch(block)
+    def __init__(self, samples: Samples, n_classes: int, *, network: Network | None = None, **options: Any) -> None:
+        super().__init__(samples, n_classes, **options)
+        (_, n), c = samples.X.shape, n_classes
+        self.network = network or Network((n, c), self.dtype)
+        most = max(16, _BLOCK_BYTES // (n * self.dtype.itemsize) // 16 * 16)
+        width = min(round_up(-(-self.portion // self.chunks)), most)
+        packed = panels(self.threads, width, c, self.dtype)
+        self.scratch = self._scratch(width, len(self.network.params), packed=packed)
+        self._targets = samples.record(self.dtype)
 
     def theta(self) -> NDArray[Any]:
         """Parameters as the lab has them, (n + 1, c), a copy."""
@@ -114,51 +134,41 @@ class WideTrainer(_Trainer):
     def set_theta(self, theta: NDArray[Any]) -> None:
         self.network.biases[0][:], self.network.weights[0][:] = theta[0], theta[1:].T
 
-    def _descend(self, first: int, end: int, losses: NDArray[np.float64], numbers: NDArray[Any], update: bool) -> None:
+    def _call(self, portion: Portion, settings: NDArray[Any], losses: NDArray[np.float64]) -> None:
         from ..kernels import linear
 
-        linear.wide(
-            *self.X.arguments, self.room, first, end, len(self.X), self.iota, self.labels, self.targets.reshape(-1),
-            self.network.params, self.network.layout, self.G, self.total, self.S, self.panels, self.chunk_loss, losses,
-            numbers, self.width, len(losses), update, self.sigmoid, threads=self.threads,
-        )  # fmt: skip
+        model = Model(self.network.params, self._zeros(0), self.network.layout, IN_PLACE, self.sigmoid)
+        source = self.samples.X.source
+        linear.wide(source, self._targets, model, self.scratch, portion, settings, losses, threads=self.threads)
 
     def sgd(self, learning_rate: float, repeats: int, with_loss: bool = True) -> NDArray[np.float64]:
         """Passes of per-sample SGD; the loss before each."""
-        from ..kernels import sgd
-
         losses = np.empty(repeats)
-        z, u, g = self._zeros(3, round_up(self.n_classes))
-        terms, no_weights = self._zeros(2 * LOSS_BLOCK), self._zeros(0)
-        numbers = self._settings(learning_rate)
+        steps = DenseSGD(self.samples, self.network, self._settings(learning_rate), self.sigmoid)
         for i in range(repeats):
             if with_loss:
                 losses[i] = self.descend(0.0, 1, update=False)[0]
-            for X, order, labels, targets in self._passes():
-                sgd.wide(
-                    X, order, labels, targets, no_weights, _NO_RATES, self.network.params, self.network.layout, z, u, g,
-                    terms, _NO_RATES, numbers, self.sigmoid,
-                )  # fmt: skip
+            steps.take(self.order)
         return losses
 
 
 class NarrowTrainer(_Trainer):
     """Few features and classes: parameters as theta, its rows padded to a vector."""
 
-    def __init__(self, *args: Any) -> None:
-        super().__init__(*args)
+    def __init__(self, samples: Samples, n_classes: int, **options: Any) -> None:
+        super().__init__(samples, n_classes, **options)
         from ..kernels.target import TARGET
 
-        (m, n), c, lanes = self.X.shape, self.n_classes, TARGET.lanes(self.X.dtype.itemsize)
+        (m, n), c, lanes = samples.X.shape, n_classes, TARGET.lanes(self.dtype.itemsize)
         self.few = c <= 4  # classes: a vector of four lanes is summed in fewer steps
         if m <= _NARROW_BLOCK:
             self.chunks = 1
         width = min(_NARROW_BLOCK, round_up(-(-self.portion // self.chunks)))
         self.padded = self._zeros(n + 1, 4 if self.few else lanes)
-        self.XT, self.G = self._zeros(self.chunks * n, width), self._zeros(self.chunks * (n + 1), c)
-        self.total = self._zeros(0 if self.portions == 1 else n + 1, c)
-        self.hot = np.eye(max(c, 2), self.padded.shape[1], k=-1 if self.sigmoid else 0, dtype=self.X.dtype).reshape(-1)
-        self._scratch(width)
+        hot = np.eye(max(c, 2), self.padded.shape[1], k=-1 if self.sigmoid else 0, dtype=self.dtype).reshape(-1)
+        self.model = Theta(self.padded, hot, c, self.sigmoid)
+        self.scratch = self._scratch(width, (n + 1) * c, columns=n)
+        self._targets = samples.record(self.dtype)
 
     def theta(self) -> NDArray[Any]:
         """Parameters as the lab has them, (n + 1, c), a copy."""
@@ -167,49 +177,32 @@ class NarrowTrainer(_Trainer):
     def set_theta(self, theta: NDArray[Any]) -> None:
         self.padded[:, : self.n_classes] = theta
 
-    def _descend(self, first: int, end: int, losses: NDArray[np.float64], numbers: NDArray[Any], update: bool) -> None:
+    def _call(self, portion: Portion, settings: NDArray[Any], losses: NDArray[np.float64]) -> None:
         from ..kernels import linear
 
-        linear.narrow(
-            *self.X.arguments, self.room, first, end, len(self.X), self.iota, self.labels, self.targets.reshape(-1),
-            self.padded, self.G, self.total, self.XT, self.S, self.chunk_loss, losses, numbers, self.n_classes, len(losses),
-            update, self.sigmoid, threads=self.threads,
-        )  # fmt: skip
+        source = self.samples.X.source
+        linear.narrow(source, self._targets, self.model, self.scratch, portion, settings, losses, threads=self.threads)
 
     def sgd(self, learning_rate: float, repeats: int, with_loss: bool = True) -> NDArray[np.float64]:
         """Passes of per-sample SGD; the loss before each."""
         from ..kernels import sgd
 
         run = sgd.narrow4 if self.few else sgd.narrow
-        losses, numbers = np.empty(repeats), self._settings(learning_rate)
+        losses, settings = np.empty(repeats), self._settings(learning_rate)
         # Many passes in one call are for samples that one block holds; the loss of more is another kernel's.
-        fits = len(self.X) <= self.width
+        fits = len(self.order) <= self.scratch.width
         inside, passes = with_loss and fits, max(repeats, 1) if fits else 1
         for i in range(0, repeats, passes):
             if with_loss and not inside:
                 losses[i] = self.descend(0.0, 1, update=False)[0]
-            for X, order, labels, targets in self._passes():
-                run(
-                    X, order, labels, targets, self.hot, self.padded, self.XT, self.S, losses[i : i + passes], numbers,
-                    self.n_classes, passes, inside, self.sigmoid,
-                )  # fmt: skip
+            for X, order, targets in in_calls(self.samples, self.order, self.n_classes):
+                run(X, order, targets, self.model, self.scratch, settings, losses[i : i + passes], inside)
         return losses
 
 
-def trainer_for(
-    X: Rows,
-    n_classes: int,
-    *,
-    sigmoid: bool,
-    labels: NDArray[np.int64] | None = None,
-    targets: NDArray[Any] | None = None,
-    rule: LossRule = CLIPPED,
-    bias: bool = True,
-    n_jobs: int | None = None,
-) -> WideTrainer | NarrowTrainer:
-    """The trainer whose kernels suit the shape. Without ``bias``, row 0 of theta stays as it is set."""
+def trainer_for(samples: Samples, n_classes: int, **options: Any) -> WideTrainer | NarrowTrainer:
+    """The trainer whose kernels suit the shape; the options are those of both kinds."""
     from ..kernels.target import TARGET
 
-    narrow = X.shape[1] <= _NARROW_FEATURES and n_classes <= TARGET.lanes(X.dtype.itemsize)
-    kind = NarrowTrainer if narrow else WideTrainer
-    return kind(X, labels, targets, n_classes, sigmoid, rule, bias, n_jobs)
+    narrow = samples.X.shape[1] <= _NARROW_FEATURES and n_classes <= TARGET.lanes(samples.X.dtype.itemsize)
+    return (NarrowTrainer if narrow else WideTrainer)(samples, n_classes, **options)

@@ -1,16 +1,69 @@
-"""Steps of a network on mini-batches: the scratch they need, the samples they take, and the kernel that takes them."""
+"""Steps of a network on mini-batches: the samples, the scratch, and the kernel that takes the steps."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import cache
 from typing import Any, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
-from ..kernels.codes import ADD, FORWARD, HOLD, IN_PLACE, SQUARE_PARTS, output_block_size
+from ..kernels.codes import ADD, FORWARD, HOLD, IN_PLACE, LEARNING_RATE, SQUARE_PARTS, TRAIN, output_block_size
+from ..kernels.records import BatchScratch, Model, Schedule, Targets
 from .memory import aligned, panels, round_up
 from .network import Network
+from .optimisers import SGD, Adam
 from .rows import Rows
+
+PIECE = 2048  # rows of a large batch whose floats, layer by layer, are held at a time
+_CALL_OPERATIONS = 1e10  # in one call of a kernel that can not be interrupted: a fraction of a second
+_NO_LABELS, _NO_MIXES = np.empty(0, np.int64), np.empty(0)
+
+
+@cache
+def _kernel() -> Any:
+    """The kernel, whose import brings Numba and is asked for at every step."""
+    from ..kernels.mlp import run
+
+    return run
+
+
+@cache
+def _nothing(dtype: np.dtype[Any]) -> NDArray[Any]:
+    """An empty vector, for what is not wanted."""
+    return np.empty(0, dtype)
+
+
+def ignore(samples: int) -> None:
+    """Take no notice of samples that have been trained on."""
+
+
+class Samples(NamedTuple):
+    """What a model is trained on: samples (m, n), and one entry of each other array (m, …) for each, or None.
+
+    ``X`` is ``Rows``; per-sample SGD and full batches of linear models take a CSR matrix as well. ``labels`` are class
+    numbers; ``targets`` (m, c), of the dtype that is computed with, take their place.
+    """
+
+    X: Any
+    labels: NDArray[np.int64] | None = None
+    targets: NDArray[Any] | None = None
+    weights: NDArray[Any] | None = None
+
+    def record(self, dtype: np.dtype[Any]) -> Targets:
+        """The labels, targets and weights as kernels take them."""
+        nothing = _nothing(dtype)
+        return Targets(
+            _NO_LABELS if self.labels is None else self.labels,
+            nothing if self.targets is None else self.targets.reshape(-1),
+            nothing if self.weights is None else self.weights,
+        )
+
+    def total_weight(self, order: NDArray[np.int64]) -> float:
+        """The sum of the weights of the samples ``order``: their number, where they have none."""
+        return float(len(order)) if self.weights is None else float(self.weights[order].sum())
 
 
 def rows_per_call(network: Network, batch_size: int) -> int:
@@ -30,15 +83,15 @@ class Workspace:
         self.hidden_size = self.capacity * hidden
         self.buffer = aligned(3 * self.hidden_size + output_block_size(c, self.capacity), network.dtype)
         self.iota = np.arange(max(self.capacity, *network.widths))
-        self.parts = np.empty(SQUARE_PARTS)
+        self._partial_sums = np.empty(SQUARE_PARTS)
         self._panels = self._gradient = aligned(0, network.dtype)
         self._panel_threads = 0
         self._gathered = np.empty((0, network.widths[0]), network.dtype)
 
     @staticmethod
     def rows_at_once(rows: Rows, batch_size: int) -> int:
-        """Samples of a batch that are worked on together: all, if they are in memory as numbers, or else a piece."""
-        in_memory = rows.are_numbers and rows.mapping is None
+        """Samples of a batch that are worked on together: all, if they are in memory as floats, or else a piece."""
+        in_memory = rows.are_floats and rows.mapping is None
         return batch_size if in_memory else min(batch_size, PIECE)
 
     @classmethod
@@ -46,33 +99,30 @@ class Workspace:
         """Room for batches of a set, or for their pieces."""
         return cls(network, cls.rows_at_once(rows, batch_size))
 
-    def gathered(self) -> np.ndarray:
-        """Room for a batch that is not stored as numbers."""
-        if not len(self._gathered):
-            size = self.capacity * self.network.widths[0]
-            self._gathered = aligned(size, self.network.dtype).reshape(self.capacity, -1)
-        return self._gathered
+    def record(self, rows: Rows, threads: int) -> BatchScratch:
+        """The scratch as kernels take it; what only some batches or threads need is made when it is needed first."""
+        n = self.network.widths[0]
+        if not rows.are_floats and not len(self._gathered):
+            self._gathered = aligned(self.capacity * n, self.network.dtype).reshape(self.capacity, n)
+        if self._panel_threads < threads:
+            widest = max(self.network.widths[1:])
+            self._panels, self._panel_threads = panels(threads, self.capacity, widest, self.network.dtype), threads
+        gathered = self._gathered[:0] if rows.are_floats else self._gathered
+        return BatchScratch(self.buffer, self.capacity, gathered, self._panels, self._partial_sums, self.iota)
 
-    def gradient(self) -> np.ndarray:
+    def gradient(self) -> NDArray[Any]:
         """Room for the gradient of a batch that comes in pieces."""
         if not len(self._gradient):
             self._gradient = aligned(len(self.network.params), self.network.dtype)
         return self._gradient
 
-    def panels(self, threads: int) -> np.ndarray:
-        """Scratch of the threads for the weight update."""
-        if self._panel_threads < threads:
-            widest = max(self.network.widths[1:])
-            self._panels, self._panel_threads = panels(threads, self.capacity, widest, self.network.dtype), threads
-        return self._panels
-
-    def shared_with(self, larger: Workspace, first: int, m: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    def shared_with(self, larger: Workspace, first: int, m: int) -> Iterator[tuple[NDArray[Any], NDArray[Any]]]:
         """Every layer's Z and A of the first m samples here, and of the samples from ``first`` on in a larger workspace."""
         for layer in range(len(self.network.layout)):
             for which in "ZA":
                 yield self.samples(which, layer, m), larger.samples(which, layer, first + m)[:, first:]
 
-    def samples(self, which: str, layer: int, m: int) -> np.ndarray:
+    def samples(self, which: str, layer: int, m: int) -> NDArray[Any]:
         """A layer's Z, A or D for the first m samples, one per column: a view of the scratch, (n_out, m)."""
         n_out, units = int(self.network.layout[layer, 1]), int(self.network.layout[layer, 4])
         i, size = "ZAD".index(which), self.capacity * n_out
@@ -83,109 +133,145 @@ class Workspace:
         return self.buffer[start : start + size].reshape(self.capacity, n_out)[:m].T
 
 
-class Samples(NamedTuple):
-    """What a network is trained on: X (m, n), to be computed with in its dtype, and the other arrays (m, …) or None.
+@dataclass
+class BatchTrainer:
+    """A network and the samples that it is trained on, in batches.
 
-    ``labels`` are class numbers; ``targets`` (m, c), of the network's dtype, take their place.
+    Parameters
+    ----------
+    network : Network
+    samples : Samples
+    settings : ndarray
+        A vector of ``Settings``, of the network's dtype.
+    work : Workspace
+        A batch that is larger comes in pieces.
+    optimiser : SGD or Adam, optional
+        None takes each step where its gradient arises, at the learning rate of the settings.
+    sigmoid : bool
+        On top, in place of a softmax.
+    threads : int
     """
 
-    X: Rows
-    labels: np.ndarray | None = None
-    targets: np.ndarray | None = None
-    weights: np.ndarray | None = None
+    network: Network
+    samples: Samples
+    settings: NDArray[Any]
+    work: Workspace
+    optimiser: SGD | Adam | None = None
+    sigmoid: bool = False
+    threads: int = 1
 
+    def epoch(
+        self,
+        order: NDArray[np.int64],
+        batch_size: int,
+        *,
+        rates: NDArray[np.float64] | None = None,
+        mixes: NDArray[np.float64] | None = None,
+        seed: int = 0,
+        on_samples: Callable[[int], object] = ignore,
+    ) -> Iterator[tuple[slice, NDArray[np.float64]]]:
+        """Train on the batches of the samples ``order``, in calls that are short enough to be interrupted.
 
-PIECE = 2048  # rows of a large batch whose numbers, layer by layer, are held at a time
-_CALL_OPERATIONS = 1e10  # in one call of a kernel that can not be interrupted: a fraction of a second
-_NO_INDEX, _NO_RATES = np.empty(0, np.int64), np.empty(0)
-
-
-def run(
-    network: Network,
-    work: Workspace,
-    samples: Samples,
-    phases: int,
-    numbers: np.ndarray,
-    *,
-    order: np.ndarray | None = None,
-    batch_size: int | None = None,
-    repeats: int = 1,
-    rates: np.ndarray | None = None,
-    mixes: np.ndarray | None = None,
-    optimiser: int = IN_PLACE,
-    state: np.ndarray | None = None,
-    sigmoid: bool = False,
-    seed: int = 0,
-    threads: int = 1,
-    whole_weight: float = 0.0,
-    kept: Workspace | None = None,
-) -> np.ndarray:
-    """Steps over the batches of ``order``, all samples if it is None: see ``kernels.mlp.run``; returns the losses.
-
-    ``rates`` are the steps' learning rates; if None, that of ``numbers``. ``state`` is what the optimiser keeps, three times
-    as long as the parameters, unless it works in place. A batch larger than the workspace comes in pieces, and ``kept`` is
-    where Z's and A's of all of them are, if they are wanted; ``whole_weight`` is that of the batch of which this is a piece.
-    """
-    from ..kernels import mlp
-
-    if order is None:
-        order = work.iota[: len(samples.X)] if len(samples.X) <= len(work.iota) else np.arange(len(samples.X))
-    batch_size = min(batch_size or len(order), len(order))
-    steps = repeats * -(-len(order) // batch_size)
-    rates = np.full(steps, numbers[0], np.float64) if rates is None else rates
-    mixes = _NO_RATES if mixes is None else mixes
-    if batch_size > work.capacity:
-        return _run_in_pieces(
-            network, work, samples, phases, numbers, order, batch_size, rates, mixes, state=state, seed=seed, kept=kept,
-            optimiser=optimiser, sigmoid=sigmoid, threads=threads,
-        )  # fmt: skip
-    nothing, losses = np.empty(0, network.dtype), np.zeros(steps)
-    gathered = np.empty((0, 1), network.dtype) if samples.X.are_numbers else work.gathered()
-    mlp.run(
-        *samples.X.arguments, gathered, order, work.iota, _NO_INDEX if samples.labels is None else samples.labels,
-        nothing if samples.targets is None else samples.targets.reshape(-1),
-        nothing if samples.weights is None else samples.weights, whole_weight, network.params,
-        nothing if state is None else state, network.layout, work.buffer, work.panels(threads), work.parts, losses, rates,
-        mixes, numbers, work.capacity, batch_size, repeats, phases, optimiser, sigmoid, seed, threads=threads,
-    )  # fmt: skip
-    return losses
-
-
-def _run_in_pieces(
-    network: Network,
-    work: Workspace,
-    samples: Samples,
-    phases: int,
-    numbers: np.ndarray,
-    order: np.ndarray,
-    batch_size: int,
-    rates: np.ndarray,
-    mixes: np.ndarray,
-    *,
-    state: np.ndarray | None,
-    seed: int,
-    kept: Workspace | None,
-    **how: Any,
-) -> np.ndarray:
-    """The same for batches larger than the workspace: the gradients of their pieces are added up before the update."""
-    state, losses = work.gradient() if state is None else state, np.zeros(len(rates))
-    starts = range(0, len(order), batch_size)
-    for step in range(len(rates)):
-        start = starts[step % len(starts)]
-        batch = order[start : start + batch_size]
-        weight = float(len(batch) if samples.weights is None else samples.weights[batch].sum(dtype=np.float64))
+        Yields, after each call, which steps it has taken, counted from the epoch's first, and their losses. The other
+        parameters are those of ``run``, for all steps of the epoch; ``rates`` are the optimiser's if they are None.
+        """
         done = 0
-        for piece in samples.X.stretches(batch, work.capacity):
-            place = (ADD if done else 0) | (HOLD if done + len(piece) < len(batch) else 0)
-            if kept is not None and not phases & FORWARD:
-                for here, there in work.shared_with(kept, done, len(piece)):
-                    here[:] = there
-            losses[step] += run(
-                network, work, samples, phases | place, numbers, order=piece, rates=rates[step : step + 1],
-                mixes=mixes[step : step + 1], state=state, seed=seed + start + done, whole_weight=weight, **how,
-            )[0]  # fmt: skip
-            if kept is not None and phases & FORWARD:
-                for here, there in work.shared_with(kept, done, len(piece)):
-                    there[:] = here
-            done += len(piece)
-    return losses
+        for part in self.samples.X.stretches(order, rows_per_call(self.network, batch_size), batch_size):
+            steps = slice(done // batch_size, -(-(done + len(part)) // batch_size))
+            if rates is not None:
+                chosen: NDArray[np.float64] | None = rates[steps]
+            else:
+                chosen = None if self.optimiser is None else self.optimiser.rates(steps.stop - steps.start)
+            some = None if mixes is None else mixes[steps]
+            losses = self.run(TRAIN, part, batch_size, rates=chosen, mixes=some, seed=seed + done)
+            done += len(part)
+            on_samples(len(part))
+            yield steps, losses
+
+    def run(
+        self,
+        phases: int,
+        order: NDArray[np.int64] | None = None,
+        batch_size: int | None = None,
+        *,
+        repeats: int = 1,
+        rates: NDArray[np.float64] | None = None,
+        mixes: NDArray[np.float64] | None = None,
+        seed: int = 0,
+        kept: Workspace | None = None,
+    ) -> NDArray[np.float64]:
+        """Take a step on each batch, ``repeats`` times, in one call of the kernel; returns the mean loss before each step.
+
+        Parameters
+        ----------
+        phases : int
+            What a step does, in the bits of ``kernels.codes``.
+        order : ndarray of int64, optional
+            The samples to take, in this order; None for all.
+        batch_size : int, optional
+            None for one batch.
+        repeats : int
+        rates : ndarray of float64, optional
+            The learning rate of each step; None for that of the settings.
+        mixes : ndarray of float64, optional
+            What the average of the parameters takes from them in each step.
+        seed : int
+            Of dropout.
+        kept : Workspace, optional
+            Where the Z's and A's of all pieces are, if the batch comes in pieces and they are wanted.
+        """
+        m = len(self.samples.X)
+        if order is None:
+            order = self.work.iota[:m] if m <= len(self.work.iota) else np.arange(m)
+        batch_size = min(batch_size or len(order), len(order))
+        steps = repeats * -(-len(order) // batch_size)
+        if rates is None:
+            rates = np.empty(steps)
+            rates.fill(self.settings[LEARNING_RATE])
+        mixes = _NO_MIXES if mixes is None else mixes
+        if batch_size > self.work.capacity:
+            return self._run_in_pieces(phases, order, batch_size, rates, mixes, seed, kept)
+        return self._call(order, rates, mixes, batch_size, repeats, phases, seed, 0.0)
+
+    def _call(self, order: NDArray[np.int64], *schedule: Any) -> NDArray[np.float64]:
+        """Call the kernel on the samples ``order``, for the steps of a schedule, whose fields follow."""
+        steps, net, dtype = Schedule(*schedule), self.network, self.network.dtype
+        kind, state = (IN_PLACE, None) if self.optimiser is None else (self.optimiser.kind, self.optimiser.state)
+        if state is None:
+            state = self.work.gradient() if steps.phases & (ADD | HOLD) else _nothing(dtype)
+        model, losses = Model(net.params, state, net.layout, kind, self.sigmoid), np.zeros(len(steps.rates))
+        scratch, targets = self.work.record(self.samples.X, self.threads), self.samples.record(dtype)
+        source = self.samples.X.source
+        _kernel()(source, order, targets, model, scratch, steps, self.settings, losses, threads=self.threads)
+        return losses
+
+    def _run_in_pieces(
+        self,
+        phases: int,
+        order: NDArray[np.int64],
+        batch_size: int,
+        rates: NDArray[np.float64],
+        mixes: NDArray[np.float64],
+        seed: int,
+        kept: Workspace | None,
+    ) -> NDArray[np.float64]:
+        """The same for batches larger than the workspace: the gradients of their pieces are added up before the update."""
+        losses, starts = np.zeros(len(rates)), range(0, len(order), batch_size)
+        for step in range(len(rates)):
+            start = starts[step % len(starts)]
+            batch, this = order[start : start + batch_size], slice(step, step + 1)
+            weights = self.samples.weights
+            whole_weight = float(len(batch) if weights is None else weights[batch].sum(dtype=np.float64))
+            done = 0
+            for piece in self.samples.X.stretches(batch, self.work.capacity):
+                place = (ADD if done else 0) | (HOLD if done + len(piece) < len(batch) else 0)
+                if kept is not None and not phases & FORWARD:
+                    for here, there in self.work.shared_with(kept, done, len(piece)):
+                        here[:] = there
+                of_piece = phases | place, seed + start + done, whole_weight
+                losses[step] += self._call(piece, rates[this], mixes[this], len(piece), 1, *of_piece)[0]
+                if kept is not None and phases & FORWARD:
+                    for here, there in self.work.shared_with(kept, done, len(piece)):
+                        there[:] = here
+                done += len(piece)
+        return losses

@@ -67,7 +67,7 @@ class Reporter:
         """Whether nobody is told of epochs."""
         return not self._say and self._bar is None and self.callback is None
 
-    def advance(self, samples: int) -> None:
+    def on_samples(self, samples: int) -> None:
         """Move the bar within an epoch."""
         if self._bar is not None and self._samples:
             self._seen += samples

@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..kernels.codes import BYTES, DOUBLE, FLOATS, SINGLE
+from ..kernels.records import Source
 from .mapped import Mapping, Run
 from .threads import threads_for
 
@@ -81,49 +82,40 @@ class Rows:
         return len(self.array)
 
     @property
-    def are_numbers(self) -> bool:
+    def are_floats(self) -> bool:
         """Whether kernels read the samples where they are."""
         return self.stored == FLOATS
 
     @cached_property
-    def arguments(self) -> tuple[Any, ...]:
-        """What kernels are told: X, raw, table, stored, channels."""
+    def source(self) -> Source:
+        """The set as kernels take it."""
         nothing, table = np.empty(0, self.dtype), self._bytes_as
-        if self.are_numbers:
-            return self.array, _NO_BYTES, nothing, FLOATS, 1
+        if self.are_floats:
+            return Source(self.array, _NO_BYTES, nothing, FLOATS, 1)
         table = table if isinstance(table, np.ndarray) else table * np.arange(256.0)
-        return nothing.reshape(0, 1), self.array.view(np.uint8), table.astype(self.dtype), self.stored, self.channels
+        raw = self.array.view(np.uint8)
+        return Source(nothing.reshape(0, 1), raw, table.astype(self.dtype), self.stored, self.channels)
 
-    def numbers(
+    def as_floats(
         self, order: NDArray[np.int64] | None = None, out: NDArray[Any] | None = None, n_jobs: int | None = 1
     ) -> NDArray[Any]:
-        """The samples ``order``, or all, as numbers: in ``out``, or in new memory unless all are wanted and are numbers."""
-        if self.are_numbers:
+        """The samples ``order``, or all, as floats: in ``out``, or in new memory unless all are wanted and are floats."""
+        if self.are_floats:
             return self.array if order is None else np.take(self.array, order, axis=0, out=out)
         from ..kernels.gather import gather
 
         order = np.arange(len(self)) if order is None else order
         out = np.empty((len(order), self.shape[1]), self.dtype) if out is None else out
-        gather(*self.arguments, order, out, threads=threads_for(_GATHER_OPERATIONS * out.size, n_jobs))
+        gather(self.source, order, out, threads=threads_for(_GATHER_OPERATIONS * out.size, n_jobs))
         return out
 
     def blocks(self) -> Iterator[tuple[slice, NDArray[Any]]]:
-        """All samples as numbers, and where they are; some megabytes at a time, unless they are in memory as numbers."""
-        if self.are_numbers and self.mapping is None:
+        """All samples as floats, and where they are; some megabytes at a time, unless they are in memory as floats."""
+        if self.are_floats and self.mapping is None:
             yield slice(0, len(self)), self.array
             return
         for first, end in self.portions(self.n_portions(self.size * self.dtype.itemsize, _BLOCK_BYTES)):
-            yield slice(first, end), self.array[first:end] if self.are_numbers else self.numbers(np.arange(first, end))
-
-    def taken(
-        self, order: NDArray[np.int64], *others: NDArray[Any]
-    ) -> tuple[Any, NDArray[np.int64], list[NDArray[Any]]]:
-        """Numbers X, an order of their rows, and other arrays of the set in the same places, for a kernel that takes no
-        others: the samples ``order``. An array may be empty, and stays so.
-        """
-        if self.are_numbers:
-            return self.array, order, [*others]
-        return self.numbers(order), np.arange(len(order)), [a[order] if len(a) else a for a in others]
+            yield slice(first, end), self.array[first:end] if self.are_floats else self.as_floats(np.arange(first, end))
 
     def stretches(self, order: NDArray[np.int64], rows: int, batch: int = 1) -> Iterator[NDArray[np.int64]]:
         """Parts of ``order`` for one call of a kernel: ``rows`` each, or of a mapped file fewer, whole batches."""

@@ -1,11 +1,12 @@
-"""What kernels are told beside the data: the loss's rule for vanishing probabilities, rates, penalties, bounds."""
+"""What kernels are told of every step beside its data: rates, penalties, bounds, the rule for vanishing losses."""
 
 from __future__ import annotations
 
 import math
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 
 class LossRule(NamedTuple):
@@ -21,25 +22,22 @@ EXACT = LossRule(-math.inf, math.inf, 0.0)  # log-sum-exp: finite even where p i
 SHIFTED = LossRule(-math.inf, math.inf, 1e-10)  # the lab's deep MLP adds 1e-10
 
 
-def settings(
-    dtype: np.dtype,
-    learning_rate: float = 0.0,
-    rule: LossRule = EXACT,
-    clip_threshold: float = math.inf,
-    bias: float = True,
-    *,
-    l2: float = 0.0,
-    l2_shared: float = 0.0,
-    l1: float = 0.0,
-    beta_1: float = 0.0,
-    beta_2: float = 0.0,
-    epsilon: float = 0.0,
-    dropout: float = 0.0,
-) -> np.ndarray:
-    """The numbers that kernels read beside the data, in the order of ``kernels.batch``.
+class Settings(NamedTuple):
+    """The settings of a step; those that are left out do nothing."""
 
-    ``bias`` is the learning rate of biases over that of weights. ``l2_shared`` is a penalty that a batch's samples share: it
-    is divided by their weight.
-    """
-    entries = learning_rate, clip_threshold, *rule, bias, l2, l2_shared, l1, beta_1, beta_2, epsilon, dropout
-    return np.array(entries, dtype)
+    rule: LossRule = EXACT
+    learning_rate: float = 0.0
+    clip_threshold: float = math.inf  # on every entry of the gradient
+    bias_rate: float = 1.0  # learning rate of the biases over that of the weights
+    l2: float = 0.0
+    l2_shared: float = 0.0  # a penalty that the samples of a batch share: it is divided by their weight
+    l1: float = 0.0
+    beta_1: float = 0.0  # momentum, or the decay of Adam's first moment
+    beta_2: float = 0.0
+    epsilon: float = 0.0
+    dropout: float = 0.0  # probability that a hidden unit is left out
+
+    def vector(self, dtype: np.dtype[Any]) -> NDArray[Any]:
+        """The settings as kernels read them, in the order of ``kernels.codes``."""
+        rule, learning_rate, clip_threshold, *others = self
+        return np.array((learning_rate, clip_threshold, *rule, *others), dtype)

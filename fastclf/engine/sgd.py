@@ -1,74 +1,127 @@
-"""Epochs of stochastic gradient descent for a linear model: which kernel takes the steps, and its arguments.
+"""Stochastic gradient descent for linear models: which kernel takes the steps, and what it is told.
 
 A stepper trains on rows of one data set. ``epoch(rows, rates, t)`` takes the rows in their order, a learning rate per step,
-and returns their mean loss, each sample's before its step; t is one more than the number of samples before. ``advance`` is
-told of samples as they are done with.
+and returns their mean loss, each sample's before its step; t is one more than the number of samples before. ``on_samples``
+is told of samples as they are done with.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import sparse
-from scipy.special import log_expit, log_softmax
 
-from ..kernels.codes import IN_PLACE, LOSS_BLOCK, MOMENTUM, TRAIN
-from . import minibatch
-from .descent import SGD_ROWS
-from .memory import aligned, round_up
-from .minibatch import Samples, Workspace, rows_per_call
+from ..kernels.codes import IN_PLACE, ITERATES, LOSS_BLOCK
+from ..kernels.records import LazyModel, Model, PairRows, SampleScratch
+from .memory import round_up
+from .minibatch import BatchTrainer, Samples, Workspace, ignore
 from .network import Network
+from .optimisers import SGD
 from .rows import Rows
-from .settings import EXACT, settings
+from .settings import EXACT, Settings
 from .threads import threads_for
 
-Parameters = tuple[NDArray[Any], NDArray[Any]]
+Parameters = tuple[NDArray[Any], NDArray[Any]]  # coefficients (c, n) and intercepts (c,)
 Mean = tuple[NDArray[Any], NDArray[Any], int]  # of the parameters after each step, and of how many steps
+OnSamples = Callable[[int], object]
 
-_SPARSE_INTERCEPT_DECAY = 0.01  # as in scikit-learn: intercepts of sparse data move less
+SGD_ROWS = 1024  # that are made floats at a time
 _CALL_OPERATIONS = 2e9  # in one call of a kernel that can not be interrupted: a fraction of a second
+_SPARSE_INTERCEPT_DECAY = 0.01  # as in scikit-learn: intercepts of sparse data move less
+_NO_RATES, _NO_LOSSES = np.empty(0), np.empty(0)
 
-Advance = Callable[[int], object]
+
+def in_calls(samples: Samples, order: NDArray[np.int64], width: float) -> Iterator[tuple[Any, NDArray[np.int64], Any]]:
+    """The samples ``order`` of a set in memory or a mapped file, cut into calls of a kernel that can not be interrupted.
+
+    ``width`` is the number of parameters that a step changes, for each feature of the sample. Yields floats, the index that
+    orders their rows, and the targets in the same places.
+    """
+    X, dtype = samples.X, samples.X.dtype
+    rows = max(1, int(_CALL_OPERATIONS / (4 * X.shape[1] * width)))
+    for part in X.stretches(order, rows if X.are_floats else min(rows, SGD_ROWS)):
+        if X.are_floats:
+            yield X.array, part, samples.record(dtype)
+        else:
+            chosen = Samples(X, *(None if a is None else a[part] for a in samples[1:]))
+            yield X.as_floats(part), np.arange(len(part)), chosen.record(dtype)
 
 
-def _nobody(samples: int) -> None:
-    """Takes no notice."""
+class DenseSGD:
+    """Per-sample SGD on dense rows, for any shape: ``kernels.sgd.wide`` on a network of one layer."""
+
+    def __init__(self, samples: Samples, network: Network, settings: NDArray[Any], sigmoid: bool) -> None:
+        c, dtype = network.widths[1], network.dtype
+        self.samples, self._settings, self._n_classes = samples, settings, c
+        self._model = Model(network.params, np.empty(0, dtype), network.layout, IN_PLACE, sigmoid)
+        self._scratch = SampleScratch(*np.zeros((3, round_up(c)), dtype), np.zeros(2 * LOSS_BLOCK, dtype))
+
+    def take(
+        self, order: NDArray[np.int64], rates: NDArray[np.float64] = _NO_RATES, on_samples: OnSamples = ignore
+    ) -> float:
+        """A step on each sample of ``order``, at the rate of the settings where there are none for the steps.
+
+        Returns the sum of the losses before each step, where there are rates; else 0.
+        """
+        from ..kernels.sgd import wide
+
+        losses, total, done = np.zeros(1) if len(rates) else _NO_LOSSES, 0.0, 0
+        for X, index, targets in in_calls(self.samples, order, self._n_classes):
+            chosen = rates[done : done + len(index)]
+            wide(X, index, targets, chosen, self._model, self._scratch, self._settings, losses)
+            total, done = total + float(losses.sum()), done + len(index)
+            on_samples(len(index))
+        return total
+
+
+# ---------------------------------------------------------------- steppers of an estimator
+
+
+@dataclass
+class Task:
+    """What an estimator wants of a stepper.
+
+    Parameters
+    ----------
+    samples : Samples
+        Rows, or a CSR matrix, with labels.
+    penalty : tuple of float
+        Strengths of L1 and L2.
+    bias_rate : float
+        Learning rate of the intercepts over that of the coefficients.
+    average : int
+        The first sample after which parameters enter the average; 0 for no average.
+    mean : tuple, optional
+        The average to go on from.
+    n_jobs : int, optional
+    """
+
+    samples: Samples
+    penalty: tuple[float, float] = (0.0, 0.0)
+    bias_rate: float = 1.0
+    average: int = 0
+    mean: Mean | None = None
+    n_jobs: int | None = None
 
 
 class _Stepper:
     """What all have: data, parameters, penalties."""
 
-    def __init__(
-        self,
-        X: Any,
-        labels: NDArray[np.int64],
-        weights: NDArray[Any] | None,
-        W: NDArray[Any],
-        b: NDArray[Any],
-        *,
-        penalty: tuple[float, float],
-        bias: bool,
-        average: int,
-        mean: Mean | None,
-        n_jobs: int | None,
-    ) -> None:
-        self.X: Any = X  # Rows, or a CSR matrix
-        self.labels, self.dtype, self.average = labels, W.dtype, average
-        self.bias = float(bias)  # learning rate of the intercepts over that of the coefficients
-        self.weights = np.empty(0, W.dtype) if weights is None else weights
-        (self.l1, self.l2), self.n_jobs, self.sigmoid = penalty, n_jobs, len(W) == 1
-        self._mean = mean if mean is not None else (np.zeros_like(W), np.zeros_like(b), 0) if average else None
-        self._take(W, b)
+    def __init__(self, task: Task, W: NDArray[Any], b: NDArray[Any]) -> None:
+        self.task, self.samples, self.dtype, self.sigmoid = task, task.samples, W.dtype, len(W) == 1
+        self.l1, self.l2 = task.penalty
+        self.settings = Settings(EXACT, bias_rate=task.bias_rate, l2=self.l2, l1=self.l1).vector(W.dtype)
+        self._mean = task.mean
+        if task.average and task.mean is None:
+            self._mean = np.zeros_like(W), np.zeros_like(b), 0
+        self._allocate(W, b)
 
-    def _take(self, W: NDArray[Any], b: NDArray[Any]) -> None:
-        """Lay the parameters out."""
+    def _allocate(self, W: NDArray[Any], b: NDArray[Any]) -> None:
+        """Make room for the parameters and the scratch, and start at these parameters."""
         raise NotImplementedError
-
-    def total_weight(self, rows: NDArray[np.int64]) -> float:
-        return float(self.weights[rows].sum()) if len(self.weights) else float(len(rows))
 
     def mean(self) -> Mean | None:
         """The average of the parameters after each step, for a stepper that goes on."""
@@ -91,109 +144,59 @@ class _Stepper:
         W = self._laid_out()[0].reshape(-1)
         return (self.l2 / 2 * float(W @ W) if self.l2 else 0.0) + (self.l1 * float(np.abs(W).sum()) if self.l1 else 0.0)
 
-    def _settings(self, **how: Any) -> NDArray[Any]:
-        return settings(self.dtype, rule=EXACT, bias=self.bias, **how)
-
 
 class _OnNetwork(_Stepper):
     """Parameters as a network of one layer."""
 
-    def _take(self, W: NDArray[Any], b: NDArray[Any]) -> None:
+    def _allocate(self, W: NDArray[Any], b: NDArray[Any]) -> None:
         self.network = Network(W.shape[::-1], W.dtype)
-        self._show(W, b)
+        self._load(W, b)
 
-    def _show(self, W: NDArray[Any], b: NDArray[Any]) -> None:
+    def _load(self, W: NDArray[Any], b: NDArray[Any]) -> None:
         self.network.weights[0][:], self.network.biases[0][:] = W, b
 
     def _laid_out(self) -> Parameters:
         return self.network.weights[0], self.network.biases[0]
 
 
-class _PerSample(_Stepper):
-    """A step per row: an epoch is several calls of a kernel that can not be interrupted."""
+class PerSample(_OnNetwork):
+    """Per-sample SGD on dense rows, without a penalty or with L2."""
 
-    stretch: int  # rows that a call may take
+    def _allocate(self, W: NDArray[Any], b: NDArray[Any]) -> None:
+        super()._allocate(W, b)
+        self._steps = DenseSGD(self.samples, self.network, self.settings, self.sigmoid)
 
-    def epoch(self, rows: NDArray[np.int64], rates: NDArray[np.float64], t: float, advance: Advance = _nobody) -> float:
-        total, done = 0.0, 0
-        for part in self._stretches(rows):
-            X, order, (labels, weights) = self.X, part, (self.labels, self.weights)
-            if isinstance(X, Rows):
-                X, order, (labels, weights) = X.taken(part, labels, weights)
-            total += self._pass(X, order, labels, weights, rates[done : done + len(part)], int(t) + done)
-            done += len(part)
-            advance(len(part))
-        return total / self.total_weight(rows)
-
-    def _stretches(self, rows: NDArray[np.int64]) -> Iterable[NDArray[np.int64]]:
-        """The rows of each call."""
-        if isinstance(self.X, Rows):
-            return self.X.stretches(rows, self.stretch if self.X.are_numbers else min(self.stretch, SGD_ROWS))
-        return (rows[start : start + self.stretch] for start in range(0, len(rows), self.stretch))
-
-    def _pass(
-        self,
-        X: Any,
-        order: NDArray[np.int64],
-        labels: NDArray[np.int64],
-        weights: NDArray[Any],
-        rates: NDArray[np.float64],
-        t: int,
+    def epoch(
+        self, rows: NDArray[np.int64], rates: NDArray[np.float64], t: float, on_samples: OnSamples = ignore
     ) -> float:
-        """Steps by the rows of ``order``; returns the sum of their losses."""
-        raise NotImplementedError
+        return self._steps.take(rows, rates, on_samples) / self.samples.total_weight(rows)
 
 
-class Pipelined(_OnNetwork, _PerSample):
-    """Per-sample SGD on dense rows, without a penalty or with l2: ``kernels.sgd.wide``."""
+class SparseSGD(_Stepper):
+    """Per-sample SGD on CSR rows, and on dense rows with an L1 penalty or an average: ``kernels.sparse.sgd``."""
 
-    def _take(self, W: NDArray[Any], b: NDArray[Any]) -> None:
-        super()._take(W, b)
-        self.z, self.u, self.g = np.zeros((3, round_up(len(b))), W.dtype)
-        self.terms, self.loss = np.zeros(2 * LOSS_BLOCK, W.dtype), np.empty(1)
-        self.stretch = max(1, int(_CALL_OPERATIONS / (4 * W.size)))
-
-    def _pass(self, X: Any, order: Any, labels: Any, weights: Any, rates: Any, t: int) -> float:
-        from ..kernels import sgd
-
-        sgd.wide(
-            X, order, labels, np.empty(0, self.dtype), weights, rates, self.network.params, self.network.layout, self.z,
-            self.u, self.g, self.terms, self.loss, self._settings(l2=self.l2), self.sigmoid,
-        )  # fmt: skip
-        return float(self.loss[0])
-
-
-class Lazy(_PerSample):
-    """Per-sample SGD on CSR rows, and on dense rows with an l1 penalty or an average: ``kernels.sparse.sgd``."""
-
-    def _take(self, W: NDArray[Any], b: NDArray[Any]) -> None:
+    def _allocate(self, W: NDArray[Any], b: NDArray[Any]) -> None:
         from ..kernels.target import TARGET
 
-        (c, n), self.dense = W.shape, not sparse.issparse(self.X)
-        lanes = TARGET.lanes(W.itemsize)
-        width = 1 if c == 1 else -(-c // lanes) * lanes
-        self.W, self.b = self._padded(W, width), np.zeros(round_up(c), W.dtype)
-        self.b[:c] = b
-        none = np.empty((0, width), W.dtype)
-        self.Q = np.zeros_like(self.W) if self.l1 else none
-        self.A, self.mean_b = none, np.zeros(c, W.dtype)
+        (c, n), dtype, X = W.shape, W.dtype, self.samples.X
+        self.dense = isinstance(X, Rows)
+        width = 1 if c == 1 else -(-c // TARGET.lanes(W.itemsize)) * TARGET.lanes(W.itemsize)
+        bias, none = np.zeros(round_up(c), dtype), np.empty((0, width), dtype)
+        bias[:c] = b
+        padded = self._padded(W, width)
+        A, mean_b = none, np.zeros(c, dtype)
         if self._mean is not None:
-            self.A, self.mean_b = self._padded(self._mean[0], width), self._mean[1].copy()
-        self.scales = np.array([1.0, 0.0, 1.0, 0.0])
-        self.z, self.g = np.zeros((2, max(round_up(c), width)), W.dtype)
-        self.terms, self.loss, self.c = np.zeros(2 * LOSS_BLOCK, W.dtype), np.empty(1), c
-        self.decay = 1.0 if self.dense else _SPARSE_INTERCEPT_DECAY
+            A, mean_b = self._padded(self._mean[0], width), self._mean[1].copy()
+        decay, scales = 1.0 if self.dense else _SPARSE_INTERCEPT_DECAY, np.array([1.0, 0.0, 1.0, 0.0, 0.0])
+        Q = np.zeros_like(padded) if self.l1 else none
+        self.model = LazyModel(padded, bias, Q, A, mean_b, scales, c, decay, self.sigmoid)
+        scratch = np.zeros((3, max(round_up(c), width)), dtype)
+        self.scratch = SampleScratch(*scratch, np.zeros(2 * LOSS_BLOCK, dtype))
         if self.dense:
-            self.features, per_row = np.arange(n, dtype=np.int32), n
-            self.starts = np.arange(0, self.X.size + 1, n)
+            self.features, self.starts = np.arange(n, dtype=np.int32), np.arange(0, X.size + 1, n)
         else:
-            self.features, per_row = (
-                np.ascontiguousarray(self.X.indices, np.int32),
-                max(1, self.X.nnz // self.X.shape[0]),
-            )
-            self.starts = self.X.indptr.astype(np.int64)
-            self.values = np.ascontiguousarray(self.X.data, W.dtype)
-        self.stretch = max(1, int(_CALL_OPERATIONS / (8 * width * per_row)))
+            self.features, self.starts = np.ascontiguousarray(X.indices, np.int32), X.indptr.astype(np.int64)
+            self.values = np.ascontiguousarray(X.data, dtype)
 
     @staticmethod
     def _padded(W: NDArray[Any], width: int) -> NDArray[Any]:
@@ -203,90 +206,113 @@ class Lazy(_PerSample):
         return out
 
     def _laid_out(self) -> Parameters:
-        return self.W, self.b
+        return self.model.W, self.model.bias
 
     def parameters(self) -> Parameters:
-        return np.ascontiguousarray(self.W[:, : self.c].T), self.b[: self.c].copy()
+        c = self.model.n_classes
+        return np.ascontiguousarray(self.model.W[:, :c].T), self.model.bias[:c].copy()
 
     def mean(self) -> Mean | None:
-        return (np.ascontiguousarray(self.A[:, : self.c].T), self.mean_b.copy(), 0) if len(self.A) else None
+        if not len(self.model.A):
+            return None
+        return np.ascontiguousarray(self.model.A[:, : self.model.n_classes].T), self.model.average_bias.copy(), 0
 
-    def _pass(self, X: Any, order: Any, labels: Any, weights: Any, rates: Any, t: int) -> float:
+    def _calls(self, rows: NDArray[np.int64]) -> Iterator[tuple[Any, NDArray[np.int64], Any]]:
+        """The values of each call, the order of its rows, and their targets."""
+        width = self.model.W.shape[1]
+        if self.dense:
+            for X, order, targets in in_calls(self.samples, rows, 2 * width):
+                yield X.reshape(-1), order, targets
+            return
+        per_row = max(1, self.samples.X.nnz // self.samples.X.shape[0])
+        count, targets = max(1, int(_CALL_OPERATIONS / (8 * width * per_row))), self.samples.record(self.dtype)
+        for start in range(0, len(rows), count):
+            yield self.values, rows[start : start + count], targets
+
+    def epoch(
+        self, rows: NDArray[np.int64], rates: NDArray[np.float64], t: float, on_samples: OnSamples = ignore
+    ) -> float:
         from ..kernels.sparse import sgd
 
-        sgd(
-            X.reshape(-1) if self.dense else self.values, self.features, self.starts, self.dense, order, labels, weights,
-            rates, self.W, self.b, self.Q, self.A, self.mean_b, self.scales, self.z, self.g, self.terms, self.loss,
-            self._settings(l2=self.l2, l1=self.l1), self.c, t - self.average, self.decay, self.sigmoid,
-        )  # fmt: skip
-        return float(self.loss[0])
+        total, done, losses = 0.0, 0, np.empty(1)
+        self.model.scales[ITERATES] = int(t) - self.task.average
+        for values, order, targets in self._calls(rows):
+            pairs, chosen = PairRows(values, self.features, self.starts, self.dense), rates[done : done + len(order)]
+            sgd(pairs, order, targets, chosen, self.model, self.scratch, self.settings, losses)
+            total, done = total + float(losses[0]), done + len(order)
+            on_samples(len(order))
+        return total / self.samples.total_weight(rows)
 
 
-class Batched(_OnNetwork):
-    """Mini-batches and full batches of dense rows: ``kernels.mlp.run`` with a network of one layer."""
+class MiniBatch(_OnNetwork):
+    """Mini-batches and full batches of dense rows: steps of a network of one layer."""
 
-    batch_size = 1
+    def __init__(self, task: Task, W: NDArray[Any], b: NDArray[Any], batch_size: int) -> None:
+        self.batch_size = batch_size
+        super().__init__(task, W, b)
 
-    def _take(self, W: NDArray[Any], b: NDArray[Any]) -> None:
-        super()._take(W, b)
-        self.optimiser, self.state, self.work, self.steps = IN_PLACE, None, Workspace(self.network, 1), 0
-        if self.l1 or self._mean is not None:
-            self.optimiser, self.state = MOMENTUM, aligned(3 * len(self.network.params), W.dtype)
+    def _allocate(self, W: NDArray[Any], b: NDArray[Any]) -> None:
+        super()._allocate(W, b)
+        net, self.steps = self.network, 0
+        work = Workspace.for_batches(net, self.samples.X, self.batch_size)
+        self._optimiser = SGD(net, 0.0, simple=not self.l1 and self._mean is None)
+        threads = threads_for(float(net.operations) * self.batch_size, self.task.n_jobs)
+        self._trainer = BatchTrainer(net, self.samples, self.settings, work, self._optimiser, self.sigmoid, threads)
         if self._mean is not None:
             *mean, self.steps = self._mean
-            self._show(*mean)
-            self.state[-len(self.network.params) :] = self.network.params  # type: ignore[index]
-            self._show(W, b)
+            self._load(*mean)
+            self._average()[:] = net.params
+            self._load(W, b)
+
+    def _average(self) -> NDArray[Any]:
+        """Where the optimiser keeps the average of the parameters, laid out as they are."""
+        state: Any = self._optimiser.state
+        return state[-len(self.network.params) :]
 
     def mean(self) -> Mean | None:
         if self._mean is None:
             return None
         params = self.network.params.copy()
-        self.network.params[:] = self.state[-len(params) :]  # type: ignore[index]
+        self.network.params[:] = self._average()
         mean = self.parameters()
         self.network.params[:] = params
         return *mean, self.steps
 
-    def epoch(self, rows: NDArray[np.int64], rates: NDArray[np.float64], t: float, advance: Advance = _nobody) -> float:
-        net, size = self.network, min(self.batch_size, len(rows))
-        if self.work.capacity < Workspace.rows_at_once(self.X, size):
-            self.work = Workspace.for_batches(net, self.X, size)
-        numbers = self._settings(l2=self.l2, l1=self.l1)
-        starts = np.arange(0, len(rows), size)
-        weights = np.add.reduceat(self.weights[rows] if len(self.weights) else np.ones(len(rows)), starts)
+    def epoch(
+        self, rows: NDArray[np.int64], rates: NDArray[np.float64], t: float, on_samples: OnSamples = ignore
+    ) -> float:
+        size = min(self.batch_size, len(rows))
+        starts, weights = np.arange(0, len(rows), size), self.samples.weights
+        sums = np.add.reduceat(np.ones(len(rows)) if weights is None else weights[rows], starts)
         mixes = None
         if self._mean is not None:
             # Steps are counted by their last samples; the first in the average replaces what was there.
             last = t - 1 + np.minimum(starts + size, len(rows))
-            first = self.average <= last
+            first = self.task.average <= last
             count = self.steps + np.cumsum(first)
             mixes, self.steps = np.where(first, 1 / np.maximum(count, 1), 0.0), int(count[-1])
-        samples = Samples(self.X, self.labels, None, self.weights if len(self.weights) else None)
-        threads, total, done = threads_for(float(net.operations) * size, self.n_jobs), 0.0, 0
-        for part in self.X.stretches(rows, rows_per_call(net, size), size):
-            steps = slice(done, done - (-len(part) // size))
-            losses = minibatch.run(
-                net, self.work, samples, TRAIN, numbers, order=part, batch_size=size, rates=rates[steps],
-                mixes=None if mixes is None else mixes[steps], optimiser=self.optimiser, state=self.state,
-                sigmoid=self.sigmoid, threads=threads,
-            )  # fmt: skip
-            total, done = total + float(losses @ weights[steps]), steps.stop
-            advance(len(part))
-        return total / self.total_weight(rows)
+        calls = self._trainer.epoch(rows, size, rates=rates, mixes=mixes, on_samples=on_samples)
+        total = sum(float(losses @ sums[steps]) for steps, losses in calls)
+        return total / self.samples.total_weight(rows)
 
 
-class FullSparse(_Stepper):
+class SparseBatch(_Stepper):
     """Full batches of CSR rows, by scipy's products: for a few rows, where no kernel is needed."""
 
-    def _take(self, W: NDArray[Any], b: NDArray[Any]) -> None:
+    def _allocate(self, W: NDArray[Any], b: NDArray[Any]) -> None:
         self.W, self.b = W, b
 
     def _laid_out(self) -> Parameters:
         return self.W, self.b
 
-    def epoch(self, rows: NDArray[np.int64], rates: NDArray[np.float64], t: float, advance: Advance = _nobody) -> float:
-        X, labels, total = self.X[rows], self.labels[rows], self.total_weight(rows)
-        weights = (self.weights[rows] if len(self.weights) else np.ones(len(rows), self.dtype)) / self.dtype.type(total)
+    def epoch(
+        self, rows: NDArray[np.int64], rates: NDArray[np.float64], t: float, on_samples: OnSamples = ignore
+    ) -> float:
+        from scipy.special import log_expit, log_softmax
+
+        X, labels, total = self.samples.X[rows], self.samples.labels[rows], self.samples.total_weight(rows)  # type: ignore[index]
+        given = self.samples.weights
+        weights = (np.ones(len(rows), self.dtype) if given is None else given[rows]) / self.dtype.type(total)
         Z, rate = X @ self.W.T + self.b, self.dtype.type(rates[0])
         if self.sigmoid:
             signed = np.where(labels == 1, Z[:, 0], -Z[:, 0])
@@ -298,35 +324,18 @@ class FullSparse(_Stepper):
         D = (D * weights[:, None]).astype(self.dtype, copy=False)
         W = self.W - rate * ((X.T @ D).T + self.dtype.type(self.l2) * self.W)
         self.W = W - np.clip(W, -rate * self.l1, rate * self.l1) if self.l1 else W
-        self.b = self.b - rate * self.bias * D.sum(axis=0)
-        if self._mean is not None and self.average <= t - 1 + len(rows):
+        self.b = self.b - rate * self.task.bias_rate * D.sum(axis=0)
+        if self._mean is not None and self.task.average <= t - 1 + len(rows):
             mean_W, mean_b, steps = self._mean
             steps += 1
             self._mean = mean_W + (self.W - mean_W) / steps, mean_b + (self.b - mean_b) / steps, steps
         return -float(log_p @ weights)
 
 
-def stepper_for(
-    X: Any,
-    labels: NDArray[np.int64],
-    weights: NDArray[Any] | None,
-    W: NDArray[Any],
-    b: NDArray[Any],
-    *,
-    batch_size: int,
-    penalty: tuple[float, float],
-    average: int,
-    **how: Any,
-) -> Pipelined | Lazy | Batched | FullSparse:
-    """The stepper that suits the data, the batches and the penalty (l1, l2); ``average`` is the first sample in it, or 0."""
-    kind: type[Pipelined | Lazy | Batched | FullSparse]
-    if sparse.issparse(X):
-        kind = FullSparse if batch_size > 1 else Lazy
-    elif batch_size > 1:
-        kind = Batched
-    else:
-        kind = Lazy if average or penalty[0] else Pipelined
-    stepper = kind(X, labels, weights, W, b, penalty=penalty, average=average, **how)
-    if isinstance(stepper, Batched):
-        stepper.batch_size = batch_size
-    return stepper
+def stepper_for(task: Task, start: Parameters, batch_size: int) -> PerSample | SparseSGD | MiniBatch | SparseBatch:
+    """The stepper that suits the data, the penalty and the batches, at the parameters ``start``."""
+    W, b = start
+    dense = isinstance(task.samples.X, Rows)
+    if batch_size > 1:
+        return MiniBatch(task, W, b, batch_size) if dense else SparseBatch(task, W, b)
+    return PerSample(task, W, b) if dense and not task.average and not task.penalty[0] else SparseSGD(task, W, b)

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -13,6 +13,7 @@ from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.utils.class_weight import compute_sample_weight
 from sklearn.utils.validation import _check_sample_weight, validate_data
 
+from ..engine.progress import Reporter
 from ..engine.rows import Rows, read_as_stored
 from ..engine.settings import LossRule
 from ..io.layers import Layer, entries
@@ -30,7 +31,7 @@ except ImportError:  # before scikit-learn 1.9
         return method
 
 
-__all__ = ["FastClassifier", "TrainingInterrupted", "clipped", "interrupted", "with_callbacks"]
+__all__ = ["FastClassifier", "TrainingInterruptedWarning", "clipped", "with_callbacks"]
 
 DTYPES = (np.float64, np.float32, np.uint8)
 BYTE_SCALE = 1 / 255
@@ -47,8 +48,12 @@ class FastClassifier(Portable, CallbackSupportMixin, ClassifierMixin, BaseEstima
 
     scale: float | None
     class_weight: Any
+    verbose: Any
     classes_: NDArray[Any]
     scale_: float
+    n_iter_: int
+    loss_curve_: list[float]
+    _parameter_names: ClassVar[tuple[str, str]]  # the attributes that hold what has been learned
 
     # ------------------------------------------------------------ files and other libraries
 
@@ -114,6 +119,27 @@ class FastClassifier(Portable, CallbackSupportMixin, ClassifierMixin, BaseEstima
         own_parameters, own_fitted = cls._before_training(layers, len(known), several)
         return cls._from_state({"parameters": {**own_parameters, **parameters}, "fitted": fitted | own_fitted})
 
+    def _name_features(self, names: Sequence[str]) -> None:
+        """Remember the features' names, as if X had come with them."""
+        self.feature_names_in_ = np.array(names, object)
+
+    def _fold_in(self, mean: NDArray[Any], spread: NDArray[Any]) -> None:
+        """Make the model of standardised features one of the features themselves.
+
+        W (x - mean) / spread + b is linear in x.
+        """
+        W, b = self._first_layer()
+        W /= spread.astype(W.dtype)
+        b -= W @ mean.astype(W.dtype)
+
+    def _samples_seen(self) -> int:
+        """The number of samples that the model has been trained on, each as often as it came."""
+        raise NotImplementedError
+
+    def _validation_score(self) -> float | None:
+        """The accuracy of the model as it is on validation data; None without such data."""
+        raise NotImplementedError
+
     def _fitted_state(self) -> dict[str, Any]:
         """The fitted attributes, as values that a file can hold."""
         raise NotImplementedError
@@ -134,9 +160,9 @@ class FastClassifier(Portable, CallbackSupportMixin, ClassifierMixin, BaseEstima
 
     # ------------------------------------------------------------ fitting
 
-    def _check(self, X: Any, y: Any = "no_validation", *, reset: bool, **how: Any) -> Any:
+    def _check(self, X: Any, y: Any = "no_validation", *, reset: bool, **options: Any) -> Any:
         """X, and y if given, as scikit-learn checks them: float64, float32 or uint8, C-ordered, not copied if they are."""
-        return validate_data(self, X, y, dtype=DTYPES, order="C", reset=reset, **how)
+        return validate_data(self, X, y, dtype=DTYPES, order="C", reset=reset, **options)
 
     def _note_scale(self, X: Any) -> None:
         """What bytes are multiplied by from now on."""
@@ -169,32 +195,83 @@ class FastClassifier(Portable, CallbackSupportMixin, ClassifierMixin, BaseEstima
         return bool(getattr(self, "_skl_callbacks", None)) or hasattr(self, "_parent_callback_ctx")
 
     @contextmanager
-    def _told(self, X: Any, y: Any, epochs: int) -> Iterator[Callable[[dict[str, Any]], bool]]:
+    def _callbacks(self, X: Any, y: Any, epochs: int) -> Iterator[Callable[[], bool]]:
         """Tell scikit-learn's callbacks, if there are any, of the fit's begin and end.
 
-        The context is a function to be called after every epoch with the fitted attributes; True if a callback wants to
-        stop.
+        The context is a function to be called after every epoch; True if a callback wants to stop.
         """
         if not self._is_watched():
-            yield lambda attributes: False
+            yield lambda: False
             return
         context = self._init_callback_context(max_subtasks=epochs)
         context.call_on_fit_task_begin(estimator=self, X=X, y=y)
 
-        def after_epoch(attributes: dict[str, Any]) -> bool:
+        def after_epoch() -> bool:
+            parameters = {name: getattr(self, name) for name in self._parameter_names}
             epoch = context.subcontext(task_name="epoch")
             epoch.call_on_fit_task_begin(estimator=self, X=X, y=y)
-            return bool(epoch.call_on_fit_task_end(estimator=self, X=X, y=y, reconstruction_attributes=attributes))
+            return bool(epoch.call_on_fit_task_end(estimator=self, X=X, y=y, reconstruction_attributes=parameters))
 
         yield after_epoch
         context.call_on_fit_task_end(estimator=self, X=X, y=y, reconstruction_attributes={})
 
+    def _run_epochs(
+        self,
+        data: tuple[Any, Any, int],
+        epochs: int,
+        line: Callable[[int, float], str],
+        train: Callable[[Callable[[int], None]], float],
+        evaluate: Callable[[float], None],
+        is_over: Callable[[Reporter], bool],
+    ) -> bool:
+        """The frame of a fit: epochs, what is reported of them, and the ways in which they end.
 
-class TrainingInterrupted(UserWarning):
+        Parameters
+        ----------
+        data : tuple
+            X and y, as callbacks are given them, and the number of samples in an epoch.
+        epochs : int
+            At most.
+        line : callable
+            (epoch, loss) → what is printed of an epoch.
+        train : callable
+            Trains an epoch; told what to call with the number of samples that are done; returns the loss.
+        evaluate : callable
+            Takes note of an epoch's loss, and of what follows from the parameters after it.
+        is_over : callable
+            Whether there have been too many epochs without an improvement.
+
+        Returns
+        -------
+        bool
+            Whether all epochs have been trained.
+        """
+        X, y, n_samples = data
+        verbose = "bar" if self.verbose == "bar" else bool(self.verbose)
+        self.n_iter_ = 0
+        with (
+            Reporter(verbose, line, epochs, samples=n_samples) as reporter,
+            self._callbacks(X, y, epochs) as after_epoch,
+        ):
+            try:
+                for epoch in range(epochs):
+                    loss = train(reporter.on_samples)
+                    self.n_iter_ += 1
+                    self.loss_curve_.append(loss)
+                    reporter.epoch(epoch, loss, lambda: None)
+                    evaluate(loss)
+                    if after_epoch() or is_over(reporter):
+                        return False
+            except KeyboardInterrupt:
+                warn_interrupted()
+                return False
+        return True
+
+
+class TrainingInterruptedWarning(UserWarning):
     """Somebody has pressed Ctrl-C in ``fit``, which ends as if it had been asked for no more epochs."""
 
 
-def interrupted() -> None:
-    warnings.warn(
-        "Training interrupted by user: the model is what it has become so far.", TrainingInterrupted, stacklevel=4
-    )
+def warn_interrupted() -> None:
+    message = "Training interrupted by user: the model is what it has become so far."
+    warnings.warn(message, TrainingInterruptedWarning, stacklevel=5)

@@ -24,11 +24,11 @@ from sklearn.utils.multiclass import _check_partial_fit_first_call, check_classi
 from sklearn.utils.validation import check_is_fitted
 
 from ..engine.mapped import shuffled
-from ..engine.progress import Reporter
+from ..engine.minibatch import Samples
 from ..engine.schedules import Plateau
-from ..engine.sgd import stepper_for
+from ..engine.sgd import Task, stepper_for
 from ..io.layers import Layer
-from .base import FastClassifier, interrupted, with_callbacks
+from .base import FastClassifier, with_callbacks
 from .state import linear_state, restore_linear, with_two_scores
 
 _FEW_SAMPLES = 100  # batch_size="auto" takes full-batch steps for so few
@@ -125,6 +125,7 @@ class FastLinearClassifier(FastClassifier, LinearClassifierMixin, SparseCoefMixi
         "scale": [Interval(Real, 0, None, closed="neither"), None],
     }
 
+    _parameter_names = ("coef_", "intercept_")
     _mean: Any
     _last: Any
 
@@ -307,10 +308,7 @@ class FastLinearClassifier(FastClassifier, LinearClassifierMixin, SparseCoefMixi
 
     def _parameters(self) -> tuple[NDArray[Any], NDArray[Any]]:
         """Where to go on from: not from their average."""
-        if self._last is not None:
-            return self._last
-        coef: Any = self.coef_
-        return coef.toarray() if sparse.issparse(coef) else coef, self.intercept_
+        return self._first_layer() if self._last is None else self._last
 
     def _train(self, X: Any, y: Any, sample_weight: Any, start: Any, epochs: int) -> None:
         random, dtype = check_random_state(self.random_state), start[0].dtype
@@ -319,63 +317,53 @@ class FastLinearClassifier(FastClassifier, LinearClassifierMixin, SparseCoefMixi
         rows, held_out = np.arange(X.shape[0]), None
         if self.early_stopping:
             rows, held_out = self._split(y, weights, random)
-        batch = self._batch_size(X, len(rows))
-        stored = X if sparse.issparse(X) else self._rows(X, dtype)
-        stepper = stepper_for(
-            stored, labels, weights, *start, batch_size=batch, penalty=self._penalties(), bias=self.fit_intercept,
-            average=int(self.average), mean=self._mean, n_jobs=self.n_jobs,
-        )  # fmt: skip
-        rate, watched = self.eta0, self._is_watched()
-        if batch == len(rows) > 1 and self.learning_rate == "optimal":
-            rate, intercept_rate = self._full_batch_rates(stored, rows, weights)
-            stepper.bias = self.fit_intercept * intercept_rate / rate
-        tol = -np.inf if self.tol is None else self.tol
-        watch, self.n_iter_ = Plateau(tol, rising=self.early_stopping), 0
-        verbose = "bar" if self.verbose == "bar" else bool(self.verbose)
+        samples = Samples(X if sparse.issparse(X) else self._rows(X, dtype), labels, weights=weights)
+        batch, rate, bias_rate = self._steps(samples, rows)
+        task = Task(samples, self._penalties(), bias_rate, int(self.average), self._mean, self.n_jobs)
+        stepper = stepper_for(task, start, batch)
+        plateau = Plateau(-np.inf if self.tol is None else self.tol, rising=self.early_stopping)
 
-        def line(epoch: int, loss: float) -> str:
-            return f"Epoch {epoch + 1}, loss = {loss:.6f}"
+        def train(on_samples: Any) -> float:
+            nonlocal rows
+            if self.shuffle and batch < len(rows):
+                rows = shuffled(rows, getattr(samples.X, "mapping", None), random)
+            loss = stepper.epoch(rows, self._rates(rate, len(rows), batch), self.t_, on_samples)
+            self.t_ += len(rows)
+            return loss
 
-        with Reporter(verbose, line, epochs, samples=len(rows)) as reporter, self._told(X, y, epochs) as after_epoch:
-            try:
-                for epoch in range(epochs):
-                    if self.shuffle and batch < len(rows):
-                        rows = shuffled(rows, getattr(stored, "mapping", None), random)
-                    loss = stepper.epoch(rows, self._rates(rate, len(rows), batch), self.t_, reporter.advance)
-                    self.t_ += len(rows)
-                    self.n_iter_ += 1
-                    self.loss_curve_.append(loss)
-                    reporter.epoch(epoch, loss, lambda: None)
-                    if not stepper.is_finite():
-                        raise ValueError(
-                            f"Floating-point under-/overflow occurred at epoch #{epoch + 1}. Scaling input data with "
-                            "StandardScaler or MinMaxScaler might help."
-                        )
-                    if held_out is not None or watched:
-                        self.coef_, self.intercept_ = stepper.parameters()
-                    if held_out is not None:
-                        sw = None if weights is None else weights[held_out]
-                        value = float(
-                            accuracy_score(y[held_out], self._labels(self._logits(stored, held_out)), sample_weight=sw)
-                        )
-                        self.validation_scores_.append(value)  # type: ignore[union-attr]
-                    else:
-                        value = loss + stepper.penalty()
-                    watch.after(value)
-                    if watched and after_epoch({"coef_": self.coef_, "intercept_": self.intercept_}):
-                        break
-                    if self.tol is not None and watch.count >= self.n_iter_no_change:
-                        if self.learning_rate != "adaptive" or rate <= 1e-6:
-                            break
-                        rate, watch.count = rate / 5, 0
-            except KeyboardInterrupt:
-                interrupted()
-            self.coef_, self.intercept_ = stepper.parameters()
-            self._mean = stepper.mean()
-            if self._mean is not None:
-                self._last = self.coef_, self.intercept_
-                if self.average <= self.t_ - 1:
-                    self.coef_, self.intercept_ = self._mean[:2]
+        def evaluate(loss: float) -> None:
+            if not stepper.is_finite():
+                raise ValueError(
+                    f"Floating-point under-/overflow occurred at epoch #{self.n_iter_}. Scaling input data with "
+                    "StandardScaler or MinMaxScaler might help."
+                )
+            if held_out is not None or self._is_watched():
+                self.coef_, self.intercept_ = stepper.parameters()
+            value = loss + stepper.penalty()
+            if held_out is not None:
+                predicted = self._labels(self._logits(samples.X, held_out))
+                of_each = None if weights is None else weights[held_out]
+                value = float(accuracy_score(y[held_out], predicted, sample_weight=of_each))
+                self.validation_scores_.append(value)  # type: ignore[union-attr]
+            plateau.after(value)
+
+        def is_over(reporter: Any) -> bool:
+            nonlocal rate
+            if self.tol is None or plateau.count < self.n_iter_no_change:
+                return False
+            if self.learning_rate != "adaptive" or rate <= 1e-6:
+                return True
+            rate, plateau.count = rate / 5, 0
+            return False
+
+        data, line = (X, y, len(rows)), "Epoch {}, loss = {:.6f}".format
+        self._run_epochs(data, epochs, lambda epoch, loss: line(epoch + 1, loss), train, evaluate, is_over)
+        self.coef_, self.intercept_ = stepper.parameters()
+        self._mean = stepper.mean()
+        if self._mean is not None:
+            self._last = self.coef_, self.intercept_
+            if self.average <= self.t_ - 1:
+                self.coef_, self.intercept_ = self._mean[:2]
 
     def _split(self, y: Any, weights: Any, random: Any) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """Rows to train on and rows to be scored on; samples without weight belong to neither."""
@@ -392,6 +380,23 @@ class FastLinearClassifier(FastClassifier, LinearClassifierMixin, SparseCoefMixi
         if sparse.issparse(X) and batch not in (1, "full"):
             raise ValueError(f'batch_size must be 1, "full" or "auto" for a CSR matrix, got {batch!r}')
         return n if batch == "full" else min(int(batch), n)
+
+    def _steps(self, samples: Samples, rows: NDArray[np.int64]) -> tuple[int, float, float]:
+        """The samples in a step, its learning rate where no schedule says it, and that of the intercepts over it.
+
+        For full batches "optimal" is one over the curvature of the objective at most. The log-loss's Hessian is at most half
+        that of |x|^2 / 2, averaged (Böhning, 1992), and at most twice its diagonal blocks, of which the intercepts' is 1:
+        these need not wait for the coefficients where features are large.
+        """
+        batch, bias_rate = self._batch_size(samples.X, len(rows)), float(self.fit_intercept)
+        if not batch == len(rows) > 1 or self.learning_rate != "optimal":
+            return batch, self.eta0, bias_rate
+        blocks = ((slice(None), samples.X),) if sparse.issparse(samples.X) else samples.X.blocks()
+        norms = np.concatenate([row_norms(block, squared=True) for _, block in blocks])
+        weights = None if samples.weights is None else samples.weights[rows]
+        curvature = float(np.average(norms[rows], weights=weights)) + self.alpha
+        rate = 1 / curvature if curvature > 0 else 1.0
+        return batch, rate, bias_rate / rate
 
     def _penalties(self) -> tuple[float, float]:
         """L1 and l2 strengths."""
@@ -412,17 +417,6 @@ class FastLinearClassifier(FastClassifier, LinearClassifierMixin, SparseCoefMixi
         if self.learning_rate == "invscaling":
             return self.eta0 / t**self.power_t
         return np.full(len(t), rate)
-
-    def _full_batch_rates(self, X: Any, rows: NDArray[np.int64], weights: Any) -> tuple[float, float]:
-        """Learning rates of the coefficients and of the intercepts: one over the curvature of the objective at most.
-
-        The log-loss's Hessian is at most half that of |x|^2 / 2, averaged (Böhning, 1992), and at most twice its diagonal
-        blocks, of which the intercepts' is 1: these need not wait for the coefficients where features are large.
-        """
-        blocks = ((slice(None), X),) if sparse.issparse(X) else X.blocks()
-        norms = np.concatenate([row_norms(block, squared=True) for _, block in blocks])
-        mean = float(np.average(norms[rows], weights=None if weights is None else weights[rows]))
-        return 1 / (mean + self.alpha) if mean + self.alpha > 0 else 1.0, 1.0
 
     # ------------------------------------------------------------ predicting
 
@@ -451,7 +445,7 @@ class FastLinearClassifier(FastClassifier, LinearClassifierMixin, SparseCoefMixi
         elif rows is None:
             blocks = (block for _, block in X.blocks())
         else:
-            blocks = (X.numbers(part) for part in X.stretches(rows, _DECISION_ROWS))
+            blocks = (X.as_floats(part) for part in X.stretches(rows, _DECISION_ROWS))
         Z = np.vstack([safe_sparse_dot(block, self.coef_.T, dense_output=True) for block in blocks]) + self.intercept_
         return Z[:, 0] if Z.shape[1] == 1 else Z
 
@@ -477,11 +471,20 @@ class FastLinearClassifier(FastClassifier, LinearClassifierMixin, SparseCoefMixi
     def _restore(self, fitted: Any) -> None:
         restore_linear(self, fitted)
 
+    def _samples_seen(self) -> int:
+        return int(self.t_) - 1
+
+    def _validation_score(self) -> float | None:
+        return self.validation_scores_[-1] if self.validation_scores_ else None
+
+    def _first_layer(self) -> tuple[NDArray[Any], NDArray[Any]]:
+        coef: Any = self.coef_
+        return coef.toarray() if sparse.issparse(coef) else coef, self.intercept_
+
     def _layers(self) -> tuple[list[Layer], str | None]:
         check_is_fitted(self)
-        coef: Any = self.coef_
-        weight = coef.toarray() if sparse.issparse(coef) else coef
-        return with_two_scores([{"weight": weight, "bias": self.intercept_}]), "softmax"
+        weight, bias = self._first_layer()
+        return with_two_scores([{"weight": weight, "bias": bias}]), "softmax"
 
     @classmethod
     def _before_training(

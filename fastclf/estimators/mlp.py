@@ -6,7 +6,7 @@ import math
 import warnings
 from collections.abc import Sequence
 from numbers import Integral, Real
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -19,21 +19,29 @@ from sklearn.utils._param_validation import Interval, Options, StrOptions
 from sklearn.utils.multiclass import _check_partial_fit_first_call, type_of_target, unique_labels
 from sklearn.utils.validation import check_is_fitted
 
-from ..engine import minibatch
 from ..engine.mapped import shuffled
-from ..engine.minibatch import Samples, Workspace, rows_per_call
+from ..engine.minibatch import BatchTrainer, Samples, Workspace
 from ..engine.network import Network
 from ..engine.optimisers import SGD, Adam
 from ..engine.progress import Reporter
 from ..engine.schedules import Plateau, StepDecay
-from ..engine.settings import EXACT, settings
+from ..engine.settings import EXACT, Settings
 from ..engine.threads import threads_for
 from ..io.layers import Layer, layers_of
-from ..kernels.codes import FORWARD, LOSS, TRAIN
-from .base import FastClassifier, clipped, interrupted, with_callbacks
+from ..kernels.codes import FORWARD, LOSS
+from .base import FastClassifier, clipped, with_callbacks
 from .state import mlp_state, restore_mlp, with_two_scores
 
 _PREDICT_ROWS = 1024
+
+
+class HeldOut(NamedTuple):
+    """The samples that a network is scored on after each epoch."""
+
+    samples: Samples
+    y: NDArray[Any]
+    rows: NDArray[np.int64]  # of the samples and of y
+    score_decides: bool  # when training ends and which epoch is the best one; else their loss does
 
 
 class FastMLPClassifier(FastClassifier):
@@ -152,6 +160,7 @@ class FastMLPClassifier(FastClassifier):
         "n_jobs": [Integral, None],
     }
 
+    _parameter_names = ("coefs_", "intercepts_")
     _optimiser: Any
 
     def __init__(
@@ -306,21 +315,20 @@ class FastMLPClassifier(FastClassifier):
             self._optimiser = self._new_optimiser(net)
 
         samples, rows, held_out = self._samples(X, y, weights, net), np.arange(len(X)), None
-        score_decides = self.early_stopping and validation is None and not incremental
-        if score_decides:
+        if validation is not None:
+            X_val, y_val, weights_val = self._check_validation(validation, dtype)
+            held_out = HeldOut(self._samples(X_val, y_val, weights_val, net), y_val, np.arange(len(X_val)), False)
+        elif self.early_stopping and not incremental:
             stratify = y if self.n_outputs_ == 1 else None  # as scikit-learn has it, so that the parts are the same
             rows, rows_val = train_test_split(
-                np.arange(len(X)), random_state=random, test_size=self.validation_fraction, stratify=stratify
+                rows, random_state=random, test_size=self.validation_fraction, stratify=stratify
             )
             if len(rows_val) < 2:
                 raise ValueError(
                     "The validation set is too small. Increase 'validation_fraction' or the size of your dataset."
                 )
-            held_out = samples, y, np.sort(rows_val)
-        elif validation is not None:
-            X_val, y_val, weights_val = self._check_validation(validation, dtype)
-            held_out = self._samples(X_val, y_val, weights_val, net), y_val, np.arange(len(X_val))
-        self._train(X, y, samples, np.ascontiguousarray(rows), held_out, random, score_decides, incremental)
+            held_out = HeldOut(samples, y, np.sort(rows_val), True)
+        self._train(X, y, samples, np.ascontiguousarray(rows), held_out, random, incremental)
         if not all(np.isfinite(w).all() for w in net.weights + net.biases):
             raise ValueError(
                 "Solver produced non-finite parameter weights. The input data may contain large values and need to be "
@@ -434,95 +442,91 @@ class FastMLPClassifier(FastClassifier):
         X: Any,
         y: Any,
         samples: Samples,
-        rows: NDArray[np.int64],
-        held_out: Any,
+        order: NDArray[np.int64],
+        held_out: HeldOut | None,
         random: np.random.RandomState,
-        score_decides: bool,
         incremental: bool,
     ) -> None:
-        net, optimiser, order, n = self._bound(), self._optimiser, rows, len(rows)
+        net, optimiser, n = self._bound(), self._optimiser, len(order)
+        batch_size = self._samples_per_step(n)
+        trainer = self._trainer(net, samples, batch_size)
+        decay = StepDecay(optimiser.learning_rate, self.step_size, self.gamma) if self.learning_rate == "step" else None
+        by_score = held_out is not None and held_out.score_decides
+        plateau = self._plateau if incremental and self._plateau else Plateau(self.tol, rising=by_score)
+        self._plateau, best, lowest = plateau, None, math.inf
+        epochs, sizes = 1 if incremental else self.max_iter, np.full(-(-n // batch_size), batch_size)
+        sizes[-1] = n - (len(sizes) - 1) * batch_size
+        if held_out is not None:
+            self.validation_scores_, self.validation_loss_curve_ = [], []
+            self.best_validation_score_, self.best_loss_ = -math.inf, None if by_score else math.inf
+
+        def train(on_samples: Any) -> float:
+            nonlocal order
+            if self.shuffle:
+                order = shuffled(order, samples.X.mapping, random)
+            seed = int(random.randint(2**31)) if self.dropout else 0
+            calls = trainer.epoch(order, batch_size, seed=seed, on_samples=on_samples)
+            self.loss_ = sum(float(losses @ sizes[steps]) for steps, losses in calls) / n
+            self.t_ += n
+            return self.loss_
+
+        def evaluate(loss: float) -> None:
+            nonlocal best, lowest
+            value, is_best = loss, False
+            if held_out is not None:
+                of_held_out, score = self._validate(net, held_out)
+                self.validation_loss_curve_.append(of_held_out)  # type: ignore[union-attr]
+                self.validation_scores_.append(score)  # type: ignore[union-attr]
+                self.best_validation_score_ = max(score, self.best_validation_score_)  # type: ignore[type-var]
+                if self.early_stopping:
+                    value = score if by_score else of_held_out
+                is_best = of_held_out < lowest
+            better = plateau.after(value)
+            if self.best_loss_ is not None:
+                self.best_loss_ = min(self.best_loss_, loss)
+            if held_out is not None and (better if by_score else is_best):
+                best, lowest = net.params.copy(), of_held_out
+            self._change_rate(optimiser, decay)
+
+        def is_over(reporter: Reporter) -> bool:
+            return self._is_over(plateau, optimiser, reporter)
+
+        data, line = (X, y, n), "Iteration {}, loss = {:.8f}".format
+        ended = self._run_epochs(data, epochs, lambda epoch, loss: line(epoch + 1, loss), train, evaluate, is_over)
+        if best is not None:
+            net.params[:] = best
+        if ended and not incremental:
+            warnings.warn(
+                f"Stochastic Optimizer: Maximum iterations ({self.max_iter}) reached and the optimization "
+                "hasn't converged yet.",
+                ConvergenceWarning,
+                stacklevel=4,
+            )
+
+    def _samples_per_step(self, n: int) -> int:
         batch_size = min(200, n) if self.batch_size == "auto" else int(self.batch_size)
         if batch_size > n:
             warnings.warn(
-                "Got `batch_size` less than 1 or larger than sample size. It is going to be clipped", stacklevel=4
+                "Got `batch_size` less than 1 or larger than sample size. It is going to be clipped", stacklevel=5
             )
-            batch_size = n
-        work, stretch = Workspace.for_batches(net, samples.X, batch_size), rows_per_call(net, batch_size)
-        threads = threads_for(float(net.operations) * batch_size, self.n_jobs)
-        numbers = settings(
-            net.dtype, rule=clipped(net.dtype), clip_threshold=self.clip_threshold or math.inf, l2_shared=self.alpha,
+        return min(batch_size, n)
+
+    def _trainer(self, net: Network, samples: Samples, batch_size: int) -> BatchTrainer:
+        """What takes the steps."""
+        optimiser = self._optimiser
+        settings = Settings(
+            clipped(net.dtype), clip_threshold=self.clip_threshold or math.inf, l2_shared=self.alpha,
             beta_1=optimiser.beta_1, beta_2=optimiser.beta_2, epsilon=optimiser.epsilon, dropout=self.dropout,
-        )  # fmt: skip
-        decay = StepDecay(optimiser.learning_rate, self.step_size, self.gamma) if self.learning_rate == "step" else None
-        plateau = self._plateau if incremental and self._plateau else Plateau(self.tol, rising=score_decides)
-        self._plateau, best, lowest = plateau, None, math.inf
-        self.n_iter_, epochs = 0, 1 if incremental else self.max_iter
-        if held_out is not None:
-            self.validation_scores_, self.validation_loss_curve_ = [], []
-            self.best_validation_score_, self.best_loss_ = -math.inf, None if score_decides else math.inf
+        ).vector(net.dtype)  # fmt: skip
+        work = Workspace.for_batches(net, samples.X, batch_size)
+        threads = threads_for(float(net.operations) * batch_size, self.n_jobs)
+        return BatchTrainer(net, samples, settings, work, optimiser, self.out_activation_ == "logistic", threads)
 
-        def line(epoch: int, loss: float) -> str:
-            return f"Iteration {epoch + 1}, loss = {loss:.8f}"
-
-        verbose = self.verbose if self.verbose == "bar" else bool(self.verbose)
-        with Reporter(verbose, line, epochs, samples=n) as reporter, self._told(X, y, epochs) as after_epoch:
-            try:
-                for epoch in range(epochs):
-                    if self.shuffle:
-                        order = shuffled(order, samples.X.mapping, random)
-                    seed = int(random.randint(2**31)) if self.dropout else 0
-                    total, done = 0.0, 0
-                    for part in samples.X.stretches(order, stretch, batch_size):
-                        steps = -(-len(part) // batch_size)
-                        losses = minibatch.run(
-                            net, work, samples, TRAIN, numbers, order=part, batch_size=batch_size,
-                            rates=optimiser.rates(steps), optimiser=optimiser.kind, state=optimiser.state,
-                            sigmoid=self.out_activation_ == "logistic", seed=seed + done, threads=threads,
-                        )  # fmt: skip
-                        sizes = np.full(steps, batch_size)
-                        sizes[-1] = len(part) - (steps - 1) * batch_size
-                        total, done = total + float(losses @ sizes), done + len(part)
-                        reporter.advance(len(part))
-                    self.n_iter_ += 1
-                    self.t_ += n
-                    self.loss_ = total / n
-                    self.loss_curve_.append(self.loss_)
-                    reporter.epoch(epoch, self.loss_, lambda: None)
-
-                    value = self.loss_
-                    if held_out is not None:
-                        loss, score = self._validate(net, *held_out)
-                        self.validation_loss_curve_.append(loss)  # type: ignore[union-attr]
-                        self.validation_scores_.append(score)  # type: ignore[union-attr]
-                        self.best_validation_score_ = max(score, self.best_validation_score_)  # type: ignore[type-var]
-                        if score_decides or self.early_stopping:
-                            value = score if score_decides else loss
-                    better = plateau.after(value)
-                    if self.best_loss_ is not None:
-                        self.best_loss_ = min(self.best_loss_, self.loss_)
-                    if held_out is not None and (better if score_decides else loss < lowest):
-                        best, lowest = net.params.copy(), loss
-                    self._end_epoch(optimiser, decay, epoch)
-                    stop = after_epoch({"coefs_": self.coefs_, "intercepts_": self.intercepts_})
-                    if stop or self._is_over(plateau, optimiser, reporter):
-                        break
-                    if self.n_iter_ == self.max_iter and not incremental:
-                        warnings.warn(
-                            f"Stochastic Optimizer: Maximum iterations ({self.max_iter}) reached and the optimization "
-                            "hasn't converged yet.",
-                            ConvergenceWarning,
-                            stacklevel=4,
-                        )
-            except KeyboardInterrupt:
-                interrupted()
-            if best is not None:
-                net.params[:] = best
-
-    def _end_epoch(self, optimiser: SGD | Adam, decay: StepDecay | None, epoch: int) -> None:
-        """The learning rate of the next epoch."""
+    def _change_rate(self, optimiser: SGD | Adam, decay: StepDecay | None) -> None:
+        """Bring the learning rate to that of the next epoch."""
         if self.solver == "sgd" and self.learning_rate == "invscaling":
             optimiser.learning_rate = self.learning_rate_init / (self.t_ + 1) ** self.power_t
-        if decay is not None and decay.after(epoch):
+        if decay is not None and decay.after(self.n_iter_ - 1):
             optimiser.learning_rate = decay.learning_rate
 
     def _is_over(self, plateau: Plateau, optimiser: SGD | Adam, reporter: Reporter) -> bool:
@@ -539,15 +543,14 @@ class FastMLPClassifier(FastClassifier):
         reporter.say(f"{said} Stopping.")
         return True
 
-    def _validate(
-        self, net: Network, samples: Samples, y: NDArray[Any], rows: NDArray[np.int64]
-    ) -> tuple[float, float]:
-        """Loss, without the penalty, and accuracy on some rows."""
-        P, losses = self._forward(net, samples, rows, with_loss=True)
+    def _validate(self, net: Network, held_out: HeldOut) -> tuple[float, float]:
+        """Loss, without the penalty, and accuracy on the samples that are held out."""
+        samples, y, rows, _ = held_out
+        P, loss = self._forward(net, samples, rows, with_loss=True)
         weights = np.ones(len(rows)) if samples.weights is None else samples.weights[rows]
         right = self._label_binarizer.inverse_transform(P) == y[rows]
         right = right.all(axis=1) if right.ndim == 2 else right
-        return losses, float(np.average(right, weights=weights))
+        return loss, float(np.average(right, weights=weights))
 
     # ------------------------------------------------------------ predicting
 
@@ -557,19 +560,20 @@ class FastMLPClassifier(FastClassifier):
         """Probabilities (m, n_outputs) of some rows, or all, and their mean loss."""
         order = np.arange(len(samples.X)) if rows is None else rows
         capacity = min(_PREDICT_ROWS, len(order))
-        work, P = Workspace(net, capacity), np.empty((len(order), net.widths[-1]), net.dtype)
-        rule = clipped(net.dtype) if with_loss else EXACT
-        numbers, total, weight, start = settings(net.dtype, rule=rule), 0.0, 0.0, 0
+        P, settings = (
+            np.empty((len(order), net.widths[-1]), net.dtype),
+            Settings(clipped(net.dtype) if with_loss else EXACT),
+        )
         threads = threads_for(float(net.operations) * capacity / 3, self.n_jobs)
+        work, sigmoid = Workspace(net, capacity), self.out_activation_ == "logistic"
+        trainer = BatchTrainer(net, samples, settings.vector(net.dtype), work, sigmoid=sigmoid, threads=threads)
+        total, weight, start = 0.0, 0.0, 0
         for part in samples.X.stretches(order, capacity):
-            losses = minibatch.run(
-                net, work, samples, FORWARD | (LOSS if with_loss else 0), numbers, order=part,
-                sigmoid=self.out_activation_ == "logistic", threads=threads,
-            )  # fmt: skip
+            losses = trainer.run(FORWARD | (LOSS if with_loss else 0), part)
             P[start : start + len(part)] = work.samples("A", len(net.widths) - 2, len(part)).T
             start += len(part)
             if with_loss:
-                w = len(part) if samples.weights is None else float(samples.weights[part].sum())
+                w = samples.total_weight(part)
                 total, weight = total + float(losses[0]) * w, weight + w
         return P, total / weight if with_loss else math.nan
 
@@ -621,6 +625,19 @@ class FastMLPClassifier(FastClassifier):
 
     def _restore(self, fitted: Any) -> None:
         restore_mlp(self, fitted)
+
+    def _samples_seen(self) -> int:
+        return int(self.t_)
+
+    def _validation_score(self) -> float | None:
+        return self.best_validation_score_  # the weights are those of that epoch
+
+    def _first_layer(self) -> tuple[NDArray[Any], NDArray[Any]]:
+        return self.coefs_[0].T, self.intercepts_[0]
+
+    def _fold_in(self, mean: NDArray[Any], spread: NDArray[Any]) -> None:
+        super()._fold_in(mean, spread)
+        self._optimiser = None  # what it kept was of the other features' gradients
 
     def _layers(self) -> tuple[list[Layer], str | None]:
         check_is_fitted(self)

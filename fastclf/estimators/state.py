@@ -186,17 +186,17 @@ def restore_mlp(model: Any, fitted: Any) -> None:
 
 def _label_binarizer(classes: NDArray[Any], several: bool) -> Any:
     # With fewer labels of each, scikit-learn suspects a regression.
-    numbers = np.arange(len(classes)).repeat(3)
-    binarizer = LabelBinarizer().fit(np.zeros((1, len(classes)), int) if several else numbers)
+    indices = np.arange(len(classes)).repeat(3)
+    binarizer = LabelBinarizer().fit(np.zeros((1, len(classes)), int) if several else indices)
     binarizer.classes_ = classes
     return binarizer
 
 
 def _optimiser(values: Any, network: Network) -> SGD | Adam:
-    numbers = ("learning_rate", "beta_1", "beta_2", "epsilon")
-    entries(values, "optimiser", ("kind", *numbers, "state", "t"))
+    rates = ("learning_rate", "beta_1", "beta_2", "epsilon")
+    entries(values, "optimiser", ("kind", *rates, "state", "t"))
     check("kind of the optimiser", values["kind"], (lambda kind: kind in [*_OPTIMISERS], " or ".join(_OPTIMISERS)))
-    for name in numbers:
+    for name in rates:
         check(f"{name} of the optimiser", values[name], _FINITE)
     check("t of the optimiser", values["t"], _WHOLE)
     kind, state, rate, momentum = values["kind"], values["state"], values["learning_rate"], values["beta_1"]

@@ -8,11 +8,8 @@ from one.
 from __future__ import annotations
 
 import contextlib
-import importlib
 import json
-import logging
 import os
-import warnings
 from collections.abc import Iterator
 from typing import Any
 
@@ -23,15 +20,16 @@ from .files import replacing
 from .kinds import kind_of
 from .layers import Layer, layers_of_theta
 
-_CHATTER = ("torch.onnx", "onnxscript", "onnx_ir")  # loggers
+_OPSET, _IR_VERSION = 17, 8  # of ONNX, from 2022: what reads them is everywhere by now
 
 
-def _needed(package: str, extra: str) -> Any:
-    """The package, imported; the error says how to install it."""
+@contextlib.contextmanager
+def _needs(package: str) -> Iterator[None]:
+    """An error of the import within says how to install the package: the extra has its name."""
     try:
-        return importlib.import_module(package)
+        yield
     except ModuleNotFoundError as error:
-        raise ImportError(f"this needs {package}: pip install 'fastclf[{extra}]'") from error
+        raise ImportError(f"this needs {package}: pip install 'fastclf[{package}]'") from error
 
 
 # ---------------------------------------------------------------- to torch
@@ -73,8 +71,10 @@ def _taken_apart(model: Any) -> tuple[list[Layer], str | None]:
 
 
 def _module(layers: list[Layer], top: str | None, logits: bool) -> Any:
-    torch = _needed("torch", "torch")
-    nn, steps = torch.nn, []
+    with _needs("torch"):
+        import torch
+        from torch import nn
+    steps: list[Any] = []
     for layer in layers:
         weight, bias = torch.tensor(layer["weight"]), torch.tensor(layer["bias"])
         # The usual initialisation would draw from torch's global generator.
@@ -100,7 +100,8 @@ def layers_of_module(module: Any) -> tuple[list[Layer], str | None]:
     TypeError, ValueError
         If the module is anything but Linear layers with ReLU between them; the message says where.
     """
-    nn = _needed("torch", "torch").nn
+    with _needs("torch"):
+        from torch import nn
     tops = {nn.Softmax: "softmax", nn.LogSoftmax: "softmax", nn.Sigmoid: "sigmoid"}
     all_steps = _steps(module, "module", nn)
     steps = [(place, step) for place, step in all_steps if type(step) not in (nn.Dropout, nn.Identity)]
@@ -164,55 +165,55 @@ def _layer(linear: Any, place: str) -> Layer:
 
 
 def to_onnx(model: Any, path: str | os.PathLike[str], *, logits: bool = False) -> None:
-    """Write a model as an ONNX file.
+    """Write a model as an ONNX file, for any number of samples.
 
     Parameters
     ----------
-    model : one of fastclf's models
-        Not a subclass's.
+    model : one of fastclf's models, or tuple
+        As for ``to_torch``.
     path : str or os.PathLike
     logits : bool
         Leave the final softmax or sigmoid out.
+
+    Raises
+    ------
+    ImportError
+        If onnx is not installed.
+    TypeError, ValueError
+        As for ``to_torch``.
+    OSError
+        If the file can not be written.
     """
-    module = to_torch(model, logits=logits)
-    for package in ("onnx", "onnxscript"):
-        _needed(package, "onnx")
-    is_scores = type(module[-1]).__name__ == "Linear"
-    proto = _exported(module, "scores" if is_scores else "probabilities")
+    layers, top = _taken_apart(model)
+    with _needs("onnx"):
+        from onnx import helper, numpy_helper
+    top = None if logits else top
+    nodes, arrays, data = [], [], "X"
+    for i, layer in enumerate(layers):
+        names = f"weight_{i}", f"bias_{i}"
+        arrays += [numpy_helper.from_array(np.ascontiguousarray(layer[name[:-2]]), name) for name in names]
+        scores = "scores" if i == len(layers) - 1 else f"scores_{i}"
+        nodes.append(
+            helper.make_node("Gemm", [data, *names], [scores], transB=1)
+        )  # samples times the weights, transposed
+        data = f"hidden_{i}"
+        nodes.append(helper.make_node("Relu", [scores], [data]))
+    nodes.pop()  # of the last layer
+    output = "scores"
+    if top is not None:
+        output, options = "probabilities", {"axis": 1} if top == "softmax" else {}
+        nodes.append(
+            helper.make_node({"softmax": "Softmax", "sigmoid": "Sigmoid"}[top], ["scores"], [output], **options)
+        )
+    kind = helper.np_dtype_to_tensor_dtype(layers[0]["weight"].dtype)
+    ends = [
+        helper.make_tensor_value_info(name, kind, ["batch", width])
+        for name, width in (("X", layers[0]["weight"].shape[1]), (output, len(layers[-1]["bias"])))
+    ]
+    graph = helper.make_graph(nodes, "fastclf", ends[:1], ends[1:], arrays)
+    opset = [helper.make_opsetid("", _OPSET)]
+    proto = helper.make_model(graph, producer_name="fastclf", opset_imports=opset, ir_version=_IR_VERSION)
     if (classes := getattr(model, "classes_", None)) is not None:
         proto.metadata_props.add(key="classes", value=json.dumps(classes.tolist()))
     with replacing(path) as file:
         file.write(proto.SerializeToString())
-
-
-def _exported(module: Any, output: str) -> Any:
-    """The ONNX model of a module, for any number of samples."""
-    import torch
-
-    first = module[0]
-    sample = torch.zeros(2, first.in_features, dtype=first.weight.dtype)  # one would be taken for any batch's size
-    with _quiet():
-        program = torch.onnx.export(
-            module.eval(), (sample,), input_names=["X"], output_names=[output], verbose=False, dynamo=True,
-            dynamic_shapes=({0: torch.export.Dim("batch")},),
-        )  # fmt: skip
-    proto = program.model_proto
-    # What torch notes beside each step tells of the exporting machine, its folders among them.
-    for part in (*proto.graph.node, *proto.graph.input, *proto.graph.output, *proto.graph.value_info):
-        part.ClearField("metadata_props")
-    return proto
-
-
-@contextlib.contextmanager
-def _quiet() -> Iterator[None]:
-    """Without what the exporter has to say to its developers."""
-    levels = {name: logging.getLogger(name).level for name in _CHATTER}
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        for name in levels:
-            logging.getLogger(name).setLevel(logging.ERROR)
-        try:
-            yield
-        finally:
-            for name, level in levels.items():
-                logging.getLogger(name).setLevel(level)

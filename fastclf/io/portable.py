@@ -9,6 +9,8 @@ from __future__ import annotations
 import os
 from typing import Any
 
+from numpy.typing import NDArray
+
 from .layers import Layer
 
 
@@ -51,6 +53,10 @@ class Portable:
         ValueError, TypeError
             If the class can not have such layers, or an option is not what it should be.
         """
+        raise NotImplementedError
+
+    def _first_layer(self) -> tuple[NDArray[Any], NDArray[Any]]:
+        """The weights of the first layer, a row per unit or class, and its bias: views, where they can be."""
         raise NotImplementedError
 
     def save(self, path: str | os.PathLike[str]) -> None:
@@ -116,7 +122,7 @@ class Portable:
         Raises
         ------
         ImportError
-            If torch, onnx or onnxscript is not installed.
+            If onnx is not installed.
         TypeError, NotFittedError
             As for ``to_torch``.
         OSError

@@ -9,7 +9,7 @@ from numpy.typing import ArrayLike, DTypeLike, NDArray
 from .. import reference
 from ..engine.network import Network
 from ..engine.threads import check_n_jobs
-from ..inputs import as_array, as_numbers, as_random, as_scalar, real_dtype
+from ..inputs import as_array, as_floats, as_random, as_scalar, real_dtype
 from ..io.layers import Layer, check, entries, is_number, layers_of, network_of, refuse_others
 from ..io.portable import Portable
 
@@ -36,7 +36,7 @@ class LayerParameter:
         view, given = self.__get__(model), as_array(value, self._name)
         if given.shape != view.shape:
             raise ValueError(f"{self._name} must have shape {view.shape}, got {given.shape}")
-        view[...] = as_numbers(given, self._name, view.dtype)
+        view[...] = as_floats(given, self._name, view.dtype)
 
 
 class LayerOutput:
@@ -148,6 +148,9 @@ class LabModel(Portable, Activations):
             check(name, value, (is_number, "a number"))
             setattr(model, name, value)
         return model
+
+    def _first_layer(self) -> tuple[NDArray[Any], NDArray[Any]]:
+        return self._network.weights[0], self._network.biases[0]
 
     def _layers(self) -> tuple[list[Layer], str | None]:
         return layers_of(self._network), self._top

@@ -13,6 +13,7 @@ from numpy.typing import ArrayLike, DTypeLike, NDArray
 
 from .. import reference
 from ..engine.descent import WideTrainer
+from ..engine.minibatch import Samples
 from ..engine.progress import Callback, Reporter, train_in_stretches
 from ..engine.rows import Rows
 from ..engine.settings import EXACT
@@ -77,7 +78,7 @@ class ImageLinearClassifier(LabModel):
 
     def _trainer(self, X: Rows, y: NDArray[np.int64]) -> WideTrainer:
         n_classes = self._network.widths[1]
-        return WideTrainer(X, y, None, n_classes, False, EXACT, True, self.n_jobs, network=self._network)
+        return WideTrainer(Samples(X, y), n_classes, rule=EXACT, n_jobs=self.n_jobs, network=self._network)
 
     @property
     def _by_methods(self) -> bool:
@@ -101,8 +102,8 @@ class ImageLinearClassifier(LabModel):
         """
         samples = self._rows(X, "X")
         scores = np.empty((len(self.b), len(samples)), self._network.dtype)
-        for part, numbers in samples.blocks():
-            scores[:, part] = self.W @ numbers.T + self.b
+        for part, block in samples.blocks():
+            scores[:, part] = self.W @ block.T + self.b
         return scores
 
     def compute_loss(self, X: ArrayLike, y: ArrayLike) -> float:
@@ -126,7 +127,7 @@ class ImageLinearClassifier(LabModel):
         samples, labels = self._checked(X, y)
         if self._by_methods:
             plain = reference.ImageLinearClassifier.compute_loss
-            return float(plain(self, samples.numbers(), labels))  # type: ignore[arg-type]
+            return float(plain(self, samples.as_floats(), labels))  # type: ignore[arg-type]
         return float(self._trainer(samples, labels).descend(0.0, 1, update=False)[0])
 
     def gradient_descent(self, X: ArrayLike, y: ArrayLike, learning_rate: float = 0.001) -> None:
@@ -148,7 +149,7 @@ class ImageLinearClassifier(LabModel):
         rate = as_scalar(learning_rate, "learning_rate")
         if self._by_methods:
             plain = reference.ImageLinearClassifier.gradient_descent
-            plain(self, samples.numbers(), labels, rate)  # type: ignore[arg-type]
+            plain(self, samples.as_floats(), labels, rate)  # type: ignore[arg-type]
         else:
             self._trainer(samples, labels).descend(rate, 1)
 
@@ -197,7 +198,7 @@ def train(
     )
     if fused:
         trainer = classifier._trainer(*classifier._checked(X_train, y_train, "_train"))
-        operations, samples = trainer.operations, len(trainer.X)
+        operations, samples = trainer.operations, len(trainer.order)
 
         def stretch(count: int) -> Any:
             return trainer.descend(rate, count)

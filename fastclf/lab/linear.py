@@ -16,9 +16,10 @@ from numpy.typing import ArrayLike, DTypeLike, NDArray
 
 from .. import reference
 from ..engine.descent import trainer_for
+from ..engine.minibatch import Samples
 from ..engine.progress import Callback, Reporter, train_in_stretches
 from ..engine.rows import Rows
-from ..inputs import as_array, as_count, as_matrix, as_numbers, as_random, as_rows, as_scalar, as_targets, real_dtype
+from ..inputs import as_array, as_count, as_floats, as_matrix, as_random, as_rows, as_scalar, as_targets, real_dtype
 
 _FLOAT64 = np.dtype(np.float64)
 
@@ -135,7 +136,7 @@ def softmax(z: ArrayLike) -> NDArray[np.float64]:
 
 
 def _targets_and_predictions(y_true: ArrayLike, y_pred: ArrayLike) -> tuple[NDArray[Any], NDArray[Any]]:
-    y, p = as_numbers(y_true, "y_true", _FLOAT64), as_numbers(y_pred, "y_pred", _FLOAT64)
+    y, p = as_floats(y_true, "y_true", _FLOAT64), as_floats(y_pred, "y_pred", _FLOAT64)
     if y.size == p.size and 1 in (y.ndim, p.ndim):  # a column and a vector: the lab would broadcast them to a matrix
         y, p = y.reshape(-1, 1), p.reshape(-1, 1)
     if y.shape != p.shape or y.size == 0:
@@ -215,7 +216,7 @@ def gradient_descent_step(
     weights = as_matrix(theta, "theta", _FLOAT64)
     samples = as_matrix(X, "X", _FLOAT64, n_columns=len(weights))
     targets = as_targets(y, "y", len(samples), _FLOAT64, multiclass)
-    p = as_numbers(predictions, "predictions", _FLOAT64)
+    p = as_floats(predictions, "predictions", _FLOAT64)
     p = p.reshape(-1, 1) if p.ndim == 1 else p
     for name, array in (("y", targets), ("predictions", p)):
         if array.shape != (len(samples), weights.shape[1]):
@@ -257,9 +258,8 @@ def stochastic_gradient_descent_step(
         raise ValueError(f"y must have shape {(len(samples), weights.shape[1])}, got {targets.shape}")
     rate = as_scalar(learning_rate, "learning_rate")
     # The kernels have a bias of their own, which a matrix with a column of ones does not want: give it no say.
-    trainer = trainer_for(
-        Rows(samples, _FLOAT64), targets.shape[1], sigmoid=not multiclass, targets=targets, bias=False
-    )
+    rows = Samples(Rows(samples, _FLOAT64), targets=targets)
+    trainer = trainer_for(rows, targets.shape[1], sigmoid=not multiclass, bias=False)
     trainer.set_theta(np.vstack([np.zeros((1, weights.shape[1])), weights]))
     trainer.sgd(rate, 1, with_loss=False)
     return trainer.theta()[1:]
@@ -329,17 +329,17 @@ def train_model(
     theta - learning_rate (1/m) X^T (p - y), or the same for one row.
     """
     real = real_dtype(dtype)
-    samples = as_rows(X, "X", real, n_jobs=n_jobs, scale=as_scalar(scale, "scale"))
-    targets = as_targets(y, "y", len(samples), real, multiclass)
+    rows = as_rows(X, "X", real, n_jobs=n_jobs, scale=as_scalar(scale, "scale"))
+    targets = as_targets(y, "y", len(rows), real, multiclass)
     rate, iterations = as_scalar(learning_rate, "learning_rate"), as_count(iterations, "iterations")
-    n_features, n_classes = samples.shape[1], targets.shape[1]
-    trainer = trainer_for(samples, n_classes, sigmoid=not multiclass, targets=targets, n_jobs=n_jobs)
+    n_features, n_classes = rows.shape[1], targets.shape[1]
+    trainer = trainer_for(Samples(rows, targets=targets), n_classes, sigmoid=not multiclass, n_jobs=n_jobs)
     trainer.set_theta(0.01 * as_random(random_state).standard_normal((n_features + 1, n_classes)))
     step = trainer.descend if batch else trainer.sgd
 
     def line(i: int, loss: float) -> str | None:
         return f"Iteration {i}/{iterations}, Loss: {loss:.4f}" if i % 100 == 0 else None
 
-    with Reporter(verbose, line, iterations, callback, len(samples)) as reporter:
+    with Reporter(verbose, line, iterations, callback, len(rows)) as reporter:
         losses = train_in_stretches(iterations, trainer.operations, lambda k: step(rate, k), reporter, trainer.theta)
     return trainer.theta(), losses

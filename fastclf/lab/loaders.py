@@ -27,7 +27,7 @@ from ..inputs import as_array, as_count, as_labels, as_random, check_finite, che
 _CHECKED_ROWS = 4096  # of a part of a data set, at a time
 
 
-class Plan(NamedTuple):
+class InMemoryLoader(NamedTuple):
     """What a run needs of its mini-batches: the set, the size of a batch, and the order of an epoch's samples."""
 
     samples: Samples
@@ -139,11 +139,13 @@ class _Source(NamedTuple):
     places: NDArray[np.int64] | None = None  # the samples that it may yield; all if None
 
 
-class _AsUsualError(Exception):
+class _NotInMemory(Exception):
     """A DataLoader has to be read as usual; says why."""
 
 
-def plan(loader: Any, dtype: np.dtype[Any], widths: tuple[int, ...], scale: float, n_jobs: int | None) -> Plan | None:
+def in_memory(
+    loader: Any, dtype: np.dtype[Any], widths: tuple[int, ...], scale: float, n_jobs: int | None
+) -> InMemoryLoader | None:
     """How to train a network on a loader without asking it for its batches; None if it has to be asked.
 
     A DataLoader that has to be asked is warned about, because it takes most of the time.
@@ -156,7 +158,7 @@ def plan(loader: Any, dtype: np.dtype[Any], widths: tuple[int, ...], scale: floa
             return None
         try:
             source = _read(loader, data)
-        except _AsUsualError as reason:
+        except _NotInMemory as reason:
             warnings.warn(f"train_loader is read sample by sample, by torch's DataLoader: {reason}", stacklevel=4)
             return None
     array, channels = flattened(source.images)
@@ -167,7 +169,7 @@ def plan(loader: Any, dtype: np.dtype[Any], widths: tuple[int, ...], scale: floa
         array = array.astype(dtype)
     rows = Rows(array, dtype, scale if source.bytes_as is None else source.bytes_as, channels)
     y = _checked(rows, source, widths[-1], n_jobs)
-    return Plan(Samples(rows, y), source.batch_size, source.order)
+    return InMemoryLoader(Samples(rows, y), source.batch_size, source.order)
 
 
 def _checked(rows: Rows, source: _Source, n_classes: int, n_jobs: int | None) -> NDArray[np.int64]:
@@ -181,7 +183,7 @@ def _checked(rows: Rows, source: _Source, n_classes: int, n_jobs: int | None) ->
         labels[places] = as_labels(as_array(source.labels, y)[places], y, len(places), n_classes)
     if rows.array.dtype != np.uint8:
         for start in range(0, len(places), _CHECKED_ROWS):
-            check_finite(rows.numbers(places[start : start + _CHECKED_ROWS]), X, n_jobs, start)
+            check_finite(rows.as_floats(places[start : start + _CHECKED_ROWS]), X, n_jobs, start)
     return labels
 
 
@@ -193,23 +195,23 @@ def _read(loader: Any, data: Any) -> _Source:
         ("sampler", getattr(batches, "sampler", None), (data.SequentialSampler, data.RandomSampler)),
     ):
         if type(value) not in kinds:
-            raise _AsUsualError(f"its {name} is {_name(value)}, not {' or '.join(k.__name__ for k in kinds)}")
+            raise _NotInMemory(f"its {name} is {_name(value)}, not {' or '.join(k.__name__ for k in kinds)}")
     if loader.collate_fn is not data.default_collate:
-        raise _AsUsualError(f"its collate_fn is {_name(loader.collate_fn)}, not default_collate")
+        raise _NotInMemory(f"its collate_fn is {_name(loader.collate_fn)}, not default_collate")
     if type(loader).__iter__ is not data.DataLoader.__iter__:
-        raise _AsUsualError(f"{type(loader).__name__} has an __iter__ of its own")
+        raise _NotInMemory(f"{type(loader).__name__} has an __iter__ of its own")
     if loader.num_workers and loader.persistent_workers:
-        raise _AsUsualError("its workers are persistent, and draw their seed but once")
+        raise _NotInMemory("its workers are persistent, and draw their seed but once")
     dataset, places = loader.dataset, None
     while type(dataset) is data.Subset:
         chosen = np.asarray(dataset.indices) if len(dataset.indices) else np.empty(0, np.int64)
         if chosen.dtype.kind not in "iu" or chosen.ndim != 1:
-            raise _AsUsualError("the indices of its Subset are not whole numbers")
+            raise _NotInMemory("the indices of its Subset are not whole numbers")
         dataset, places = dataset.dataset, chosen if places is None else chosen[places]
     images, labels, table = _arrays(dataset, data)
     if places is not None:
         if places.size and not (-len(images) <= places.min() and places.max() < len(images)):
-            raise _AsUsualError("its Subset has indices that the data set does not have")
+            raise _NotInMemory("its Subset has indices that the data set does not have")
         places = places % len(images)
     in_order = data.DataLoader(
         _Places(len(loader.dataset)), batch_sampler=batches, collate_fn=_same, generator=loader.generator
@@ -226,26 +228,26 @@ def _arrays(dataset: Any, data: Any) -> tuple[NDArray[Any], Any, NDArray[Any] | 
     """The arrays that a data set takes its samples from: images (m, …), labels, and the numbers that bytes stand for."""
     getter, vision = type(dataset).__getitem__, sys.modules.get("torchvision.datasets")
     if hasattr(type(dataset), "__getitems__"):
-        raise _AsUsualError(f"its data set is {_name(dataset)}, which has a __getitems__ of its own")
+        raise _NotInMemory(f"its data set is {_name(dataset)}, which has a __getitems__ of its own")
     if getter is data.TensorDataset.__getitem__:
         if len(dataset.tensors) != 2:
-            raise _AsUsualError(f"its TensorDataset has {len(dataset.tensors)} tensors, not 2")
+            raise _NotInMemory(f"its TensorDataset has {len(dataset.tensors)} tensors, not 2")
         if any(t.device.type != "cpu" or t.is_sparse for t in dataset.tensors):
-            raise _AsUsualError("its tensors are not dense ones on the CPU")
+            raise _NotInMemory("its tensors are not dense ones on the CPU")
         X, y = (t.detach() for t in dataset.tensors)
         if str(X.dtype) not in ("torch.uint8", "torch.float32", "torch.float64"):
-            raise _AsUsualError(f"its samples are {X.dtype}, not uint8, float32 or float64")
+            raise _NotInMemory(f"its samples are {X.dtype}, not uint8, float32 or float64")
         return X.numpy(), y.numpy(), None
     known = {} if vision is None else {
         vision.CIFAR10.__getitem__: "targets", vision.MNIST.__getitem__: "targets", vision.SVHN.__getitem__: "labels"
     }  # fmt: skip
     if getter not in known:
-        raise _AsUsualError(f"its data set is {_name(dataset)}, which is not known to hold its samples in one array")
+        raise _NotInMemory(f"its data set is {_name(dataset)}, which is not known to hold its samples in one array")
     if dataset.target_transform is not None:
-        raise _AsUsualError(f"its data set has the target_transform {_name(dataset.target_transform)}")
+        raise _NotInMemory(f"its data set has the target_transform {_name(dataset.target_transform)}")
     images, labels = np.asarray(dataset.data), np.asarray(getattr(dataset, known[getter]))
     if images.dtype != np.uint8 or len(dataset) != len(images):
-        raise _AsUsualError(f"its data set {_name(dataset)} does not hold its images as bytes")
+        raise _NotInMemory(f"its data set {_name(dataset)} does not hold its images as bytes")
     transform = dataset.transform
     while type(transform) is sys.modules["torchvision.transforms"].Compose and len(transform.transforms) == 1:
         [transform] = transform.transforms
@@ -254,7 +256,7 @@ def _arrays(dataset: Any, data: Any) -> tuple[NDArray[Any], Any, NDArray[Any] | 
     if transform is None:
         return images, labels, None
     if type(transform) is not sys.modules["torchvision.transforms"].ToTensor:
-        raise _AsUsualError(f"the transform of its data set is {_name(transform)}, not ToTensor")
+        raise _NotInMemory(f"the transform of its data set is {_name(transform)}, not ToTensor")
     images = images.transpose(0, 3, 1, 2) if images.ndim == 4 else images[:, None]
     return images, labels, _to_tensor()
 

@@ -16,17 +16,16 @@ import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 
 from .. import reference
-from ..engine import minibatch
-from ..engine.minibatch import Samples, Workspace
+from ..engine.minibatch import BatchTrainer, Samples, Workspace
 from ..engine.progress import Callback, Reporter, train_in_stretches
 from ..engine.rows import Rows
 from ..engine.schedules import EarlyStopping, StepDecay
-from ..engine.settings import EXACT, SHIFTED, LossRule, settings
+from ..engine.settings import EXACT, SHIFTED, LossRule, Settings
 from ..engine.threads import threads_for
 from ..inputs import as_array, as_count, as_labels, as_rows, as_rows_of_columns, as_scalar
 from ..kernels.codes import BACKWARD, FORWARD, TRAIN
 from .base import Activations, LabModel, LayerOutput, LayerParameter, overrides
-from .loaders import Plan, plan
+from .loaders import InMemoryLoader, in_memory
 
 # Probabilities below these may be what is left of smaller ones (see kernels.simd, the range of exp).
 _VANISHED = {4: 1e-25, 8: 1e-250}
@@ -51,26 +50,22 @@ class _Perceptron(LabModel):
     def _own_activations(self) -> bool:
         return overrides(self, Activations, "relu", "relu_derivative", "softmax")
 
-    def _threads_for(self, m: int) -> int:
-        return threads_for(float(self._network.operations) * m, self.n_jobs)
-
     def _columns(self, X: ArrayLike, name: str) -> Rows:
         return as_rows_of_columns(X, name, self._network.dtype, self._network.widths[0], self.n_jobs, self.scale)
 
-    def _run(
+    def _trainer(
         self,
         work: Workspace,
-        X: Rows,
-        y: NDArray[np.int64] | None,
-        phases: int,
-        *,
+        samples: Samples,
         learning_rate: float = 0.0,
         clip_threshold: float = math.inf,
-        **how: Any,
-    ) -> NDArray[Any]:
-        numbers = settings(self._network.dtype, learning_rate, self._rule, clip_threshold)
-        threads = self._threads_for(how.get("batch_size", len(X)))
-        return minibatch.run(self._network, work, Samples(X, y), phases, numbers, threads=threads, **how)
+        batch_size: int | None = None,
+    ) -> BatchTrainer:
+        """What takes steps on the samples, all of them in a batch unless ``batch_size`` says otherwise."""
+        net = self._network
+        settings = Settings(self._rule, learning_rate, clip_threshold).vector(net.dtype)
+        threads = threads_for(float(net.operations) * (batch_size or len(samples.X)), self.n_jobs)
+        return BatchTrainer(net, samples, settings, work, threads=threads)
 
     def forward(self, X: ArrayLike) -> NDArray[Any]:
         """Probabilities of every class; Z's and A's of all layers are kept as attributes.
@@ -92,17 +87,19 @@ class _Perceptron(LabModel):
         """
         samples = self._columns(X, "X")
         if self._own_activations:
-            return self._plain.forward(self, samples.numbers().T)
+            return self._plain.forward(self, samples.as_floats().T)
         work = Workspace(self._network, len(samples))  # a new one: what an earlier call returned stays as it is
-        self._run_keeping(work, samples, None, FORWARD)
+        self._run_keeping(FORWARD, work, Samples(samples))
         self._work = work, len(samples)
         return self.A2
 
-    def _run_keeping(self, work: Workspace, X: Rows, y: NDArray[np.int64] | None, phases: int, **how: Any) -> None:
-        """A pass forward or back whose Z's and A's are in ``work``, however few samples are made numbers at a time."""
-        at_once = Workspace.rows_at_once(X, len(X))
-        room = work if at_once == len(X) else Workspace(self._network, at_once)
-        self._run(room, X, y, phases, kept=work, **how)
+    def _run_keeping(
+        self, phases: int, work: Workspace, samples: Samples, rate: float = 0.0, clip: float = math.inf
+    ) -> None:
+        """A pass forward or back whose Z's and A's are in ``work``, however few samples are made floats at a time."""
+        at_once = Workspace.rows_at_once(samples.X, len(samples.X))
+        room = work if at_once == len(samples.X) else Workspace(self._network, at_once)
+        self._trainer(room, samples, rate, clip).run(phases, kept=work)
 
     def compute_loss(self, A2: ArrayLike, y: ArrayLike) -> float:
         """The mean loss of the labels under given probabilities, in nats.
@@ -156,14 +153,14 @@ class _Perceptron(LabModel):
         rate = as_scalar(learning_rate, "learning_rate")
         clip = as_scalar(clip_threshold, "clip_threshold", positive=True, finite=False)
         if self._own_activations:
-            self._plain.backward(self, samples.numbers().T, labels, rate, *([clip] if clip < math.inf else []))
+            self._plain.backward(self, samples.as_floats().T, labels, rate, *([clip] if clip < math.inf else []))
             return
         if self._work is None or self._work[1] != len(samples):
             last = "none" if self._work is None else f"one of {self._work[1]} samples"
             raise ValueError(
                 f"backward needs the forward pass of the same X, {len(samples)} samples; the last was {last}"
             )
-        self._run_keeping(self._work[0], samples, labels, BACKWARD, learning_rate=rate, clip_threshold=clip)
+        self._run_keeping(BACKWARD, self._work[0], Samples(samples, labels), rate, clip)
 
 
 class MLPClassifier(_Perceptron):
@@ -277,18 +274,19 @@ class MLPClassifier(_Perceptron):
         labels = as_labels(y_train, "y_train", len(samples), self._network.widths[-1])
         epochs, rate = as_count(epochs, "epochs"), as_scalar(learning_rate, "learning_rate")
         if self._own_activations or overrides(self, MLPClassifier, "forward", "compute_loss", "backward"):
-            operations, numbers = math.inf, samples.numbers().T
+            operations, floats = math.inf, samples.as_floats().T
 
             def stretch(count: int) -> Any:
-                loss = self.compute_loss(self.forward(numbers), labels)
-                self.backward(numbers, labels, rate)
+                loss = self.compute_loss(self.forward(floats), labels)
+                self.backward(floats, labels, rate)
                 return [loss]
         else:
             operations = float(self._network.operations) * len(samples)
             work = Workspace.for_batches(self._network, samples, len(samples))
+            trainer = self._trainer(work, Samples(samples, labels), rate)
 
             def stretch(count: int) -> Any:
-                losses = self._run(work, samples, labels, TRAIN, learning_rate=rate, repeats=count)
+                losses = trainer.run(TRAIN, repeats=count)
                 self._work = (work, len(samples)) if len(samples) <= work.capacity else None
                 return losses
 
@@ -457,9 +455,9 @@ class DeepMLPClassifier(_Perceptron):
         """A function of learning rate and clip threshold that trains an epoch: its last loss, or None without a batch."""
         own = self._own_activations or overrides(self, DeepMLPClassifier, "forward", "compute_loss", "backward")
         net = self._network
-        planned = None if own else plan(loader, net.dtype, net.widths, self.scale, self.n_jobs)
-        if planned is not None:
-            return self._planned_epochs(planned)
+        stored = None if own else in_memory(loader, net.dtype, net.widths, self.scale, self.n_jobs)
+        if stored is not None:
+            return self._epochs_in_memory(stored)
         step = self._step_by_methods if own else self._fused_step()
 
         def train_epoch(rate: float, clip: float) -> float | None:
@@ -470,19 +468,17 @@ class DeepMLPClassifier(_Perceptron):
 
         return train_epoch
 
-    def _planned_epochs(self, planned: Plan) -> Callable[[float, float], float | None]:
+    def _epochs_in_memory(self, loader: InMemoryLoader) -> Callable[[float, float], float | None]:
         """The same where the samples are in memory, or in a file: many batches are one call of a kernel."""
-        net, (X, y, *_), size = self._network, planned.samples, planned.batch_size
-        work = Workspace.for_batches(net, X, min(size, len(X)))
-        rows = minibatch.rows_per_call(net, size)
+        samples, size = loader.samples, loader.batch_size
+        work = Workspace.for_batches(self._network, samples.X, min(size, len(samples.X)))
 
         def train_epoch(rate: float, clip: float) -> float | None:
-            loss = None
-            for part in X.stretches(planned.order(), rows, size):
-                how = {"learning_rate": rate, "clip_threshold": clip}
-                loss = float(self._run(work, X, y, TRAIN, order=part, batch_size=size, **how)[-1])
-                last = (len(part) - 1) % size + 1
-                self._work = (work, last) if last <= work.capacity else None
+            loss, order = None, loader.order()
+            trainer = self._trainer(work, samples, rate, clip, size)
+            for steps, losses in trainer.epoch(order, size):
+                last = min(steps.stop * size, len(order)) - (steps.stop - 1) * size
+                loss, self._work = float(losses[-1]), (work, last) if last <= work.capacity else None
             return loss
 
         return train_epoch
@@ -508,14 +504,14 @@ class DeepMLPClassifier(_Perceptron):
             nonlocal work
             if work.capacity < len(X):
                 work = Workspace(self._network, len(X))
-            loss = self._run(work, X, y, TRAIN, learning_rate=rate, clip_threshold=clip)
+            loss = self._trainer(work, Samples(X, y), rate, clip).run(TRAIN)
             self._work = work, len(X)
             return float(loss[0])
 
         return step
 
     def _step_by_methods(self, X: Rows, y: NDArray[np.int64], rate: float, clip: float) -> float:
-        samples = X.numbers().T
+        samples = X.as_floats().T
         loss = self.compute_loss(self.forward(samples), y)
         self.backward(samples, y, rate, clip)
         return float(loss)

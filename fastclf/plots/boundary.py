@@ -9,7 +9,6 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from ..inputs import as_array, as_count, as_matrix, as_theta
-from ..lab.base import LabModel
 from .common import INK, check_fitted, colour, new_axes, styled
 
 _MARGIN = 0.1  # of the samples' smaller extent, around them
@@ -62,8 +61,7 @@ class DecisionBoundary:
         from ..estimators import as_estimator
 
         check_fitted(estimator)
-        if isinstance(estimator, LabModel):
-            estimator = as_estimator(estimator)
+        estimator = as_estimator(estimator)
         if not hasattr(estimator, "predict") or not hasattr(estimator, "classes_"):
             raise TypeError(f"estimator must have predict and classes_, got {type(estimator).__name__}")
         self.estimator, self.classes = estimator, np.asarray(estimator.classes_)
@@ -129,7 +127,7 @@ class DecisionBoundary:
 
     @classmethod
     def from_estimator(
-        cls, estimator: Any, X: ArrayLike, y: ArrayLike | None = None, *, ax: Any = None, **how: Any
+        cls, estimator: Any, X: ArrayLike, y: ArrayLike | None = None, *, ax: Any = None, **options: Any
     ) -> DecisionBoundary:
         """Draw the regions of a fitted classifier.
 
@@ -144,7 +142,7 @@ class DecisionBoundary:
             Their classes.
         ax : matplotlib Axes, optional
             Where to draw; None makes a new figure.
-        **how
+        **options
             ``class_names`` and ``grid_resolution`` of the class.
 
         Returns
@@ -156,11 +154,11 @@ class DecisionBoundary:
         TypeError, ValueError
             If an argument is not what the class asks for.
         """
-        return cls(estimator, X, y, **how).plot(ax)
+        return cls(estimator, X, y, **options).plot(ax)
 
     @classmethod
     def from_theta(
-        cls, theta: ArrayLike, X: ArrayLike, y: ArrayLike | None = None, *, ax: Any = None, **how: Any
+        cls, theta: ArrayLike, X: ArrayLike, y: ArrayLike | None = None, *, ax: Any = None, **options: Any
     ) -> DecisionBoundary:
         """Draw the regions of what ``train_model`` returned for two features.
 
@@ -174,7 +172,7 @@ class DecisionBoundary:
             Class numbers, or the targets that ``train_model`` took.
         ax : matplotlib Axes, optional
             Where to draw; None makes a new figure.
-        **how
+        **options
             ``class_names`` and ``grid_resolution`` of the class.
 
         Returns
@@ -194,4 +192,4 @@ class DecisionBoundary:
         labels = None if y is None else as_array(y, "y")
         if labels is not None and labels.ndim == 2:
             labels = labels.argmax(axis=1) if labels.shape[1] > 1 else labels[:, 0]
-        return cls(as_estimator((parameters, [])), X, labels, **how).plot(ax)
+        return cls(as_estimator((parameters, [])), X, labels, **options).plot(ax)

@@ -20,13 +20,13 @@ def open_sides(ax: Any) -> None:
     ax.spines[["top", "right"]].set_visible(False)
 
 
-def new_axes(rows: int = 1, columns: int = 1, **how: Any) -> Any:
+def new_axes(rows: int = 1, columns: int = 1, **options: Any) -> Any:
     """Axes of a new figure, as pyplot's ``subplots`` makes them."""
     try:
         import matplotlib.pyplot as plt
     except ImportError:
         raise ImportError("fastclf.plots draws with matplotlib: pip install 'fastclf[lab]'") from None
-    return plt.subplots(rows, columns, **how)[1]
+    return plt.subplots(rows, columns, **options)[1]
 
 
 def styled(artist: Any, own: Mapping[str, Any], **default: Any) -> dict[str, Any]:

@@ -112,7 +112,7 @@ class LossCurveDisplay:
 
     @classmethod
     def from_losses(
-        cls, losses: ArrayLike | Mapping[str, ArrayLike], *, ax: Any = None, **how: Any
+        cls, losses: ArrayLike | Mapping[str, ArrayLike], *, ax: Any = None, **options: Any
     ) -> LossCurveDisplay:
         """Draw what ``train_model``, ``train`` and the training of the lab's MLPs return.
 
@@ -122,7 +122,7 @@ class LossCurveDisplay:
             The losses of one training, or of several under their names.
         ax : matplotlib Axes, optional
             Where to draw; None makes a new figure.
-        **how
+        **options
             Arguments of ``plot``.
 
         Returns
@@ -134,10 +134,10 @@ class LossCurveDisplay:
         TypeError, ValueError
             If the losses are not one number per epoch.
         """
-        return cls(losses if isinstance(losses, Mapping) else {"": losses}).plot(ax, **how)
+        return cls(losses if isinstance(losses, Mapping) else {"": losses}).plot(ax, **options)
 
     @classmethod
-    def from_estimator(cls, estimator: Any, *, ax: Any = None, **how: Any) -> LossCurveDisplay:
+    def from_estimator(cls, estimator: Any, *, ax: Any = None, **options: Any) -> LossCurveDisplay:
         """Draw the losses that a fitted estimator keeps.
 
         Parameters
@@ -146,7 +146,7 @@ class LossCurveDisplay:
             Its ``loss_curve_`` is drawn, and its ``validation_loss_curve_`` where there is one.
         ax : matplotlib Axes, optional
             Where to draw; None makes a new figure.
-        **how
+        **options
             Arguments of ``plot``.
 
         Returns
@@ -164,4 +164,4 @@ class LossCurveDisplay:
         if not hasattr(estimator, "loss_curve_"):
             raise TypeError(f"estimator must have a loss_curve_, got {type(estimator).__name__}")
         curves = {"training": estimator.loss_curve_, "validation": getattr(estimator, "validation_loss_curve_", None)}
-        return cls({name: losses for name, losses in curves.items() if losses is not None}).plot(ax, **how)
+        return cls({name: losses for name, losses in curves.items() if losses is not None}).plot(ax, **options)

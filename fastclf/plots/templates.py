@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from ..inputs import as_count, as_matrix, as_theta
+from ..io.portable import Portable
 from .common import check_fitted, new_axes
 
 
@@ -98,7 +99,7 @@ class WeightTemplatesDisplay:
         names: Iterable[Any] | None = None,
         n_units: int = 20,
         ax: Any = None,
-        **how: Any,
+        **options: Any,
     ) -> WeightTemplatesDisplay:
         """Draw the weights of a linear model's classes, or of the first hidden units of an MLP.
 
@@ -115,7 +116,7 @@ class WeightTemplatesDisplay:
             Hidden units to draw, at most.
         ax : matplotlib Axes or array of Axes, optional
             At least one per image; None makes a new figure.
-        **how
+        **options
             Arguments of ``plot``.
 
         Returns
@@ -131,19 +132,12 @@ class WeightTemplatesDisplay:
         """
         check_fitted(estimator)
         units = as_count(n_units, "n_units", 1)
-        if hasattr(estimator, "coef_"):
-            weights = estimator.coef_.toarray() if hasattr(estimator.coef_, "toarray") else estimator.coef_
-            if names is None:
-                names = estimator.classes_[-len(weights) :]  # of two classes, the one row speaks for the second
-        elif hasattr(estimator, "coefs_"):
-            weights = estimator.coefs_[0].T[:units]
-        elif hasattr(estimator, "W1"):
-            weights = estimator.W1[:units]
-        elif hasattr(estimator, "W"):
-            weights = estimator.W
-        else:
-            raise TypeError(f"estimator must have coef_, coefs_, W or W1, got {type(estimator).__name__}")
-        return cls(weights, shape, names).plot(ax, **how)
+        weights, has_hidden = _first_layer(estimator)
+        if has_hidden:
+            weights = weights[:units]
+        elif names is None and (classes := getattr(estimator, "classes_", None)) is not None:
+            names = classes[-len(weights) :]  # of two classes, the one row speaks for the second
+        return cls(weights, shape, names).plot(ax, **options)
 
     @classmethod
     def from_theta(
@@ -153,7 +147,7 @@ class WeightTemplatesDisplay:
         *,
         names: Iterable[Any] | None = None,
         ax: Any = None,
-        **how: Any,
+        **options: Any,
     ) -> WeightTemplatesDisplay:
         """Draw the columns of ``train_model``'s parameters, without the bias.
 
@@ -167,7 +161,7 @@ class WeightTemplatesDisplay:
             A title for each image; its number if None, which is 1 for a sigmoid's only one.
         ax : matplotlib Axes or array of Axes, optional
             At least one per image; None makes a new figure.
-        **how
+        **options
             Arguments of ``plot``.
 
         Returns
@@ -180,7 +174,24 @@ class WeightTemplatesDisplay:
             If theta is not a matrix of finite numbers, or shape or names does not fit.
         """
         weights = as_theta(theta)[1:].T
-        return cls(weights, shape, ("1",) if names is None and len(weights) == 1 else names).plot(ax, **how)
+        return cls(weights, shape, ("1",) if names is None and len(weights) == 1 else names).plot(ax, **options)
+
+
+def _first_layer(estimator: Any) -> tuple[Any, bool]:
+    """The weights of the first layer, a row per unit or class, and whether they are those of hidden units.
+
+    Models of ours say so themselves; others have scikit-learn's attributes, or the lab's.
+    """
+    if isinstance(estimator, Portable):
+        layers, _ = estimator._layers()
+        return estimator._first_layer()[0], len(layers) > 1
+    for name, has_hidden in (("coef_", False), ("coefs_", True), ("W1", True), ("W", False)):
+        weights = getattr(estimator, name, None)
+        if name == "coefs_" and weights is not None:
+            return weights[0].T, has_hidden
+        if weights is not None:
+            return weights.toarray() if hasattr(weights, "toarray") else weights, has_hidden
+    raise TypeError(f"estimator must have coef_, coefs_, W or W1, got {type(estimator).__name__}")
 
 
 def grid(n: int, n_columns: int = 5) -> tuple[int, int, tuple[float, float]]:

@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 
 from fastclf.engine.memory import aligned, round_up
-from fastclf.engine.minibatch import Samples, Workspace, run
+from fastclf.engine.minibatch import BatchTrainer, Samples, Workspace
 from fastclf.engine.network import Network
 from fastclf.engine.rows import Rows
-from fastclf.engine.settings import CLIPPED, EXACT, SHIFTED, settings
+from fastclf.engine.settings import CLIPPED, EXACT, SHIFTED, Settings
 from fastclf.kernels import codes
 
 WIDTHS = [(1, 1), (3, 4), (64, 10), (7, 5, 3), (3, 9, 9, 2), (2, 1, 1, 1, 17)]
@@ -75,16 +75,27 @@ def test_a_copys_layers_are_views_of_its_own_buffer(make, dtype):
 
 
 def test_settings_are_in_the_kernels_order(dtype):
-    numbers = settings(dtype, 0.5, SHIFTED, 2.0, bias=False)
-    assert numbers.dtype == dtype
-    at = [codes.LEARNING_RATE, codes.CLIP, codes.LOG_LOW, codes.LOG_HIGH, codes.EPS, codes.WITH_BIAS]
-    assert len(numbers) == codes.N_SETTINGS
-    np.testing.assert_array_equal(numbers[at], np.array([0.5, 2, -np.inf, np.inf, 1e-10, 0], dtype))
-    assert settings(dtype)[codes.CLIP] == np.inf
-    assert settings(dtype)[codes.WITH_BIAS] == 1
-    more = {"l2": 1, "l2_shared": 2, "l1": 3, "beta_1": 4, "beta_2": 5, "epsilon": 6, "dropout": 7}
-    numbers = settings(dtype, **more)
-    assert {name: numbers[getattr(codes, name.upper())] for name in more} == more
+    names = {
+        "learning_rate": "LEARNING_RATE", "clip_threshold": "CLIP", "bias_rate": "WITH_BIAS", "l2": "L2",
+        "l2_shared": "L2_SHARED", "l1": "L1", "beta_1": "BETA_1", "beta_2": "BETA_2", "epsilon": "EPSILON",
+        "dropout": "DROPOUT",
+    }  # fmt: skip
+    assert {*names} == {*Settings._fields} - {"rule"}
+    given = {name: number for number, name in enumerate(names, 2)}
+    vector = Settings(SHIFTED, **given).vector(dtype)
+    assert vector.dtype == dtype
+    assert len(vector) == codes.N_SETTINGS
+    assert {name: vector[getattr(codes, names[name])] for name in names} == given
+    np.testing.assert_array_equal(
+        vector[[codes.LOG_LOW, codes.LOG_HIGH, codes.EPS]], np.array([-np.inf, np.inf, 1e-10], dtype)
+    )
+
+
+def test_settings_that_are_left_out_do_nothing(dtype):
+    vector = Settings().vector(dtype)
+    assert vector[codes.CLIP] == np.inf
+    assert vector[codes.WITH_BIAS] == 1
+    assert np.count_nonzero(vector) == 4  # and the two bounds of a logarithm
 
 
 def test_the_labs_rules():
@@ -121,9 +132,8 @@ def test_run_takes_batches_of_any_size_up_to_the_workspaces(dtype):
     for m in (50, 1, 16, 17, 49):
         small, results = Workspace(network, m), []
         for work in (large, small):
-            loss = run(
-                network, work, Samples(Rows(X[:m], dtype), labels[:m]), codes.FORWARD | codes.LOSS, settings(dtype)
-            )
+            samples = Samples(Rows(X[:m], dtype), labels[:m])
+            loss = BatchTrainer(network, samples, Settings().vector(dtype), work).run(codes.FORWARD | codes.LOSS)
             results.append([loss, work.samples("A", 0, m), work.samples("A", 1, m)])
         for got, expected in zip(*results):
             np.testing.assert_array_equal(got, expected)

@@ -111,12 +111,12 @@ def test_a_reporter_prints_what_is_not_an_epochs(capsys):
 def test_a_bar_counts_samples(capsys):
     """Those it is told of within an epoch, and at its end the rest."""
     with Reporter("bar", lambda i, loss: None, 3, samples=10) as reporter:
-        reporter.advance(4)
+        reporter.on_samples(4)
         assert reporter._bar.n == 4
-        reporter.advance(6)
+        reporter.on_samples(6)
         reporter.epoch(0, 0.5, lambda: None)
         assert reporter._bar.n == 10
-        reporter.advance(3)
+        reporter.on_samples(3)
         reporter.epoch(1, 0.25, lambda: None)
         reporter.epoch(2, 0.125, lambda: None)
         assert reporter._bar.n == reporter._bar.total == 30
@@ -124,7 +124,7 @@ def test_a_bar_counts_samples(capsys):
     assert "epoch 3/3" in shown
     assert "samples/s" in shown
     assert "loss=0.1250" in shown
-    silent().advance(5)  # nobody to tell
+    silent().on_samples(5)  # nobody to tell
 
 
 def test_the_model_is_made_for_a_callback_only():

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import fastclf
-from fastclf.engine import descent, mapped, minibatch
+from fastclf.engine import mapped, minibatch, sgd
 from fastclf.engine.rows import Rows
 
 from ..helpers import ONE_STEP, TRAJECTORY, assert_close, in_new_process
@@ -224,7 +224,7 @@ def small_pieces(monkeypatch):
     monkeypatch.setattr(mapped, "_WINDOW_BYTES", 4000)
     monkeypatch.setattr(mapped, "_BLOCK_BYTES", 400)
     monkeypatch.setattr(minibatch, "PIECE", 64)
-    monkeypatch.setattr(descent, "SGD_ROWS", 50)
+    monkeypatch.setattr(sgd, "SGD_ROWS", 50)
 
 
 # float32: a gradient of a thousand samples is added up in another order, and Adam divides small ones by each other.
@@ -333,15 +333,15 @@ def test_rows_of_a_set_as_numbers(dtype, tmp_path):
     X, _ = data(100, 7)
     file, array = stored(X, "float32", tmp_path)
     for rows in (Rows(file, dtype), Rows(array, dtype), Rows(X, dtype, SCALE)):
-        numbers = rows.numbers()
+        numbers = rows.as_floats()
         expected = (X * SCALE).astype(dtype) if rows.array.dtype == np.uint8 else array.astype(dtype)
         np.testing.assert_array_equal(numbers, expected)
         order = np.array([5, 99, 5])
-        np.testing.assert_array_equal(rows.numbers(order), expected[order])
+        np.testing.assert_array_equal(rows.as_floats(order), expected[order])
         out = np.empty((3, 7), dtype)
-        assert rows.numbers(order, out) is out
+        assert rows.as_floats(order, out) is out
         np.testing.assert_array_equal(np.vstack([block for _, block in rows.blocks()]), expected)
-        assert rows.numbers().dtype == dtype
+        assert rows.as_floats().dtype == dtype
 
 
 # ---------------------------------------------------------------- larger than memory

@@ -165,8 +165,8 @@ def test_the_labs_step_schedule():
     rates = []
 
     class Spy(FastMLPClassifier):
-        def _end_epoch(self, optimiser, decay, epoch):
-            super()._end_epoch(optimiser, decay, epoch)
+        def _change_rate(self, optimiser, decay):
+            super()._change_rate(optimiser, decay)
             rates.append(optimiser.learning_rate)
 
     Spy(max_iter=5, learning_rate="step", step_size=2, gamma=0.1, learning_rate_init=1e-3).fit(X[:200], y[:200])
@@ -243,19 +243,19 @@ def test_a_diverged_run_is_an_error():
 
 def test_dropout_leaves_out_and_makes_larger():
     """In expectation the hidden layer is what it would be; a step's mask follows from the seed alone."""
-    from fastclf.engine import minibatch
-    from fastclf.engine.minibatch import Samples, Workspace
+    from fastclf.engine.minibatch import BatchTrainer, Samples, Workspace
     from fastclf.engine.network import Network
     from fastclf.engine.rows import Rows
-    from fastclf.engine.settings import settings
+    from fastclf.engine.settings import Settings
+    from fastclf.kernels.codes import TRAIN
 
     net = Network((1, 100, 2), np.dtype(float))
     net.weights[0][:] = 1
     ones, work = np.ones((640, 1)), Workspace(net, 640)
     kept = []
     for seed in (1, 1, 2):
-        numbers = settings(net.dtype, dropout=0.25)
-        minibatch.run(net, work, Samples(Rows(ones, ones.dtype), np.zeros(640, np.int64)), 7, numbers, seed=seed)
+        samples = Samples(Rows(ones, ones.dtype), np.zeros(640, np.int64))
+        BatchTrainer(net, samples, Settings(dropout=0.25).vector(net.dtype), work).run(TRAIN, seed=seed)
         A = work.samples("A", 0, 640).copy()
         assert {*np.unique(A).round(12)} == {0, round(4 / 3, 12)}
         # 64,000 draws: three standard deviations are 0.005
@@ -325,9 +325,9 @@ def test_verbose(capsys):
 
 
 def test_ctrl_c_leaves_the_last_epochs_model(monkeypatch):
-    from fastclf.engine import minibatch
+    from fastclf.engine.minibatch import BatchTrainer
 
-    run, calls = minibatch.run, []
+    run, calls = BatchTrainer.run, []
 
     def interrupted_run(*args, **how):
         calls.append(1)
@@ -335,11 +335,11 @@ def test_ctrl_c_leaves_the_last_epochs_model(monkeypatch):
             raise KeyboardInterrupt
         return run(*args, **how)
 
-    monkeypatch.setattr(minibatch, "run", interrupted_run)
+    monkeypatch.setattr(BatchTrainer, "run", interrupted_run)
     with pytest.warns(UserWarning, match="interrupted"):
         model = FastMLPClassifier(random_state=0).fit(X, y)
     assert model.n_iter_ == 2
-    monkeypatch.setattr(minibatch, "run", run)
+    monkeypatch.setattr(BatchTrainer, "run", run)
     np.testing.assert_array_equal(model.coefs_[0], FastMLPClassifier(max_iter=2, random_state=0).fit(X, y).coefs_[0])
 
 

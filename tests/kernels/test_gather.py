@@ -22,7 +22,7 @@ def stored(request):
 def read_by_kernel(rows, order, threads=1):
     """The samples, by the kernel even where they are numbers already."""
     out = np.full((len(order), rows.shape[1]), np.nan, rows.dtype)
-    gather.gather(*rows.arguments, np.asarray(order), out, threads=threads)
+    gather.gather(rows.source, np.asarray(order), out, threads=threads)
     return out
 
 
@@ -45,7 +45,7 @@ def test_a_table_of_any_numbers(dtype):
 @pytest.mark.parametrize("threads", [1, 2])
 def test_any_order_of_any_samples(stored, dtype, channels, order, threads):
     rows = Rows(stored, dtype, 1 / 255, channels)
-    if rows.are_numbers:
+    if rows.are_floats:
         pytest.skip("nothing is gathered where samples are numbers")
     got = read_by_kernel(rows, order, threads)
     numbers = stored * np.float64(1 / 255) if stored.dtype == np.uint8 else stored
@@ -60,7 +60,7 @@ def test_numbers_at_any_address(dtype, offset):
         raw = np.empty(STORED[name].nbytes + offset, np.uint8)
         array = raw[offset:].view(STORED[name].dtype).reshape(50, 24)
         array[:] = STORED[name]
-        np.testing.assert_array_equal(Rows(array, dtype).numbers(), STORED[name].astype(dtype))
+        np.testing.assert_array_equal(Rows(array, dtype).as_floats(), STORED[name].astype(dtype))
 
 
 def test_rows_wider_than_any_vector(dtype):

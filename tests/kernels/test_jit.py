@@ -5,6 +5,7 @@ import os
 import shutil
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import pytest
@@ -101,6 +102,50 @@ def test_what_a_kernel_reads_may_be_read_only_and_what_it_writes_not(doubling):
         doubling(x, out)
 
 
+# ---------------------------------------------------------------- records
+
+
+class Pair(NamedTuple):
+    x: "IN1"
+    factor: "INT"
+
+
+def multiplied(pair, out):
+    for i in range(pair.x.shape[0]):
+        out[i] = pair.factor * pair.x[i]
+
+
+@pytest.fixture
+def multiplying(monkeypatch):
+    """A kernel that takes a record."""
+    monkeypatch.setattr(jit, "COMPILED", {})
+    monkeypatch.setattr(jit, "cache_folder", lambda: None)
+    return jit.kernel(pair=Pair, out=OUT1)(multiplied)
+
+
+@pytest.mark.parametrize("readonly", [False, True])
+def test_a_records_arrays_are_taken_as_a_kernels_own(multiplying, dtype, readonly):
+    x, out = np.arange(3, dtype=dtype), np.zeros(3, dtype)
+    x.flags.writeable = not readonly
+    multiplying(Pair(x, 3), out)
+    assert out.tolist() == [0, 3, 6]
+    with pytest.raises(TypeError):
+        multiplying(Pair(x[::2], 3), out)
+    with pytest.raises(TypeError):
+        multiplying(Pair(x, 3), out.astype(int))
+    with pytest.raises(TypeError):
+        multiplying(Pair(x, x), out)
+    assert out.tolist() == [0, 3, 6]
+    assert len(multiplying._dispatcher.signatures) == 1
+
+
+def test_a_kernel_with_records_is_known_by_its_own_name(multiplying):
+    assert multiplying.name == "test_jit.multiplied"
+    assert [*multiplying.specs] == ["pair_x", "pair_factor", "out"]
+    with pytest.raises(TypeError, match=r"multiplied: parameters \('pair', 'out'\), declared"):
+        jit.kernel(pair=Pair, x=IN1)(multiplied)
+
+
 @pytest.mark.parametrize("name", COMPILED)
 def test_signatures_follow_the_dtype(name):
     code = COMPILED[name]
@@ -145,9 +190,14 @@ def test_a_team_shares_a_routine(scaling, dtype, threads):
 
 def test_a_kernel_knows_the_routines_it_needs(scaling):
     assert [r.name for r in scaling.needs] == ["test_jit.scale"]
-    assert {r.name for r in mlp.run.needs} >= {"mlp.first_layer", "mlp.rows", "mlp.weights", "update.update"}
-    assert {r.name for r in COMPILED["mlp.rows"].needs} == {
-        "gather.to_numbers",
+    assert {r.name for r in mlp.run.needs} >= {
+        "mlp.first_layer",
+        "mlp.forward_backward",
+        "mlp.update_weights",
+        "update.update",
+    }
+    assert {r.name for r in COMPILED["mlp.forward_backward"].needs} == {
+        "gather.to_floats",
         "matmul.forward",
         "matmul.outer",
         "softmax.output_layer",
@@ -157,8 +207,8 @@ def test_a_kernel_knows_the_routines_it_needs(scaling):
 def test_a_routine_is_for_kernels():
     with pytest.raises(TypeError, match=r"matmul\.forward is called by kernels only"):
         matmul.forward(1)
-    with pytest.raises(TypeError, match=r"mlp\.rows is called by kernels only"):
-        mlp.rows(1)
+    with pytest.raises(TypeError, match=r"mlp\.forward_backward is called by kernels only"):
+        mlp.forward_backward(1)
     with pytest.raises(TypeError, match=r"its last parameters must be q and workers"):
         jit.InShares(matmul.forward)
 

@@ -5,17 +5,16 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from fastclf.engine.minibatch import Samples, Workspace, run
+from fastclf.engine.minibatch import BatchTrainer, Samples, Workspace
 from fastclf.engine.network import Network
 from fastclf.engine.rows import Rows
-from fastclf.engine.settings import CLIPPED, EXACT, SHIFTED, settings
+from fastclf.engine.settings import CLIPPED, EXACT, SHIFTED, Settings
 from fastclf.kernels import mlp
-from fastclf.kernels.codes import BACKWARD, FORWARD, LOSS
+from fastclf.kernels.codes import BACKWARD, FORWARD, LOSS, TRAIN
 from fastclf.kernels.target import TARGET
 
 from ..helpers import FINITE_DIFFERENCES, LANES, ONE_STEP, assert_close, edges, problem
 
-STEP = FORWARD | LOSS | BACKWARD
 ROWS, UNITS = TARGET.dot_tile
 OUTER_ROWS, VECTORS = TARGET.outer_tile
 
@@ -32,14 +31,12 @@ class Model:
             bias[:] = 0.1 * rng.standard_normal(bias.shape)
 
     def run(
-        self, X, labels=None, targets=None, *, phases=STEP, order=None, batch_size=None, repeats=1, threads=1, **numbers
+        self, X, labels=None, targets=None, *, phases=TRAIN, order=None, batch_size=None, repeats=1, threads=1, **settings
     ):  # fmt: skip
         """Steps over the batches of ``order``; their losses."""
-        return run(
-            self.network, self.work, Samples(Rows(X, X.dtype), labels, targets), phases,
-            settings(self.network.dtype, **numbers), order=np.arange(len(X)) if order is None else order,
-            batch_size=batch_size, repeats=repeats, sigmoid=self.sigmoid, threads=threads,
-        )  # fmt: skip
+        samples, vector = Samples(Rows(X, X.dtype), labels, targets), Settings(**settings).vector(self.network.dtype)
+        trainer = BatchTrainer(self.network, samples, vector, self.work, sigmoid=self.sigmoid, threads=threads)
+        return trainer.run(phases, np.arange(len(X)) if order is None else order, batch_size, repeats=repeats)
 
     @property
     def parameters(self):

@@ -136,7 +136,7 @@ def test_a_pass_cut_into_parts_is_the_whole(dtype, monkeypatch):
     X, labels, _, theta = problem(50, 6, 4, dtype)
     whole = trainer("wide", X, theta, labels=labels)
     whole.sgd(RATE, 2)
-    monkeypatch.setattr("fastclf.engine.descent._SGD_OPERATIONS", 4 * 6 * 4 * 7)  # seven samples at a time
+    monkeypatch.setattr("fastclf.engine.sgd._CALL_OPERATIONS", 4 * 6 * 4 * 7)  # seven samples at a time
     parts = trainer("wide", X, theta, labels=labels)
     parts.sgd(RATE, 2)
     assert_close(ONE_STEP[dtype], theta=(parts.theta(), whole.theta()))

@@ -7,8 +7,8 @@ import fastclf
 from fastclf import reference
 from fastclf.engine import descent
 from fastclf.engine.descent import NarrowTrainer, WideTrainer, trainer_for
+from fastclf.engine.minibatch import Samples
 from fastclf.engine.rows import Rows
-from fastclf.engine.settings import CLIPPED
 
 from ..helpers import DTYPES, ONE_STEP, TRAJECTORY, assert_close, problem, reference_steps
 
@@ -216,7 +216,7 @@ def test_the_global_generator_is_drawn_from_once(data, multiclass):
 def test_small_shapes_are_narrow(batch):
     def kind(n, c, dtype):
         p = problem(10, n, c, dtype)
-        return type(trainer_for(Rows(p.X, p.X.dtype), c, sigmoid=False, targets=p.targets))
+        return type(trainer_for(Samples(Rows(p.X, p.X.dtype), targets=p.targets), c))
 
     for dtype in DTYPES:
         assert kind(3, 2, dtype) is NarrowTrainer
@@ -236,7 +236,7 @@ def test_both_kinds_train_alike(batch, monkeypatch):
 def test_parameters_pass_through_a_trainer_unchanged():
     p = problem(10, 5, 3)
     for kind in (NarrowTrainer, WideTrainer):
-        made = kind(Rows(p.X, p.X.dtype), None, p.targets, 3, False, CLIPPED, True, 1)
+        made = kind(Samples(Rows(p.X, p.X.dtype), targets=p.targets), 3)
         made.set_theta(p.theta)
         np.testing.assert_array_equal(made.theta(), p.theta)
         made.theta()[:] = 0  # a copy
