@@ -22,50 +22,9 @@ if importlib.util.find_spec("fastclf.kernels") is None:
     )
 
 if TYPE_CHECKING:
-    from .estimators import FastLinearClassifier, FastMLPClassifier
+    from .estimators import *
     from .io.persist import load, save
-    from .lab import (
-        Batches,
-        DeepMLPClassifier,
-        ImageLinearClassifier,
-        MLPClassifier,
-        add_bias_term,
-        binary_cross_entropy_loss,
-        categorical_cross_entropy_loss,
-        gradient_descent_step,
-        initialize_parameters,
-        linear_prediction,
-        sigmoid,
-        softmax,
-        stochastic_gradient_descent_step,
-        subsample_dataset,
-        train,
-        train_model,
-    )
-
-_HOME = {
-    "lab": (
-        "Batches",
-        "DeepMLPClassifier",
-        "ImageLinearClassifier",
-        "MLPClassifier",
-        "add_bias_term",
-        "binary_cross_entropy_loss",
-        "categorical_cross_entropy_loss",
-        "gradient_descent_step",
-        "initialize_parameters",
-        "linear_prediction",
-        "sigmoid",
-        "softmax",
-        "stochastic_gradient_descent_step",
-        "subsample_dataset",
-        "train",
-        "train_model",
-    ),
-    "estimators": ("FastLinearClassifier", "FastMLPClassifier"),
-    "io.persist": ("load", "save"),
-}
-_MODULE_OF = {name: module for module, names in _HOME.items() for name in names}
+    from .lab import *
 
 __all__ = [
     "Batches",
@@ -91,9 +50,15 @@ __all__ = [
 ]
 
 
+#: Where the public names are that are not the lab's.
+_ELSEWHERE = {
+    "FastLinearClassifier": "estimators", "FastMLPClassifier": "estimators", "load": "io.persist", "save": "io.persist"
+}  # fmt: skip
+
+
 def __getattr__(name: str) -> Any:
-    if name in _MODULE_OF:
-        value = getattr(importlib.import_module(f".{_MODULE_OF[name]}", __name__), name)
+    if name in __all__:
+        value = getattr(importlib.import_module(f".{_ELSEWHERE.get(name, 'lab')}", __name__), name)
         globals()[name] = value
         return value
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

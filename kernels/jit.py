@@ -77,75 +77,28 @@ def _array(ndim: int, readonly: bool) -> Callable[[types.Type], types.Type]:
     return lambda element: types.Array(element, ndim, "C", readonly=readonly)
 
 
-IN1, IN2 = _array(1, True), _array(2, True)  # numbers that the kernel reads
-OUT1, OUT2 = _array(1, False), _array(2, False)  # numbers that it may write
+def _always(fixed: types.Type) -> Callable[[types.Type], types.Type]:
+    """The same type, whatever the element type."""
+    return lambda element: fixed
 
 
-def INDEX(element: types.Type) -> types.Type:
-    """Positions: a vector of int64 that the kernel reads."""
-    return types.Array(types.int64, 1, "C", readonly=True)
-
-
-def INDEX32(element: types.Type) -> types.Type:
-    """Columns of a sparse matrix: a vector of int32 that the kernel reads."""
-    return types.Array(types.int32, 1, "C", readonly=True)
-
-
-def TABLE(element: types.Type) -> types.Type:
-    """A model's layout: a matrix of int64 that the kernel reads."""
-    return types.Array(types.int64, 2, "C", readonly=True)
-
-
-def OUT64(element: types.Type) -> types.Type:
-    """Losses: a vector of float64 that the kernel writes, whatever the element type."""
-    return types.Array(types.float64, 1, "C")
-
-
-def IN64(element: types.Type) -> types.Type:
-    """Rates and the like: a vector of float64 that the kernel reads."""
-    return types.Array(types.float64, 1, "C", readonly=True)
-
-
-def BYTES2(element: types.Type) -> types.Type:
-    """Images: a matrix of uint8 that the kernel reads."""
-    return types.Array(types.uint8, 2, "C", readonly=True)
-
-
-def AT(element: types.Type) -> types.Type:
-    """The address of numbers."""
-    return types.CPointer(element)
-
-
-def AT_INDEX(element: types.Type) -> types.Type:
-    """The address of positions."""
-    return types.CPointer(types.int64)
-
-
-def AT64(element: types.Type) -> types.Type:
-    """The address of float64 numbers, whatever the element type."""
-    return types.CPointer(types.float64)
-
-
-def AT_BYTES(element: types.Type) -> types.Type:
-    """The address of bytes."""
-    return types.CPointer(types.uint8)
+IN1, IN2 = _array(1, True), _array(2, True)  # floats that the kernel reads
+OUT1, OUT2 = _array(1, False), _array(2, False)  # floats that it may write
+IN64 = _always(types.Array(types.float64, 1, "C", readonly=True))  # rates and the like, which it reads
+OUT64 = _always(types.Array(types.float64, 1, "C"))  # losses, which it writes
+INDEX = _always(types.Array(types.int64, 1, "C", readonly=True))  # positions
+INDEX32 = _always(types.Array(types.int32, 1, "C", readonly=True))  # columns of a sparse matrix
+TABLE = _always(types.Array(types.int64, 2, "C", readonly=True))  # a model's layout
+BYTES2 = _always(types.Array(types.uint8, 2, "C", readonly=True))  # samples as they are stored
+AT = types.CPointer  # the address of floats
+AT_INDEX, AT64, AT_BYTES = (_always(types.CPointer(t)) for t in (types.int64, types.float64, types.uint8))
+INT, FLAG = _always(types.int64), _always(types.boolean)
+TEAM = _always(types.UniTuple(types.int64, 2))  # the number of threads, and the address of what starts them
 
 
 def REAL(element: types.Type) -> types.Type:
+    """A number of the element type."""
     return element
-
-
-def INT(element: types.Type) -> types.Type:
-    return types.int64
-
-
-def FLAG(element: types.Type) -> types.Type:
-    return types.boolean
-
-
-def TEAM(element: types.Type) -> types.Type:
-    """The number of threads, and the address of what starts them."""
-    return types.UniTuple(types.int64, 2)
 
 
 class Record:
@@ -162,7 +115,7 @@ class Record:
 
 def _spec(declared: Any) -> Callable:
     """What a parameter is declared with, or the record that it is declared to be."""
-    return Record(declared) if isinstance(declared, type) else declared
+    return Record(declared) if isinstance(declared, type) and issubclass(declared, tuple) else declared
 
 
 # ---------------------------------------------------------------- what is compiled

@@ -27,9 +27,6 @@ from .target import TARGET
 I32 = ir.IntType(32)
 INTP = ir.IntType(64)
 
-LANES32 = TARGET.lanes(4)
-LANES64 = TARGET.lanes(8)
-
 
 class Vector(types.Type):
     """One register of ``lanes`` numbers of the Numba type ``element``."""
@@ -201,6 +198,11 @@ def data_pointer(context, b, array_type, value):
     return make_array(array_type)(context, b, value).data
 
 
+def _float_of(x):
+    """What is known of the elements of a vector."""
+    return next(f for f in FLOAT.values() if f.ir == x.type.element)
+
+
 def _polynomial(b, x, coefficients):
     """c0 + c1 x + c2 x^2 …, pairs first (Estrin), because a chain of multiply-adds is what the small loops wait for."""
     terms = [constant(x.type, c) for c in coefficients]
@@ -213,9 +215,9 @@ def _polynomial(b, x, coefficients):
     return terms[0]
 
 
-def _exp(b, x, f):
+def _exp(b, x):
     """e**x = 2**k e**r with k = round(x / ln 2); x is first brought into the range whose results are normal numbers."""
-    vty = x.type
+    vty, f = x.type, _float_of(x)
     c = lambda value: constant(vty, value)  # noqa: E731
     ivty = ir.VectorType(f.int, vty.count)
     low, high = f.exp_range
@@ -225,19 +227,19 @@ def _exp(b, x, f):
     k = b.fsub(t, c(f.magic))
     r = fma(b, k, c(-f.ln2[0]), x)
     r = fma(b, k, c(-f.ln2[1]), r)
-    p = _exp_small(b, r, f)
+    p = _exp_small(b, r)
     return b.bitcast(b.add(b.bitcast(p, ivty), b.shl(b.bitcast(t, ivty), constant(ivty, f.mantissa))), vty)
 
 
-def _exp_small(b, r, f):
+def _exp_small(b, r):
     """e**r for |r| <= ln(2)/2."""
-    q = _polynomial(b, r, f.exp)
+    q = _polynomial(b, r, _float_of(r).exp)
     return fma(b, b.fmul(r, r), q, b.fadd(r, constant(r.type, 1.0)))
 
 
-def _log(b, x, f):
+def _log(b, x):
     """log(x) of a positive normal number; -infinity at 0, NaN below, x itself for infinity and NaN."""
-    vty = x.type
+    vty, f = x.type, _float_of(x)
     c = lambda value: constant(vty, value)  # noqa: E731
     ivty = ir.VectorType(f.int, vty.count)
     ic = lambda value: constant(ivty, value)  # noqa: E731
@@ -284,61 +286,65 @@ _binary(operator.mul, lambda b, x, y: b.fmul(x, y))
 _binary(operator.truediv, lambda b, x, y: b.fdiv(x, y))
 
 
-def _elementwise(build, n_args):
-    """An intrinsic on ``n_args`` vectors of one type."""
+def _on_vectors(n_args, build, result=lambda vector: vector):
+    """An intrinsic on ``n_args`` vectors of one type, whose result is one too, or what ``result`` makes of that type."""
 
     def codegen(context, b, sig, args):
-        return build(b, *args, FLOAT[sig.args[0].element])
+        return build(b, *args)
 
     if n_args == 1:
 
         @intrinsic
         def f(typing_context, x):
-            return x(x), codegen
+            return result(x)(x), codegen
     elif n_args == 2:
 
         @intrinsic
         def f(typing_context, x, y):
-            return x(x, y), codegen
-    else:
+            return result(x)(x, y), codegen
+    elif n_args == 3:
 
         @intrinsic
         def f(typing_context, x, y, z):
-            return x(x, y, z), codegen
+            return result(x)(x, y, z), codegen
+    else:
+
+        @intrinsic
+        def f(typing_context, s, t, u, v):
+            return result(s)(s, t, u, v), codegen
 
     return f
 
 
-vfma = _elementwise(lambda b, x, y, z, f: fma(b, x, y, z), 3)
-vmax = _elementwise(lambda b, x, y, f: larger(b, x, y), 2)
-vmin = _elementwise(lambda b, x, y, f: b.select(b.fcmp_ordered(">", x, y), y, x), 2)
-vabs = _elementwise(lambda b, x, f: call(b, "fabs", x.type, x), 1)
-vsqrt = _elementwise(lambda b, x, f: call(b, "sqrt", x.type, x), 1)
-vexp = _elementwise(_exp, 1)
-vexp_small = _elementwise(_exp_small, 1)
-vlog = _elementwise(_log, 1)
+def _where(b, condition, value):
+    return b.select(condition, value, constant(value.type, 0.0))
 
 
-@intrinsic
-def vwhere_equal(typing_context, x, y, value):
-    """``value`` in the lanes where x equals y, zero in the others."""
-
-    def codegen(context, b, sig, args):
-        x, y, value = args
-        return b.select(b.fcmp_ordered("==", x, y), value, constant(value.type, 0.0))
-
-    return value(x, y, value), codegen
+def _total(b, x):
+    half = x.type.count // 2
+    while half:
+        x, half = b.fadd(x, shuffle(b, x, x, [lane ^ half for lane in range(x.type.count)])), half // 2
+    return x
 
 
-@intrinsic
-def vwhere_positive(typing_context, x, value):
-    """``value`` in the lanes where x is positive, zero in the others."""
+vfma = _on_vectors(3, fma)
+vmax = _on_vectors(2, larger)
+vmin = _on_vectors(2, lambda b, x, y: b.select(b.fcmp_ordered(">", x, y), y, x))
+vabs = _on_vectors(1, lambda b, x: call(b, "fabs", x.type, x))
+vsqrt = _on_vectors(1, lambda b, x: call(b, "sqrt", x.type, x))
+vexp, vexp_small, vlog = _on_vectors(1, _exp), _on_vectors(1, _exp_small), _on_vectors(1, _log)
 
-    def codegen(context, b, sig, args):
-        none = constant(args[0].type, 0.0)
-        return b.select(b.fcmp_ordered(">", args[0], none), args[1], none)
+#: The third vector in the lanes where the first two are equal, zero in the others; the second where the first is positive.
+vwhere_equal = _on_vectors(3, lambda b, x, y, value: _where(b, b.fcmp_ordered("==", x, y), value))
+vwhere_positive = _on_vectors(2, lambda b, x, value: _where(b, b.fcmp_ordered(">", x, constant(x.type, 0.0)), value))
 
-    return value(x, value), codegen
+#: One number of a vector: the sum of its lanes, the largest of them, the first. ``vtotal`` has the sum in every lane, which
+#: is cheaper than a number that is spread again. ``vsum4`` makes a vector of the sums of four.
+vsum = _on_vectors(1, lambda b, x: fold(b, x, b.fadd), lambda vector: vector.element)
+vhighest = _on_vectors(1, lambda b, x: fold(b, x, lambda y, z: larger(b, y, z)), lambda vector: vector.element)
+vlane0 = _on_vectors(1, lambda b, x: b.extract_element(x, I32(0)), lambda vector: vector.element)
+vtotal = _on_vectors(1, _total)
+vsum4 = _on_vectors(4, lambda b, *vectors: sum4(b, vectors), lambda vector: Vector(vector.element, 4))
 
 
 @intrinsic
@@ -507,58 +513,3 @@ def vhot(typing_context, array, lane):
         return b.select(on, constant(vty, 1.0), constant(vty, 0.0))
 
     return f.vector(array, types.intp), codegen
-
-
-@intrinsic
-def vsum4(typing_context, s, t, u, v):
-    """The sums of the lanes of four vectors, as a vector of four."""
-
-    def codegen(context, b, sig, args):
-        return sum4(b, args)
-
-    return Vector(s.element, 4)(s, t, u, v), codegen
-
-
-@intrinsic
-def vsum(typing_context, value):
-    """The sum of the lanes."""
-
-    def codegen(context, b, sig, args):
-        return fold(b, args[0], b.fadd)
-
-    return value.element(value), codegen
-
-
-@intrinsic
-def vtotal(typing_context, value):
-    """The sum of the lanes, in every lane: cheaper than a number that is spread again."""
-
-    def codegen(context, b, sig, args):
-        x, lanes = args[0], args[0].type.count
-        half = lanes // 2
-        while half:
-            x = b.fadd(x, shuffle(b, x, x, [lane ^ half for lane in range(lanes)]))
-            half //= 2
-        return x
-
-    return value(value), codegen
-
-
-@intrinsic
-def vhighest(typing_context, value):
-    """The largest lane."""
-
-    def codegen(context, b, sig, args):
-        return fold(b, args[0], lambda x, y: larger(b, x, y))
-
-    return value.element(value), codegen
-
-
-@intrinsic
-def vlane0(typing_context, value):
-    """The first lane."""
-
-    def codegen(context, b, sig, args):
-        return b.extract_element(args[0], I32(0))
-
-    return value.element(value), codegen

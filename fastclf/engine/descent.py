@@ -30,24 +30,10 @@ _CALL_OPERATIONS = 1e10  # in one call, which can not be interrupted: a fraction
 
 
 class _Trainer:
-    """What both kinds share.
+    """What both kinds share: the samples, with labels or targets but without weights, and how their sums are cut.
 
-    Parameters
-    ----------
-    samples : Samples
-        With labels, or with targets; weights are not taken.
-    n_classes : int
-    sigmoid : bool
-        On top, in place of a softmax.
-    rule : LossRule
-    bias : bool
-        Whether the bias is trained; else it stays as it is set.
-    n_jobs : int, optional
-
-    Attributes
-    ----------
-    operations : float
-        Floating-point operations of a step on all samples, or of a pass.
+    ``sigmoid`` is on top, in place of a softmax. Without ``bias``, the bias stays as it is set. ``operations`` are those of
+    a step on all samples, or of a pass.
     """
 
     def __init__(

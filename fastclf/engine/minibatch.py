@@ -135,29 +135,14 @@ class Workspace:
 
 @dataclass
 class BatchTrainer:
-    """A network and the samples that it is trained on, in batches.
-
-    Parameters
-    ----------
-    network : Network
-    samples : Samples
-    settings : ndarray
-        A vector of ``Settings``, of the network's dtype.
-    work : Workspace
-        A batch that is larger comes in pieces.
-    optimiser : SGD or Adam, optional
-        None takes each step where its gradient arises, at the learning rate of the settings.
-    sigmoid : bool
-        On top, in place of a softmax.
-    threads : int
-    """
+    """A network and the samples that it is trained on, in batches; those larger than the workspace come in pieces."""
 
     network: Network
     samples: Samples
-    settings: NDArray[Any]
+    settings: NDArray[Any]  # a vector of ``Settings``, of the network's dtype
     work: Workspace
-    optimiser: SGD | Adam | None = None
-    sigmoid: bool = False
+    optimiser: SGD | Adam | None = None  # None: each step is taken where its gradient arises, at the settings' rate
+    sigmoid: bool = False  # on top, in place of a softmax
     threads: int = 1
 
     def epoch(
@@ -202,23 +187,10 @@ class BatchTrainer:
     ) -> NDArray[np.float64]:
         """Take a step on each batch, ``repeats`` times, in one call of the kernel; returns the mean loss before each step.
 
-        Parameters
-        ----------
-        phases : int
-            What a step does, in the bits of ``kernels.codes``.
-        order : ndarray of int64, optional
-            The samples to take, in this order; None for all.
-        batch_size : int, optional
-            None for one batch.
-        repeats : int
-        rates : ndarray of float64, optional
-            The learning rate of each step; None for that of the settings.
-        mixes : ndarray of float64, optional
-            What the average of the parameters takes from them in each step.
-        seed : int
-            Of dropout.
-        kept : Workspace, optional
-            Where the Z's and A's of all pieces are, if the batch comes in pieces and they are wanted.
+        ``phases`` says what a step does, in the bits of ``kernels.codes``. ``order`` are the samples to take, all if it is
+        None, in one batch if ``batch_size`` is None. Steps have the learning rates ``rates``, or that of the settings; the
+        average of the parameters takes ``mixes`` from them; ``seed`` is that of dropout. If the batch comes in pieces,
+        ``kept`` is where the Z's and A's of all pieces are, if they are wanted.
         """
         m = len(self.samples.X)
         if order is None:

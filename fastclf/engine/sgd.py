@@ -82,28 +82,13 @@ class DenseSGD:
 
 @dataclass
 class Task:
-    """What an estimator wants of a stepper.
+    """What an estimator wants of a stepper."""
 
-    Parameters
-    ----------
-    samples : Samples
-        Rows, or a CSR matrix, with labels.
-    penalty : tuple of float
-        Strengths of L1 and L2.
-    bias_rate : float
-        Learning rate of the intercepts over that of the coefficients.
-    average : int
-        The first sample after which parameters enter the average; 0 for no average.
-    mean : tuple, optional
-        The average to go on from.
-    n_jobs : int, optional
-    """
-
-    samples: Samples
-    penalty: tuple[float, float] = (0.0, 0.0)
-    bias_rate: float = 1.0
-    average: int = 0
-    mean: Mean | None = None
+    samples: Samples  # rows, or a CSR matrix, with labels
+    penalty: tuple[float, float] = (0.0, 0.0)  # strengths of L1 and L2
+    bias_rate: float = 1.0  # learning rate of the intercepts over that of the coefficients
+    average: int = 0  # the first sample after which parameters enter the average; 0 for no average
+    mean: Mean | None = None  # the average to go on from
     n_jobs: int | None = None
 
 

@@ -224,27 +224,12 @@ class FastClassifier(Portable, CallbackSupportMixin, ClassifierMixin, BaseEstima
         evaluate: Callable[[float], None],
         is_over: Callable[[Reporter], bool],
     ) -> bool:
-        """The frame of a fit: epochs, what is reported of them, and the ways in which they end.
+        """The frame of a fit: at most so many epochs, what is reported of them, and the ways in which they end.
 
-        Parameters
-        ----------
-        data : tuple
-            X and y, as callbacks are given them, and the number of samples in an epoch.
-        epochs : int
-            At most.
-        line : callable
-            (epoch, loss) → what is printed of an epoch.
-        train : callable
-            Trains an epoch; told what to call with the number of samples that are done; returns the loss.
-        evaluate : callable
-            Takes note of an epoch's loss, and of what follows from the parameters after it.
-        is_over : callable
-            Whether there have been too many epochs without an improvement.
-
-        Returns
-        -------
-        bool
-            Whether all epochs have been trained.
+        ``data`` are X and y, as callbacks are given them, and the number of samples in an epoch. ``train`` trains an epoch,
+        is told what to call with the number of samples that are done, and returns the loss; ``evaluate`` takes note of it,
+        and of what follows from the parameters; ``is_over`` says whether too many epochs have brought no improvement.
+        Returns whether all epochs have been trained.
         """
         X, y, n_samples = data
         verbose = "bar" if self.verbose == "bar" else bool(self.verbose)
