@@ -143,18 +143,19 @@ def fastclf_linear(p: Problem) -> Arm:
 def fastclf_network(p: Problem, threads: int | None = None) -> Arm:
     """Batch steps; ``threads`` is n_jobs, whatever the size of a step; None leaves the number to fastclf."""
     from fastclf.engine import threads as threads_module
+    from fastclf.engine.losses import EXACT, SHIFTED
     from fastclf.engine.minibatch import BatchTrainer, Samples, Workspace
     from fastclf.engine.network import Network
     from fastclf.engine.rows import Rows
-    from fastclf.engine.settings import SHIFTED, Settings
     from fastclf.kernels.codes import TRAIN
+    from fastclf.kernels.records import Settings
 
     model = Network(p.widths, p.X.dtype)
     for W, b, start in zip(model.weights, model.biases, p.start):
         W[:], b[:] = start
     work, samples = Workspace(model, len(p.X)), Samples(Rows(p.X, p.X.dtype), p.y)
-    deep = {"rule": SHIFTED, "clip_threshold": 1.0} if len(p.hidden) == 2 else {}
-    settings = Settings(learning_rate=p.learning_rate, **deep).vector(p.X.dtype)
+    rule, clip = (SHIFTED, 1.0) if len(p.hidden) == 2 else (EXACT, math.inf)
+    settings = Settings(*rule, p.learning_rate, clip)
     operations = float(model.operations) * len(p.X)
     threads = threads_module.resolve_n_jobs(threads) if threads else threads_module.threads_for(operations, None)
 

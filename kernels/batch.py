@@ -21,6 +21,7 @@ from typing import NamedTuple
 from .codes import N_COLUMNS, N_IN, N_OUT, UNITS
 from .gather import SourceAt
 from .jit import AT, AT_INDEX, FLAG, INT, REAL, inlined
+from .records import Settings
 from .simd import at
 from .softmax import deltas_at
 
@@ -49,7 +50,7 @@ class Batch(NamedTuple):
     S: AT
     capacity: INT  # samples that S has room for
     panels: AT  # scratch of every worker, for the columns of X that it packs
-    settings: AT
+    settings: Settings
     rate: REAL  # learning rate of this step
     mix: REAL  # what the average of the parameters takes from them in this step
     optimiser: INT

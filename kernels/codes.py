@@ -8,10 +8,6 @@ FLOATS, BYTES, SINGLE, DOUBLE = range(4)
 N_IN, N_OUT, WEIGHTS, BIAS, UNITS = range(5)
 N_COLUMNS = 5
 
-# The entries of the settings vector: see ``fastclf.engine.settings``, which fills it.
-LEARNING_RATE, CLIP, LOG_LOW, LOG_HIGH, EPS, WITH_BIAS, L2, L2_SHARED, L1, BETA_1, BETA_2, EPSILON, DROPOUT = range(13)
-N_SETTINGS = 13
-
 # What a step on a batch does, as bits. ADD and HOLD are for a batch that comes in pieces: the piece's gradient is added to
 # that of the pieces before it, and more pieces are to come, so that no update follows.
 FORWARD, LOSS, BACKWARD, ADD, HOLD = 1, 2, 4, 8, 16

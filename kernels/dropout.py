@@ -7,7 +7,7 @@ generator's state is shared, and the number of threads changes nothing.
 import numpy as np
 
 from .batch import entry, rows_at
-from .codes import DROPOUT, N_OUT
+from .codes import N_OUT
 from .jit import inlined
 
 
@@ -22,7 +22,7 @@ def scrambled(x):
 @inlined
 def drop_out(l, r0, r1, batch):
     """Zero some of hidden layer l's A for samples r0 ≤ r < r1 of the batch, and make the others larger."""
-    p, n_out = batch.settings[DROPOUT], entry(batch.layout, l, N_OUT)
+    p, n_out = batch.settings.dropout, entry(batch.layout, l, N_OUT)
     start, larger = rows_at(1, l, batch), 1 / (1 - p)
     limit = np.uint64(np.float64(p) * 4294967296.0)
     key = scrambled(np.uint64(batch.seed) + np.uint64(l) * np.uint64(0x9E3779B97F4A7C15))

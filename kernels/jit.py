@@ -110,7 +110,7 @@ class Record:
         self.fields = {name: _spec(eval(text.__forward_arg__, names)) for name, text in made.__annotations__.items()}
 
     def __call__(self, element: types.Type) -> types.Type:
-        return types.NamedTuple(tuple(spec(element) for spec in self.fields.values()), self.made)
+        return types.BaseTuple.from_types(tuple(spec(element) for spec in self.fields.values()), self.made)
 
 
 def _spec(declared: Any) -> Callable:

@@ -18,12 +18,12 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from .codes import BIAS, LEARNING_RATE, LOG_HIGH, LOG_LOW, N_IN, N_OUT, WEIGHTS, WITH_BIAS
+from .codes import BIAS, N_IN, N_OUT, WEIGHTS
 from .gather import SourceAt, rows_of, source_at
-from .jit import AT, AT64, AT_INDEX, FLAG, IN1, INT, OUT64, REAL, in_shares, inlined, kernel, share
+from .jit import AT, AT64, AT_INDEX, FLAG, INT, OUT64, REAL, in_shares, inlined, kernel, share
 from .matmul import crowded, forward, n_tiles, outer, panel_rows
-from .records import ChunkScratch, Model, Portion, Source, Targets, Theta
-from .simd import at, lanes_of, vfma, vload, vsplat, vstore, vsum
+from .records import ChunkScratch, Model, Portion, Settings, Source, Targets, Theta
+from .simd import at, lanes_of, real, vfma, vload, vsplat, vstore, vsum
 from .softmax import (
     bias_gradient,
     biases_at,
@@ -53,7 +53,7 @@ class Chunks(NamedTuple):
     sigmoid: FLAG
     update: FLAG  # gradients are wanted, or else losses only
     iota: AT_INDEX
-    settings: AT
+    settings: Settings
     params: AT  # of a network of one layer; or theta
     G: AT  # a gradient per chunk
     S: AT  # an output block per chunk
@@ -68,7 +68,7 @@ def chunks_of(source, n, targets, c, sigmoid, params, scratch, portion, settings
     return Chunks(
         source_at(source, n), portion.first, portion.end, scratch.losses.shape[0], c, at(targets.labels, 0),
         at(targets.distributions, 0), targets.labels.shape[0] > 0, sigmoid, portion.update, at(scratch.iota, 0),
-        at(settings, 0), params, at(scratch.gradients, 0), at(scratch.S, 0), scratch.width, at(scratch.room, 0),
+        settings, params, at(scratch.gradients, 0), at(scratch.S, 0), scratch.width, at(scratch.room, 0),
         at(scratch.losses, 0),
     )  # fmt: skip
 
@@ -84,8 +84,8 @@ def rows_of_chunk(work, chunk):
 def chunk_gradients(work, weights, bias, size, panels, q, workers):
     """Worker q's chunks: the loss and the gradient of each, for a network of one layer."""
     S, c, width, n, settings = work.S, work.c, work.width, work.source.n, work.settings
-    lanes, zero = lanes_of(S), settings[0] * 0
-    low, high, one, with_bias = settings[LOG_LOW], settings[LOG_HIGH], zero + 1, settings[WITH_BIAS] > 0
+    lanes, zero = lanes_of(S), real(S, 0.0)
+    low, high, one, with_bias = settings.log_low, settings.log_high, zero + 1, settings.bias_rate > 0
     room, panel = at(work.room, q * width * n), at(panels, q * panel_rows(width, c) * OUTER_VECTORS * lanes)
     chunk0, chunk1 = share(work.count, q, workers)
     for chunk in range(chunk0, chunk1):
@@ -143,7 +143,7 @@ def add_up(chunk_losses, losses, e, portion):
 
 
 @kernel(
-    source=Source, targets=Targets, model=Model, scratch=ChunkScratch, portion=Portion, settings=IN1, losses=OUT64
+    source=Source, targets=Targets, model=Model, scratch=ChunkScratch, portion=Portion, settings=Settings, losses=OUT64
 )  # fmt: skip
 def wide(source, targets, model, scratch, portion, settings, losses, team):
     """A step over all m rows for each of ``losses``, which is the mean loss before it; or a portion of the rows of one step.
@@ -152,7 +152,7 @@ def wide(source, targets, model, scratch, portion, settings, losses, team):
     """
     params, layout, total = model.params, model.layout, scratch.total
     n_chunks, size, G = scratch.losses.shape[0], params.shape[0], at(scratch.gradients, 0)
-    step = -settings[LEARNING_RATE] / portion.m
+    step = -settings.learning_rate / portion.m
     work = chunks_of(
         source, layout[0, N_IN], targets, layout[0, N_OUT], model.sigmoid, at(params, 0), scratch, portion, settings
     )
@@ -227,7 +227,7 @@ def narrow_chunk_gradients(work, ldt, columns, resident, q, workers):
     ``resident`` says that the only chunk is in ``columns`` already, transposed.
     """
     S, c, width, n, settings = work.S, work.c, work.width, work.source.n, work.settings
-    zero, room = settings[0] * 0, at(work.room, q * width * n)
+    zero, room = real(S, 0.0), at(work.room, q * width * n)
     chunk0, chunk1 = share(work.count, q, workers)
     for chunk in range(chunk0, chunk1):
         first, end = rows_of_chunk(work, chunk)
@@ -245,22 +245,22 @@ def narrow_chunk_gradients(work, ldt, columns, resident, q, workers):
                 )
             narrow_logits(xt, n, n_rows, work.params, ldt, S, block, c, width)
             output_layer(
-                S, block, 0, n_rows, c, width, work.labelled, work.sigmoid, True, True, work.update, settings[LOG_LOW],
-                settings[LOG_HIGH], 0.0, zero + 1,
+                S, block, 0, n_rows, c, width, work.labelled, work.sigmoid, True, True, work.update, settings.log_low,
+                settings.log_high, 0.0, zero + 1,
             )  # fmt: skip
             total += total_loss(S, block, n_rows, c, width)
             if work.update:
-                narrow_gradient(xt, n, n_rows, S, block, c, width, g, settings[WITH_BIAS])
+                narrow_gradient(xt, n, n_rows, S, block, c, width, g, settings.bias_rate)
         work.losses[chunk] = total
 
 
 @kernel(
-    source=Source, targets=Targets, model=Theta, scratch=ChunkScratch, portion=Portion, settings=IN1, losses=OUT64
+    source=Source, targets=Targets, model=Theta, scratch=ChunkScratch, portion=Portion, settings=Settings, losses=OUT64
 )  # fmt: skip
 def narrow(source, targets, model, scratch, portion, settings, losses, team):
     """The same steps as ``wide``, for few features and classes: samples are the lanes of vectors everywhere."""
     theta, c, n_chunks, width = model.theta, model.n_classes, scratch.losses.shape[0], scratch.width
-    n, step, total, G = theta.shape[0] - 1, -settings[LEARNING_RATE] / portion.m, scratch.total, scratch.gradients
+    n, step, total, G = theta.shape[0] - 1, -settings.learning_rate / portion.m, scratch.total, scratch.gradients
     work = chunks_of(source, n, targets, c, model.sigmoid, at(theta, 0), scratch, portion, settings)
     for e in range(losses.shape[0]):
         resident = (

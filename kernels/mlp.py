@@ -13,32 +13,12 @@ numbers are made numbers by the thread that takes their rows, just before it nee
 import numpy as np
 
 from .batch import Batch, block_at, deltas_of, entry, input_of, rows_at
-from .codes import (
-    ADD,
-    BACKWARD,
-    BIAS,
-    CLIP,
-    DROPOUT,
-    EPS,
-    FLOATS,
-    FORWARD,
-    HOLD,
-    IN_PLACE,
-    L2_SHARED,
-    LOG_HIGH,
-    LOG_LOW,
-    LOSS,
-    N_IN,
-    N_OUT,
-    SQUARE_PARTS,
-    WEIGHTS,
-    WITH_BIAS,
-)
+from .codes import ADD, BACKWARD, BIAS, FLOATS, FORWARD, HOLD, IN_PLACE, LOSS, N_IN, N_OUT, SQUARE_PARTS, WEIGHTS
 from .dropout import drop_out, scrambled
 from .gather import source_at, to_floats, to_floats_in_shares
-from .jit import IN1, INDEX, OUT64, in_shares, inlined, kernel, share
+from .jit import INDEX, OUT64, in_shares, inlined, kernel, share
 from .matmul import forward, n_tiles, outer, panel_rows
-from .records import BatchScratch, Model, Schedule, Source, Targets
+from .records import BatchScratch, Model, Schedule, Settings, Source, Targets
 from .simd import at, lanes_of, real, vload_first, vmax, vmin, vsplat, vstore_first
 from .softmax import (
     bias_gradient,
@@ -100,9 +80,9 @@ def forward_backward(batch, q, workers):
     S, settings, capacity, last, lanes = batch.S, batch.settings, batch.capacity, batch.n_layers - 1, lanes_of(batch.S)
     block, c = block_at(batch.layout, batch.n_layers, capacity), entry(batch.layout, last, N_OUT)
     going_forward, going_back = batch.phases & FORWARD > 0, batch.phases & BACKWARD > 0
-    with_loss, zero = batch.phases & LOSS > 0, settings[0] * 0
-    dropping = going_back and settings[DROPOUT] > 0
-    larger = 1 / (1 - settings[DROPOUT])  # what is left after dropout, and so are its deltas
+    with_loss, zero = batch.phases & LOSS > 0, real(S, 0.0)
+    dropping = going_back and settings.dropout > 0
+    larger = 1 / (1 - settings.dropout)  # what is left after dropout, and so are its deltas
     whole = 3 * lanes  # rows: whole vectors of samples, and whole tiles of 3 or 6 rows
     at_once = max(whole, BLOCK_BYTES * lanes // (TARGET.vector_bytes * batch.ldx) // whole * whole)
     g0, g1 = share((batch.m + lanes - 1) // lanes, q, workers)
@@ -126,7 +106,7 @@ def forward_backward(batch, q, workers):
             gather_weights(batch.sample_weight, batch.weighted, chosen, r1 - r0, S, block, r0, c, capacity)
         output_layer(
             S, block, r0, r1 - r0, c, capacity, batch.labelled, batch.sigmoid, going_forward, with_loss, going_back,
-            settings[LOG_LOW], settings[LOG_HIGH], settings[EPS], 1 / batch.total_weight,
+            settings.log_low, settings.log_high, settings.eps, 1 / batch.total_weight,
         )  # fmt: skip
         if going_back:
             for l in range(last, 0, -1):
@@ -186,8 +166,8 @@ def update_weights(batch, q, workers):
     out, scale, step, limit = batch.state, keep, one, real(batch.S, float("inf"))
     if updates_in_place(batch.optimiser, batch.phases):
         out, scale, keep = batch.params, one - batch.rate * decay_of(batch), one
-        step, limit = -batch.rate, batch.settings[CLIP]
-    bias_step = step * batch.settings[WITH_BIAS]
+        step, limit = -batch.rate, batch.settings.clip_threshold
+    bias_step = step * batch.settings.bias_rate
     total, done, widest = 0, 0, 0
     for l in range(n_layers):
         total += 1 + n_tiles(entry(layout, l, N_OUT), entry(layout, l, N_IN), lanes)
@@ -226,7 +206,7 @@ def weight_of(sample_weight, order, first, m):
 
 
 @kernel(
-    source=Source, order=INDEX, targets=Targets, model=Model, scratch=BatchScratch, schedule=Schedule, settings=IN1,
+    source=Source, order=INDEX, targets=Targets, model=Model, scratch=BatchScratch, schedule=Schedule, settings=Settings,
     losses=OUT64,
 )  # fmt: skip
 def run(source, order, targets, model, scratch, schedule, settings, losses, team):
@@ -258,7 +238,7 @@ def run(source, order, targets, model, scratch, schedule, settings, losses, team
         batch = Batch(
             stored_at, X, n_in, picked, m, at(scratch.iota, 0), at(labels, 0), at(targets.distributions, 0),
             labels.shape[0] > 0, at(weights, 0), weighted, chosen, real(S, total_weight), at(params, 0), at(model.state, 0),
-            params.shape[0], where, n_layers, at(S, 0), capacity, at(scratch.panels, 0), at(settings, 0), real(S, rate),
+            params.shape[0], where, n_layers, at(S, 0), capacity, at(scratch.panels, 0), settings, real(S, rate),
             real(S, mix), model.optimiser, np.int64(scrambled(np.uint64(schedule.seed) + np.uint64(step))), phases,
             model.sigmoid,
         )  # fmt: skip
@@ -270,7 +250,7 @@ def run(source, order, targets, model, scratch, schedule, settings, losses, team
         )  # no thread takes less than a vector of samples
         if phases & LOSS:
             losses[step] = total_loss(S, block, m, c, capacity) / total_weight
-            decay = batch.settings[L2_SHARED] / batch.total_weight
+            decay = batch.settings.l2_shared / batch.total_weight
             if decay > 0 and phases & HOLD == 0:
                 few = params.shape[0] <= FEW_PARAMETERS
                 squares((1, team[1]) if few else team, at(params, 0), where, n_layers, at(scratch.partial_sums, 0))

@@ -7,6 +7,7 @@ The annotations are the types of ``jit``, which kernels are compiled for. Arrays
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
@@ -71,6 +72,24 @@ class LazyModel(NamedTuple):
     n_classes: INT
     intercept_decay: REAL  # by which the intercepts' steps are smaller
     sigmoid: FLAG
+
+
+class Settings(NamedTuple):
+    """What a step is told beside its data; those that are left out do nothing."""
+
+    log_low: REAL = -math.inf  # log p is brought into [log_low, log_high]
+    log_high: REAL = math.inf
+    eps: REAL = 0.0  # added to p, where the loss does that instead
+    learning_rate: REAL = 0.0
+    clip_threshold: REAL = math.inf  # on every entry of the gradient
+    bias_rate: REAL = 1.0  # learning rate of the biases over that of the weights
+    l2: REAL = 0.0
+    l2_shared: REAL = 0.0  # a penalty that the samples of a batch share: it is divided by their weight
+    l1: REAL = 0.0
+    beta_1: REAL = 0.0  # momentum, or the decay of Adam's first moment
+    beta_2: REAL = 0.0
+    epsilon: REAL = 0.0
+    dropout: REAL = 0.0  # probability that a hidden unit is left out
 
 
 class Schedule(NamedTuple):

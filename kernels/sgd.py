@@ -18,10 +18,10 @@ are taken without subtracting the maximum, unless a logit is so large that it is
 ``wide``: any shape, weights (c, n), four classes at a time.
 """
 
-from .codes import BIAS, L2, LEARNING_RATE, LOG_HIGH, LOG_LOW, LOSS_BLOCK, N_IN, N_OUT, WEIGHTS, WITH_BIAS
-from .jit import FLAG, IN1, IN2, IN64, INDEX, OUT64, inlined, kernel
+from .codes import BIAS, LOSS_BLOCK, N_IN, N_OUT, WEIGHTS
+from .jit import FLAG, IN2, IN64, INDEX, OUT64, inlined, kernel
 from .linear import narrow_logits, transpose_block
-from .records import ChunkScratch, Model, SampleScratch, Targets, Theta
+from .records import ChunkScratch, Model, SampleScratch, Settings, Targets, Theta
 from .simd import (
     at,
     lanes_of,
@@ -118,7 +118,7 @@ def _make_narrow(name, vload, vload_first, vsplat):
         theta, hot, c, sigmoid = model.theta, model.hot, model.n_classes, model.sigmoid
         labels, S, XT, width = targets.labels, scratch.S, scratch.columns, scratch.width
         (m, n), lanes, zero = X.shape, theta.shape[1], theta[0, 0] * 0
-        lr, low, high, with_bias = settings[LEARNING_RATE], settings[LOG_LOW], settings[LOG_HIGH], settings[WITH_BIAS]
+        lr, low, high, with_bias = settings.learning_rate, settings.log_low, settings.log_high, settings.bias_rate
         rate, one = vsplat(theta, lr), vsplat(theta, 1.0)
         if with_loss:
             transpose_block(
@@ -166,7 +166,8 @@ def _make_narrow(name, vload, vload_first, vsplat):
 
     narrow.__name__ = name
     return kernel(
-        X=IN2, order=INDEX, targets=Targets, model=Theta, scratch=ChunkScratch, settings=IN1, losses=OUT64, with_loss=FLAG
+        X=IN2, order=INDEX, targets=Targets, model=Theta, scratch=ChunkScratch, settings=Settings, losses=OUT64,
+        with_loss=FLAG,
     )(narrow)  # fmt: skip
 
 
@@ -306,7 +307,7 @@ def sum_of_losses(terms, count):
 
 
 @kernel(
-    X=IN2, order=INDEX, targets=Targets, rates=IN64, model=Model, scratch=SampleScratch, settings=IN1, losses=OUT64
+    X=IN2, order=INDEX, targets=Targets, rates=IN64, model=Model, scratch=SampleScratch, settings=Settings, losses=OUT64
 )  # fmt: skip
 def wide(X, order, targets, rates, model, scratch, settings, losses):
     """One pass over the samples ``order``, for any shape: the model is a network of one layer.
@@ -320,8 +321,8 @@ def wide(X, order, targets, rates, model, scratch, settings, losses):
     params, layout, labels, weights = model.params, model.layout, targets.labels, targets.weights
     z, u, g, terms = scratch.z, scratch.u, scratch.g, scratch.terms
     n, c, w, bias = layout[0, N_IN], layout[0, N_OUT], layout[0, WEIGHTS], layout[0, BIAS]
-    lanes, with_bias, l2, one = lanes_of(params), settings[WITH_BIAS], settings[L2], params[0] * 0 + 1
-    n_steps, with_loss, total, lr, keep = order.shape[0], losses.shape[0] > 0, 0.0, settings[LEARNING_RATE], one
+    lanes, with_bias, l2, one = lanes_of(params), settings.bias_rate, settings.l2, params[0] * 0 + 1
+    n_steps, with_loss, total, lr, keep = order.shape[0], losses.shape[0] > 0, 0.0, settings.learning_rate, one
     old = new = order[0] * n
     for k in range(c):
         g[k] = 0  # nothing to be updated yet

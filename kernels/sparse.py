@@ -10,9 +10,9 @@ kept as (A + a W) / b with numbers a and b (Xu, 2011). All of it is what scikit-
 except that the average is that of the shrunk weights.
 """
 
-from .codes import AVERAGE_A, AVERAGE_B, FACTOR, ITERATES, L1, L1_SUM, L2, LOSS_BLOCK, WITH_BIAS
-from .jit import IN1, IN64, INDEX, OUT64, inlined, kernel
-from .records import LazyModel, PairRows, SampleScratch, Targets
+from .codes import AVERAGE_A, AVERAGE_B, FACTOR, ITERATES, L1_SUM, LOSS_BLOCK
+from .jit import IN64, INDEX, OUT64, inlined, kernel
+from .records import LazyModel, PairRows, SampleScratch, Settings, Targets
 from .sgd import keep_loss, scaled_delta, sum_of_losses
 from .simd import at, lanes_of, real, vfma, vload, vmax, vmin, vsplat, vstore, vwhere_positive
 
@@ -103,7 +103,7 @@ def multiply_in(W, A, scales):
 
 
 @kernel(
-    rows=PairRows, order=INDEX, targets=Targets, rates=IN64, model=LazyModel, scratch=SampleScratch, settings=IN1,
+    rows=PairRows, order=INDEX, targets=Targets, rates=IN64, model=LazyModel, scratch=SampleScratch, settings=Settings,
     losses=OUT64,
 )  # fmt: skip
 def sgd(rows, order, targets, rates, model, scratch, settings, losses):
@@ -115,7 +115,7 @@ def sgd(rows, order, targets, rates, model, scratch, settings, losses):
     W, bias, A, scales, c = model.W, model.bias, model.A, model.scales, model.n_classes
     z, g, terms, weights, dense = scratch.z, scratch.g, scratch.terms, targets.weights, rows.dense
     ldw, one = W.shape[1], real(W, 1.0)
-    n_lanes, with_bias, l2, l1, total = ldw, settings[WITH_BIAS], settings[L2], settings[L1], 0.0
+    n_lanes, with_bias, l2, l1, total = ldw, settings.bias_rate, settings.l2, settings.l1, 0.0
     n_steps, with_average = order.shape[0], A.shape[0] > 0
     w, q, average = at(W, 0), at(model.Q, 0), at(A, 0)
     for step in range(n_steps):

@@ -12,23 +12,7 @@ penalty needs none of this, unless its batch comes in pieces: its step is the la
 """
 
 from .batch import Batch, entry
-from .codes import (
-    ADAM,
-    BETA_1,
-    BETA_2,
-    BIAS,
-    CLIP,
-    EPSILON,
-    IN_PLACE,
-    L1,
-    L2,
-    L2_SHARED,
-    N_IN,
-    N_OUT,
-    NESTEROV,
-    SQUARE_PARTS,
-    WEIGHTS,
-)
+from .codes import ADAM, BIAS, IN_PLACE, N_IN, N_OUT, NESTEROV, SQUARE_PARTS, WEIGHTS
 from .jit import AT, AT64, AT_INDEX, INT, in_shares, inlined, share
 from .simd import at, lanes_of, vfma, vload, vmax, vmin, vsplat, vsqrt, vstore, vsum
 
@@ -36,7 +20,7 @@ from .simd import at, lanes_of, vfma, vload, vmax, vmin, vsplat, vsqrt, vstore, 
 @inlined
 def decay_of(batch):
     """The factor of the weights in their gradient."""
-    return batch.settings[L2] + batch.settings[L2_SHARED] / batch.total_weight
+    return batch.settings.l2 + batch.settings.l2_shared / batch.total_weight
 
 
 @inlined
@@ -44,9 +28,9 @@ def step(w, g, first, second, start, end, decay, shrink, batch):
     """The optimiser's step for parameters start ≤ i < end, whole vectors."""
     lanes, settings = lanes_of(w), batch.settings
     decays, rate, none = vsplat(w, decay), vsplat(w, batch.rate), vsplat(w, 0.0)
-    high, low = vsplat(w, settings[CLIP]), vsplat(w, -settings[CLIP])
-    beta_1, beta_2, epsilon = vsplat(w, settings[BETA_1]), vsplat(w, settings[BETA_2]), vsplat(w, settings[EPSILON])
-    rest_1, rest_2 = vsplat(w, 1 - settings[BETA_1]), vsplat(w, 1 - settings[BETA_2])
+    high, low = vsplat(w, settings.clip_threshold), vsplat(w, -settings.clip_threshold)
+    beta_1, beta_2, epsilon = vsplat(w, settings.beta_1), vsplat(w, settings.beta_2), vsplat(w, settings.epsilon)
+    rest_1, rest_2 = vsplat(w, 1 - settings.beta_1), vsplat(w, 1 - settings.beta_2)
     for i in range(start, end, lanes):
         x = vload(w, i)
         gradient = vmin(vmax(vfma(decays, x, vload(g, i)), low), high)
@@ -82,7 +66,7 @@ def update(batch, q, workers):
         v0, v1 = share(n_vectors, q, workers)
         step(
             w, g, first, second, start + v0 * lanes, start + v1 * lanes, decay_of(batch),
-            batch.rate * batch.settings[L1], batch,
+            batch.rate * batch.settings.l1, batch,
         )  # fmt: skip
         start, n_vectors = entry(batch.layout, l, BIAS), (n_out + lanes - 1) // lanes
         v0, v1 = share(n_vectors, q, workers)

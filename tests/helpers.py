@@ -15,9 +15,9 @@ import numpy as np
 
 from fastclf import reference
 from fastclf.engine.descent import NarrowTrainer, WideTrainer
+from fastclf.engine.losses import CLIPPED, LossRule
 from fastclf.engine.minibatch import Samples
 from fastclf.engine.rows import Rows
-from fastclf.engine.settings import CLIPPED, LossRule
 from fastclf.kernels.target import TARGET
 
 DTYPES = [np.dtype(np.float64), np.dtype(np.float32)]

@@ -12,11 +12,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..kernels.codes import IN_PLACE, output_block_size
-from ..kernels.records import ChunkScratch, Model, Portion, Theta
+from ..kernels.records import ChunkScratch, Model, Portion, Settings, Theta
+from .losses import CLIPPED, LossRule
 from .memory import panels, round_up
 from .minibatch import Samples
 from .network import Network
-from .settings import CLIPPED, LossRule, Settings
 from .sgd import DenseSGD, in_calls
 from .threads import threads_for
 
@@ -69,15 +69,15 @@ class _Trainer:
                 self._call(self._portion(first, end, update), settings, losses[i : i + 1])
         return losses
 
-    def _call(self, portion: Portion, settings: NDArray[Any], losses: NDArray[np.float64]) -> None:
+    def _call(self, portion: Portion, settings: Settings, losses: NDArray[np.float64]) -> None:
         """A step for each of ``losses``; or a portion of one step."""
         raise NotImplementedError
 
     def _portion(self, first: int, end: int, update: bool) -> Portion:
         return Portion(first, end, len(self.order), update)
 
-    def _settings(self, learning_rate: float) -> NDArray[Any]:
-        return Settings(self._rule, learning_rate, bias_rate=self._bias).vector(self.dtype)
+    def _settings(self, learning_rate: float) -> Settings:
+        return Settings(*self._rule, learning_rate, bias_rate=float(self._bias))
 
     def _zeros(self, *shape: int) -> NDArray[Any]:
         return np.zeros(shape, self.dtype)
@@ -120,7 +120,7 @@ class WideTrainer(_Trainer):
     def set_theta(self, theta: NDArray[Any]) -> None:
         self.network.biases[0][:], self.network.weights[0][:] = theta[0], theta[1:].T
 
-    def _call(self, portion: Portion, settings: NDArray[Any], losses: NDArray[np.float64]) -> None:
+    def _call(self, portion: Portion, settings: Settings, losses: NDArray[np.float64]) -> None:
         from ..kernels import linear
 
         model = Model(self.network.params, self._zeros(0), self.network.layout, IN_PLACE, self.sigmoid)
@@ -163,7 +163,7 @@ class NarrowTrainer(_Trainer):
     def set_theta(self, theta: NDArray[Any]) -> None:
         self.padded[:, : self.n_classes] = theta
 
-    def _call(self, portion: Portion, settings: NDArray[Any], losses: NDArray[np.float64]) -> None:
+    def _call(self, portion: Portion, settings: Settings, losses: NDArray[np.float64]) -> None:
         from ..kernels import linear
 
         source = self.samples.X.source

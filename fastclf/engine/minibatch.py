@@ -10,8 +10,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from ..kernels.codes import ADD, FORWARD, HOLD, IN_PLACE, LEARNING_RATE, SQUARE_PARTS, TRAIN, output_block_size
-from ..kernels.records import BatchScratch, Model, Schedule, Targets
+from ..kernels.codes import ADD, FORWARD, HOLD, IN_PLACE, SQUARE_PARTS, TRAIN, output_block_size
+from ..kernels.records import BatchScratch, Model, Schedule, Settings, Targets
 from .memory import aligned, panels, round_up
 from .network import Network
 from .optimisers import SGD, Adam
@@ -139,7 +139,7 @@ class BatchTrainer:
 
     network: Network
     samples: Samples
-    settings: NDArray[Any]  # a vector of ``Settings``, of the network's dtype
+    settings: Settings
     work: Workspace
     optimiser: SGD | Adam | None = None  # None: each step is taken where its gradient arises, at the settings' rate
     sigmoid: bool = False  # on top, in place of a softmax
@@ -199,7 +199,7 @@ class BatchTrainer:
         steps = repeats * -(-len(order) // batch_size)
         if rates is None:
             rates = np.empty(steps)
-            rates.fill(self.settings[LEARNING_RATE])
+            rates.fill(self.settings.learning_rate)
         mixes = _NO_MIXES if mixes is None else mixes
         if batch_size > self.work.capacity:
             return self._run_in_pieces(phases, order, batch_size, rates, mixes, seed, kept)

@@ -15,13 +15,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..kernels.codes import IN_PLACE, ITERATES, LOSS_BLOCK
-from ..kernels.records import LazyModel, Model, PairRows, SampleScratch
+from ..kernels.records import LazyModel, Model, PairRows, SampleScratch, Settings
 from .memory import round_up
 from .minibatch import BatchTrainer, Samples, Workspace, ignore
 from .network import Network
 from .optimisers import SGD
 from .rows import Rows
-from .settings import EXACT, Settings
 from .threads import threads_for
 
 Parameters = tuple[NDArray[Any], NDArray[Any]]  # coefficients (c, n) and intercepts (c,)
@@ -53,7 +52,7 @@ def in_calls(samples: Samples, order: NDArray[np.int64], width: float) -> Iterat
 class DenseSGD:
     """Per-sample SGD on dense rows, for any shape: ``kernels.sgd.wide`` on a network of one layer."""
 
-    def __init__(self, samples: Samples, network: Network, settings: NDArray[Any], sigmoid: bool) -> None:
+    def __init__(self, samples: Samples, network: Network, settings: Settings, sigmoid: bool) -> None:
         c, dtype = network.widths[1], network.dtype
         self.samples, self._settings, self._n_classes = samples, settings, c
         self._model = Model(network.params, np.empty(0, dtype), network.layout, IN_PLACE, sigmoid)
@@ -98,7 +97,7 @@ class _Stepper:
     def __init__(self, task: Task, W: NDArray[Any], b: NDArray[Any]) -> None:
         self.task, self.samples, self.dtype, self.sigmoid = task, task.samples, W.dtype, len(W) == 1
         self.l1, self.l2 = task.penalty
-        self.settings = Settings(EXACT, bias_rate=task.bias_rate, l2=self.l2, l1=self.l1).vector(W.dtype)
+        self.settings = Settings(bias_rate=task.bias_rate, l2=self.l2, l1=self.l1)
         self._mean = task.mean
         if task.average and task.mean is None:
             self._mean = np.zeros_like(W), np.zeros_like(b), 0

@@ -13,9 +13,9 @@ from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.utils.class_weight import compute_sample_weight
 from sklearn.utils.validation import _check_sample_weight, validate_data
 
+from ..engine.losses import LossRule
 from ..engine.progress import Reporter
 from ..engine.rows import Rows, read_as_stored
-from ..engine.settings import LossRule
 from ..io.layers import Layer, entries
 from ..io.portable import Portable
 from .state import with_classes

@@ -19,16 +19,17 @@ from sklearn.utils._param_validation import Interval, Options, StrOptions
 from sklearn.utils.multiclass import _check_partial_fit_first_call, type_of_target, unique_labels
 from sklearn.utils.validation import check_is_fitted
 
+from ..engine.losses import EXACT
 from ..engine.mapped import shuffled
 from ..engine.minibatch import BatchTrainer, Samples, Workspace
 from ..engine.network import Network
 from ..engine.optimisers import SGD, Adam
 from ..engine.progress import Reporter
 from ..engine.schedules import Plateau, StepDecay
-from ..engine.settings import EXACT, Settings
 from ..engine.threads import threads_for
 from ..io.layers import Layer, layers_of
 from ..kernels.codes import FORWARD, LOSS
+from ..kernels.records import Settings
 from .base import FastClassifier, clipped, with_callbacks
 from .state import mlp_state, restore_mlp, with_two_scores
 
@@ -515,9 +516,9 @@ class FastMLPClassifier(FastClassifier):
         """What takes the steps."""
         optimiser = self._optimiser
         settings = Settings(
-            clipped(net.dtype), clip_threshold=self.clip_threshold or math.inf, l2_shared=self.alpha,
+            *clipped(net.dtype), clip_threshold=self.clip_threshold or math.inf, l2_shared=self.alpha,
             beta_1=optimiser.beta_1, beta_2=optimiser.beta_2, epsilon=optimiser.epsilon, dropout=self.dropout,
-        ).vector(net.dtype)  # fmt: skip
+        )  # fmt: skip
         work = Workspace.for_batches(net, samples.X, batch_size)
         threads = threads_for(float(net.operations) * batch_size, self.n_jobs)
         return BatchTrainer(net, samples, settings, work, optimiser, self.out_activation_ == "logistic", threads)
@@ -562,11 +563,11 @@ class FastMLPClassifier(FastClassifier):
         capacity = min(_PREDICT_ROWS, len(order))
         P, settings = (
             np.empty((len(order), net.widths[-1]), net.dtype),
-            Settings(clipped(net.dtype) if with_loss else EXACT),
+            Settings(*(clipped(net.dtype) if with_loss else EXACT)),
         )
         threads = threads_for(float(net.operations) * capacity / 3, self.n_jobs)
         work, sigmoid = Workspace(net, capacity), self.out_activation_ == "logistic"
-        trainer = BatchTrainer(net, samples, settings.vector(net.dtype), work, sigmoid=sigmoid, threads=threads)
+        trainer = BatchTrainer(net, samples, settings, work, sigmoid=sigmoid, threads=threads)
         total, weight, start = 0.0, 0.0, 0
         for part in samples.X.stretches(order, capacity):
             losses = trainer.run(FORWARD | (LOSS if with_loss else 0), part)

@@ -13,10 +13,10 @@ from numpy.typing import ArrayLike, DTypeLike, NDArray
 
 from .. import reference
 from ..engine.descent import WideTrainer
+from ..engine.losses import EXACT
 from ..engine.minibatch import Samples
 from ..engine.progress import Callback, Reporter, train_in_stretches
 from ..engine.rows import Rows
-from ..engine.settings import EXACT
 from ..inputs import as_array, as_count, as_labels, as_rows, as_scalar
 from .base import LabModel, LayerParameter, overrides
 

@@ -16,14 +16,15 @@ import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 
 from .. import reference
+from ..engine.losses import EXACT, SHIFTED, LossRule
 from ..engine.minibatch import BatchTrainer, Samples, Workspace
 from ..engine.progress import Callback, Reporter, train_in_stretches
 from ..engine.rows import Rows
 from ..engine.schedules import EarlyStopping, StepDecay
-from ..engine.settings import EXACT, SHIFTED, LossRule, Settings
 from ..engine.threads import threads_for
 from ..inputs import as_array, as_count, as_labels, as_rows, as_rows_of_columns, as_scalar
 from ..kernels.codes import BACKWARD, FORWARD, TRAIN
+from ..kernels.records import Settings
 from .base import Activations, LabModel, LayerOutput, LayerParameter, overrides
 from .loaders import InMemoryLoader, in_memory
 
@@ -63,7 +64,7 @@ class _Perceptron(LabModel):
     ) -> BatchTrainer:
         """What takes steps on the samples, all of them in a batch unless ``batch_size`` says otherwise."""
         net = self._network
-        settings = Settings(self._rule, learning_rate, clip_threshold).vector(net.dtype)
+        settings = Settings(*self._rule, learning_rate, clip_threshold)
         threads = threads_for(float(net.operations) * (batch_size or len(samples.X)), self.n_jobs)
         return BatchTrainer(net, samples, settings, work, threads=threads)
 

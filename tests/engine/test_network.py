@@ -8,12 +8,13 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
+from fastclf.engine.losses import CLIPPED, EXACT, SHIFTED
 from fastclf.engine.memory import aligned, round_up
 from fastclf.engine.minibatch import BatchTrainer, Samples, Workspace
 from fastclf.engine.network import Network
 from fastclf.engine.rows import Rows
-from fastclf.engine.settings import CLIPPED, EXACT, SHIFTED, Settings
 from fastclf.kernels import codes
+from fastclf.kernels.records import Settings
 
 WIDTHS = [(1, 1), (3, 4), (64, 10), (7, 5, 3), (3, 9, 9, 2), (2, 1, 1, 1, 17)]
 
@@ -74,33 +75,9 @@ def test_a_copys_layers_are_views_of_its_own_buffer(make, dtype):
     assert address(twin.params) % 64 == 0
 
 
-def test_settings_are_in_the_kernels_order(dtype):
-    names = {
-        "learning_rate": "LEARNING_RATE", "clip_threshold": "CLIP", "bias_rate": "WITH_BIAS", "l2": "L2",
-        "l2_shared": "L2_SHARED", "l1": "L1", "beta_1": "BETA_1", "beta_2": "BETA_2", "epsilon": "EPSILON",
-        "dropout": "DROPOUT",
-    }  # fmt: skip
-    assert {*names} == {*Settings._fields} - {"rule"}
-    given = {name: number for number, name in enumerate(names, 2)}
-    vector = Settings(SHIFTED, **given).vector(dtype)
-    assert vector.dtype == dtype
-    assert len(vector) == codes.N_SETTINGS
-    assert {name: vector[getattr(codes, names[name])] for name in names} == given
-    np.testing.assert_array_equal(
-        vector[[codes.LOG_LOW, codes.LOG_HIGH, codes.EPS]], np.array([-np.inf, np.inf, 1e-10], dtype)
-    )
-
-
-def test_settings_that_are_left_out_do_nothing(dtype):
-    vector = Settings().vector(dtype)
-    assert vector[codes.CLIP] == np.inf
-    assert vector[codes.WITH_BIAS] == 1
-    assert np.count_nonzero(vector) == 4  # and the two bounds of a logarithm
-
-
 def test_the_labs_rules():
-    assert math.exp(CLIPPED.low) == pytest.approx(1e-15, rel=1e-13, abs=0)
-    assert CLIPPED.high == pytest.approx(-1e-15, rel=1e-13, abs=0)
+    assert math.exp(CLIPPED.log_low) == pytest.approx(1e-15, rel=1e-13, abs=0)
+    assert CLIPPED.log_high == pytest.approx(-1e-15, rel=1e-13, abs=0)
     assert (CLIPPED.eps, EXACT.eps, SHIFTED.eps) == (0, 0, 1e-10)
     assert EXACT[:2] == SHIFTED[:2] == (-math.inf, math.inf)
 
@@ -133,7 +110,7 @@ def test_run_takes_batches_of_any_size_up_to_the_workspaces(dtype):
         small, results = Workspace(network, m), []
         for work in (large, small):
             samples = Samples(Rows(X[:m], dtype), labels[:m])
-            loss = BatchTrainer(network, samples, Settings().vector(dtype), work).run(codes.FORWARD | codes.LOSS)
+            loss = BatchTrainer(network, samples, Settings(), work).run(codes.FORWARD | codes.LOSS)
             results.append([loss, work.samples("A", 0, m), work.samples("A", 1, m)])
         for got, expected in zip(*results):
             np.testing.assert_array_equal(got, expected)

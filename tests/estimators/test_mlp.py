@@ -246,8 +246,8 @@ def test_dropout_leaves_out_and_makes_larger():
     from fastclf.engine.minibatch import BatchTrainer, Samples, Workspace
     from fastclf.engine.network import Network
     from fastclf.engine.rows import Rows
-    from fastclf.engine.settings import Settings
     from fastclf.kernels.codes import TRAIN
+    from fastclf.kernels.records import Settings
 
     net = Network((1, 100, 2), np.dtype(float))
     net.weights[0][:] = 1
@@ -255,7 +255,7 @@ def test_dropout_leaves_out_and_makes_larger():
     kept = []
     for seed in (1, 1, 2):
         samples = Samples(Rows(ones, ones.dtype), np.zeros(640, np.int64))
-        BatchTrainer(net, samples, Settings(dropout=0.25).vector(net.dtype), work).run(TRAIN, seed=seed)
+        BatchTrainer(net, samples, Settings(dropout=0.25), work).run(TRAIN, seed=seed)
         A = work.samples("A", 0, 640).copy()
         assert {*np.unique(A).round(12)} == {0, round(4 / 3, 12)}
         # 64,000 draws: three standard deviations are 0.005

@@ -6,7 +6,7 @@ import torch
 from torch.nn import functional as F
 
 from fastclf.engine.descent import _MAX_CHUNKS, _NARROW_BLOCK
-from fastclf.engine.settings import CLIPPED, EXACT
+from fastclf.engine.losses import CLIPPED, EXACT
 from fastclf.kernels.target import TARGET
 
 from ..helpers import (

@@ -5,12 +5,13 @@ import pytest
 import torch
 from torch.nn import functional as F
 
+from fastclf.engine.losses import CLIPPED, EXACT, SHIFTED
 from fastclf.engine.minibatch import BatchTrainer, Samples, Workspace
 from fastclf.engine.network import Network
 from fastclf.engine.rows import Rows
-from fastclf.engine.settings import CLIPPED, EXACT, SHIFTED, Settings
 from fastclf.kernels import mlp
 from fastclf.kernels.codes import BACKWARD, FORWARD, LOSS, TRAIN
+from fastclf.kernels.records import Settings
 from fastclf.kernels.target import TARGET
 
 from ..helpers import FINITE_DIFFERENCES, LANES, ONE_STEP, assert_close, edges, problem
@@ -31,11 +32,12 @@ class Model:
             bias[:] = 0.1 * rng.standard_normal(bias.shape)
 
     def run(
-        self, X, labels=None, targets=None, *, phases=TRAIN, order=None, batch_size=None, repeats=1, threads=1, **settings
+        self, X, labels=None, targets=None, *, phases=TRAIN, order=None, batch_size=None, repeats=1, threads=1, rule=EXACT,
+        **settings,
     ):  # fmt: skip
         """Steps over the batches of ``order``; their losses."""
-        samples, vector = Samples(Rows(X, X.dtype), labels, targets), Settings(**settings).vector(self.network.dtype)
-        trainer = BatchTrainer(self.network, samples, vector, self.work, sigmoid=self.sigmoid, threads=threads)
+        samples, chosen = Samples(Rows(X, X.dtype), labels, targets), Settings(*rule, **settings)
+        trainer = BatchTrainer(self.network, samples, chosen, self.work, sigmoid=self.sigmoid, threads=threads)
         return trainer.run(phases, np.arange(len(X)) if order is None else order, batch_size, repeats=repeats)
 
     @property

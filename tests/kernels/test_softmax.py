@@ -7,8 +7,8 @@ import torch
 from torch.nn import functional as F
 
 from fastclf import reference
+from fastclf.engine.losses import CLIPPED, EXACT, SHIFTED
 from fastclf.engine.memory import round_up
-from fastclf.engine.settings import CLIPPED, EXACT, SHIFTED
 from fastclf.kernels import jit, softmax
 from fastclf.kernels.simd import at, vlane0, vsplat
 
