@@ -24,13 +24,7 @@ _CHECKED_PER_CALL = 1e8  # numbers: a fraction of a second
 
 
 def real_dtype(dtype: DTypeLike) -> np.dtype:
-    """float32 or float64, as asked for.
-
-    Raises
-    ------
-    ValueError
-        For any other dtype.
-    """
+    """float32 or float64, as asked for; any other dtype is a ValueError."""
     try:
         chosen = np.dtype(dtype).name
     except TypeError:

@@ -17,62 +17,20 @@ Whole vectors are stored: ``ld`` is a multiple of 16, and columns after the last
 
 from .codes import output_block_size
 from .jit import AT, FLAG, INT, REAL, inlined, routine
-from .simd import (
-    lanes_of,
-    vabs,
-    vexp,
-    vfirst,
-    vload,
-    vlog,
-    vmax,
-    vmin,
-    vsplat,
-    vstore,
-    vsum,
-    vwhere_equal,
-)
+from .simd import lanes_of, vabs, vexp, vfirst, vload, vlog, vmax, vmin, vsplat, vstore, vsum, vwhere_equal
 
 block_size = inlined(output_block_size)  # of Z, P, D and T, classes, losses and weights, biases
 
 
-@inlined
-def logits_at(block, c, ld):
-    return block
-
-
-@inlined
-def probabilities_at(block, c, ld):
-    return block + c * ld
-
-
-@inlined
-def deltas_at(block, c, ld):
-    return block + 2 * c * ld
-
-
-@inlined
-def targets_at(block, c, ld):
-    return block + 3 * c * ld
-
-
-@inlined
-def classes_at(block, c, ld):
-    return block + 4 * c * ld
-
-
-@inlined
-def losses_at(block, c, ld):
-    return block + (4 * c + 1) * ld
-
-
-@inlined
-def weights_at(block, c, ld):
-    return block + (4 * c + 2) * ld
-
-
-@inlined
-def biases_at(block, c, ld):
-    return block + (4 * c + 3) * ld
+# Where the parts of a block start: rows of ``ld`` floats, and the biases behind them.
+logits_at = inlined(lambda block, c, ld: block)
+probabilities_at = inlined(lambda block, c, ld: block + c * ld)
+deltas_at = inlined(lambda block, c, ld: block + 2 * c * ld)
+targets_at = inlined(lambda block, c, ld: block + 3 * c * ld)
+classes_at = inlined(lambda block, c, ld: block + 4 * c * ld)
+losses_at = inlined(lambda block, c, ld: block + (4 * c + 1) * ld)
+weights_at = inlined(lambda block, c, ld: block + (4 * c + 2) * ld)
+biases_at = inlined(lambda block, c, ld: block + (4 * c + 3) * ld)
 
 
 @inlined

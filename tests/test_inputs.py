@@ -1,5 +1,6 @@
 """The door: what passes it, what does not and how it says so, for every argument of every public function."""
 
+import copy
 import math
 import re
 
@@ -404,9 +405,18 @@ for kind, names in SIZES.items():
 
 
 @pytest.mark.parametrize("argument", ARGUMENTS)
-def test_good_arguments_pass(argument):
+def test_good_arguments_give_finite_results(argument):
     call, good, _ = ARGUMENTS[argument]
-    call(good)
+    before = copy.deepcopy(good)
+    result = call(good)
+    for found in result if isinstance(result, tuple) else [result]:
+        if isinstance(found, (*SIZES,)):
+            found = found._network.params
+        if found is not None:  # backward and assignments return nothing
+            assert np.size(found)
+            assert np.isfinite(np.asarray(found, float)).all()
+    if isinstance(good, np.ndarray):
+        np.testing.assert_array_equal(good, before)
 
 
 @pytest.mark.parametrize(

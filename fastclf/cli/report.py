@@ -34,20 +34,9 @@ _DPI = 140
 
 
 class Report:
-    """A page in the making: what is added stands on it in that order.
+    """A page in the making, in a folder that is made if it is not there: what is added stands on the page in that order.
 
-    Parameters
-    ----------
-    folder : str or Path
-        Created if it is not there.
-    title : str
-
-    Raises
-    ------
-    ImportError
-        If matplotlib is not installed.
-    OSError
-        If the folder can not be made.
+    Raises ImportError if matplotlib is not installed, and OSError if the folder can not be made.
     """
 
     def __init__(self, folder: str | Path, title: str) -> None:

@@ -24,19 +24,8 @@ Run = tuple[int, int]  # rows, as (first, end)
 class Mapping:
     """The file behind an array, as the operating system sees it.
 
-    Parameters
-    ----------
-    memory : mmap
-    start : int
-        Bytes of the mapping before the array.
-    rows, row_bytes : int
-    given_back : bool
-        Whether pages that have been read may be forgotten.
-
-    Attributes
-    ----------
-    window : int
-        Rows that are read ahead, at most.
+    The array begins ``start`` bytes into the mapping. If pages are ``given_back``, those that have been read may be
+    forgotten. At most ``window`` rows are read ahead.
     """
 
     def __init__(self, memory: mmap.mmap, start: int, rows: int, row_bytes: int, given_back: bool) -> None:

@@ -19,21 +19,9 @@ from .memory import aligned, round_up
 class Network:
     """Dense layers with ReLU between them.
 
-    Parameters
-    ----------
-    widths : sequence of int
-        Inputs, hidden units …, outputs: at least two numbers.
-    dtype : dtype
-        float32 or float64.
-
-    Attributes
-    ----------
-    params : ndarray
-        Every parameter, one vector; each layer's weights and bias start on a cache line.
-    layout : ndarray of int64, (layers, 5)
-        For each layer n_in, n_out, the offsets of its weights and bias, and the units of the layers before it.
-    weights, biases : list of ndarray
-        Views of ``params``, (n_out, n_in) and (n_out,).
+    ``widths`` are the inputs, the hidden units and the outputs, at least two numbers; ``dtype`` is float32 or float64.
+    ``params`` is one vector of all parameters, in which each layer's weights and bias start on a cache line; ``weights``
+    (n_out, n_in) and ``biases`` (n_out,) are views of it. ``layout`` (layers, 5) says where they are: see ``kernels.codes``.
     """
 
     def __init__(self, widths: Sequence[int], dtype: np.dtype) -> None:

@@ -21,17 +21,9 @@ Callback = Callable[[int, float, Any], "bool | None"]
 class Reporter:
     """Prints a run's lines, moves its bar, calls its callback.
 
-    Parameters
-    ----------
-    verbose : bool or "bar"
-        True prints what the lab prints, False nothing, "bar" shows a progress bar with the loss.
-    line : callable
-        (epoch, loss) → the line to print, or None where the lab prints none.
-    epochs : int
-    callback : callable, optional
-        (epoch, loss, model) → True to stop after this epoch.
-    samples : int
-        In an epoch, where that is known: then the bar counts samples, and shows how many go by in a second.
+    ``verbose`` is True for the lab's lines, False for nothing, or "bar" for a progress bar with the loss. ``line`` makes a
+    line of an epoch and its loss, or None where the lab prints none. The callback takes (epoch, loss, model), and ends the
+    run by a true result. If the ``samples`` in an epoch are known, the bar counts them, and shows their rate.
     """
 
     def __init__(

@@ -49,25 +49,11 @@ def flattened(images: NDArray[Any]) -> tuple[NDArray[Any], int]:
 
 
 class Rows:
-    """Samples as rows, (m, n).
+    """Samples as rows, (m, n), of an array that ``inputs`` has checked: C-ordered, native, float32, float64 or uint8.
 
-    Parameters
-    ----------
-    array : ndarray of shape (m, n)
-        C-ordered, native, float32, float64 or uint8; checked by ``_inputs``.
-    dtype : dtype
-        What is computed with, float32 or float64.
-    bytes_as : float or ndarray of shape (256,)
-        What bytes are multiplied by, or the numbers that they stand for.
-    channels : int
-        An image's pixels have so many, one after the other; as numbers, they are a plane each.
-
-    Attributes
-    ----------
-    shape : tuple of int
-    size : int
-    mapping : Mapping or None
-        Of a mapped file.
+    Computed with in ``dtype``. Bytes are multiplied by ``bytes_as``, or stand for the floats in their places of it, if it is
+    an array (256,). An image's pixels have so many ``channels``, one after the other; as floats, each channel is a plane.
+    ``mapping`` is that of a mapped file, or None.
     """
 
     def __init__(

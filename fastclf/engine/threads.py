@@ -10,13 +10,7 @@ SERIAL_BELOW = 1_500_000
 
 
 def resolve_n_jobs(n_jobs: int | None) -> int:
-    """The threads that ``n_jobs`` asks for: None all that Numba may use, -1 the same, -2 one less, and so on.
-
-    Raises
-    ------
-    TypeError, ValueError
-        If ``n_jobs`` is not a whole number, or is 0.
-    """
+    """The threads that ``n_jobs`` asks for: None all that Numba may use, -1 the same, -2 one less, and so on."""
     if check_n_jobs(n_jobs) == 1:
         return 1
     from ..kernels.threads import available

@@ -465,11 +465,7 @@ class FastLinearClassifier(FastClassifier, LinearClassifierMixin, SparseCoefMixi
 
     # ------------------------------------------------------------ files and other libraries
 
-    def _fitted_state(self) -> dict[str, Any]:
-        return linear_state(self)
-
-    def _restore(self, fitted: Any) -> None:
-        restore_linear(self, fitted)
+    _fitted_state, _restore = linear_state, restore_linear
 
     def _samples_seen(self) -> int:
         return int(self.t_) - 1

@@ -621,11 +621,7 @@ class FastMLPClassifier(FastClassifier):
 
     # ------------------------------------------------------------ files and other libraries
 
-    def _fitted_state(self) -> dict[str, Any]:
-        return mlp_state(self)
-
-    def _restore(self, fitted: Any) -> None:
-        restore_mlp(self, fitted)
+    _fitted_state, _restore = mlp_state, restore_mlp
 
     def _samples_seen(self) -> int:
         return int(self.t_)

@@ -28,18 +28,9 @@ class Encoder:
         self.tensors: dict[str, NDArray[Any]] = {}
 
     def __call__(self, value: Any, name: str) -> Any:
-        """The value as JSON.
+        """The value as JSON. ``name`` is what it is called, in messages and as a tensor.
 
-        Parameters
-        ----------
-        value : object
-        name : str
-            What the value is called, in messages and as a tensor.
-
-        Raises
-        ------
-        TypeError
-            If the value, or one inside it, is of a type that a file can not hold.
+        Raises TypeError if the value, or one inside it, is of a type that a file can not hold.
         """
         kind = type(value)
         if value is None or kind in (bool, int, str):
@@ -98,13 +89,7 @@ class Decoder:
         self.tensors = tensors
 
     def __call__(self, value: Any) -> Any:
-        """The value that an Encoder made this JSON of.
-
-        Raises
-        ------
-        ValueError, TypeError, OverflowError
-            If no Encoder made it.
-        """
+        """The value that an Encoder made this JSON of; ValueError, TypeError or OverflowError if none did."""
         if isinstance(value, list):
             return [self(v) for v in value]
         if not isinstance(value, dict):

@@ -12,13 +12,7 @@ from typing import Any, BinaryIO
 
 
 def as_path(path: Any) -> Path:
-    """A path from a str or os.PathLike.
-
-    Raises
-    ------
-    TypeError
-        For anything else.
-    """
+    """A path from a str or os.PathLike; TypeError for anything else."""
     name = os.fspath(path) if isinstance(path, (str, os.PathLike)) else None
     if not isinstance(name, str):
         raise TypeError(f"path must be a str or os.PathLike, got {type(path).__name__}")
@@ -31,19 +25,7 @@ def replacing(path: Any) -> Iterator[BinaryIO]:
 
     Until then, and if anything fails, whatever has been there stays as it is. The bytes are on the disk before the name is
     theirs: after a crash there is the old file or the new one. A link is followed, and an old file's permissions are kept.
-
-    Parameters
-    ----------
-    path : str or os.PathLike
-
-    Raises
-    ------
-    TypeError
-        If ``path`` is of another type.
-    ValueError
-        If there is something that is no file: a folder, a device.
-    OSError
-        If the file can not be written.
+    What is there and is no file, a folder or a device, is a ValueError.
     """
     target = Path(os.path.realpath(as_path(path)))
     if target.exists() and not target.is_file():

@@ -36,26 +36,10 @@ def _needs(package: str) -> Iterator[None]:
 
 
 def to_torch(model: Any, *, logits: bool = False) -> Any:
-    """A torch module with a model's outputs, which takes samples as rows.
+    """A torch module with a model's outputs, on samples as rows: see ``Portable.to_torch``.
 
-    Parameters
-    ----------
-    model : one of fastclf's models, or tuple
-        Not a subclass's. A tuple is (theta, losses), what ``train_model`` returned: the module takes samples without a
-        bias column; of one column of theta, its output is the sigmoid's, of several the softmax's.
-    logits : bool
-        Leave the final softmax or sigmoid out.
-
-    Returns
-    -------
-    torch.nn.Sequential
-
-    Raises
-    ------
-    ImportError
-        If torch is not installed.
-    TypeError, ValueError
-        If the model is of another class, or theta is not a finite matrix of at least two rows.
+    The model may be a tuple, too: (theta, losses), what ``train_model`` returned. Its module takes samples without a bias
+    column; one column of theta is the logit of a sigmoid, several are the scores of a softmax.
     """
     return _module(*_taken_apart(model), logits)
 
@@ -93,12 +77,7 @@ def _module(layers: list[Layer], top: str | None, logits: bool) -> Any:
 def layers_of_module(module: Any) -> tuple[list[Layer], str | None]:
     """The Linear layers of a torch module, and "softmax", "sigmoid" or None for what is on top of them.
 
-    Raises
-    ------
-    ImportError
-        If torch is not installed.
-    TypeError, ValueError
-        If the module is anything but Linear layers with ReLU between them; the message says where.
+    Raises TypeError or ValueError, whose message says where, if it is anything but Linear layers with ReLU between them.
     """
     with _needs("torch"):
         from torch import nn
@@ -165,25 +144,7 @@ def _layer(linear: Any, place: str) -> Layer:
 
 
 def to_onnx(model: Any, path: str | os.PathLike[str], *, logits: bool = False) -> None:
-    """Write a model as an ONNX file, for any number of samples.
-
-    Parameters
-    ----------
-    model : one of fastclf's models, or tuple
-        As for ``to_torch``.
-    path : str or os.PathLike
-    logits : bool
-        Leave the final softmax or sigmoid out.
-
-    Raises
-    ------
-    ImportError
-        If onnx is not installed.
-    TypeError, ValueError
-        As for ``to_torch``.
-    OSError
-        If the file can not be written.
-    """
+    """Write a model, or what ``train_model`` returned, as an ONNX file: see ``Portable.to_onnx``."""
     layers, top = _taken_apart(model)
     with _needs("onnx"):
         from onnx import helper, numpy_helper

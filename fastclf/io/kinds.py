@@ -13,10 +13,7 @@ CLASSES: dict[str, Callable[[], Any]] = {}
 def kind_of(model: Any) -> str:
     """The name of the model's class, if that is one of fastclf's own.
 
-    Raises
-    ------
-    TypeError
-        For anything else, and for subclasses: what they add or change would be lost without a word.
+    Anything else is a TypeError, and so are subclasses: what they add or change would be lost without a word.
     """
     own = [cls for cls in type(model).__mro__ if cls.__name__ in CLASSES and cls is CLASSES[cls.__name__]()]
     if not own:

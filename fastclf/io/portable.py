@@ -20,24 +20,14 @@ class Portable:
     def _state(self) -> dict[str, Any]:
         """Everything that outputs and further training depend on, as values that ``codec`` can write.
 
-        Raises
-        ------
-        TypeError
-            If the model has attributes that its class does not give it: they would be lost.
-        ValueError
-            If it is in a state in which no training leaves it.
+        Attributes that the class does not give the model are a TypeError: they would be lost. A state in which no training
+        leaves a model is a ValueError.
         """
         raise NotImplementedError
 
     @classmethod
     def _from_state(cls, state: Any) -> Any:
-        """The model of which this is the state.
-
-        Raises
-        ------
-        ValueError, TypeError
-            If it is not what ``_state`` makes of a model of this class, whoever has written it.
-        """
+        """The model of which this is the state; ValueError or TypeError if it is that of none, whoever has written it."""
         raise NotImplementedError
 
     def _layers(self) -> tuple[list[Layer], str | None]:
@@ -48,10 +38,7 @@ class Portable:
     def _from_layers(cls, layers: list[Layer], top: str | None, **options: Any) -> Any:
         """A model with these layers below a softmax, a sigmoid or nothing; the options are the class's own.
 
-        Raises
-        ------
-        ValueError, TypeError
-            If the class can not have such layers, or an option is not what it should be.
+        Layers that the class can not have, and options that it does not take, are a ValueError or a TypeError.
         """
         raise NotImplementedError
 

@@ -77,7 +77,6 @@ class Activations(reference.Activations):
 
 
 _ARGUMENTS = ("n_jobs", "scale")  # keywords of the constructors that are attributes too
-_PROGRESS = ("best_loss",)  # what a class may have for its training to go on from
 _REMADE = ("_network", "_work")  # the parameters, and the scratch of the last forward pass
 
 
@@ -86,12 +85,15 @@ class LabModel(Portable, Activations):
 
     _sizes: ClassVar[str]  # the width of each layer, from the inputs on, as a letter for one of the constructor's sizes
     _drawing_order: ClassVar[tuple[str, ...]]  # the weights, as the lab draws them
+    _progress: ClassVar[dict[str, float]] = {}  # attributes that training goes on from, and what they are before it
     _top: ClassVar[str | None] = "softmax"  # on top of the last layer's scores, where outputs are more than these
 
     def __init__(
-        self, widths: tuple[int, ...], dtype: DTypeLike, random_state: Any, n_jobs: int | None, scale: float
+        self, sizes: tuple[int, ...], dtype: DTypeLike, random_state: Any, n_jobs: int | None, scale: float
     ) -> None:
-        self._network = Network(widths, real_dtype(dtype))
+        width = dict(zip(dict.fromkeys(self._sizes), sizes))
+        self._network = Network([width[letter] for letter in self._sizes], real_dtype(dtype))
+        vars(self).update(self._progress)
         self.n_jobs, self.scale = check_n_jobs(n_jobs), as_scalar(scale, "scale")
         random = as_random(random_state)
         for name in self._drawing_order:
@@ -124,10 +126,10 @@ class LabModel(Portable, Activations):
         return cls._from_layers(*layers_of_module(module), **arguments)
 
     def _state(self) -> dict[str, Any]:
-        refuse_others(self, {*_ARGUMENTS, *_PROGRESS, *_REMADE})
+        refuse_others(self, {*_ARGUMENTS, *self._progress, *_REMADE})
         return {
             "arguments": {name: getattr(self, name) for name in _ARGUMENTS},
-            "progress": {name: getattr(self, name) for name in _PROGRESS if name in vars(self)},
+            "progress": {name: getattr(self, name) for name in self._progress},
             "layers": layers_of(self._network),
         }
 
@@ -143,8 +145,7 @@ class LabModel(Portable, Activations):
         construct: Any = cls  # the classes take their sizes one by one
         model = construct(*sizes.values(), dtype=network.dtype, random_state=0, **state["arguments"])
         model._network = network
-        own = [name for name in _PROGRESS if name in vars(model)]
-        for name, value in entries(state["progress"], "progress", (), own).items():
+        for name, value in entries(state["progress"], "progress", (), cls._progress).items():
             check(name, value, (is_number, "a number"))
             setattr(model, name, value)
         return model

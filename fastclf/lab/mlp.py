@@ -39,9 +39,18 @@ class _Perceptron(LabModel):
     _plain: ClassVar[Any]  # the lab's class in plain NumPy, for subclasses with activations of their own
 
     def __init__(
-        self, widths: tuple[int, ...], dtype: DTypeLike, random_state: Any, n_jobs: int | None, scale: float
+        self,
+        input_size: int,
+        hidden_size: int,
+        output_size: int,
+        *,
+        dtype: DTypeLike = np.float64,
+        random_state: Any = None,
+        n_jobs: int | None = None,
+        scale: float = 1.0,
     ) -> None:
-        super().__init__(widths, dtype, random_state, n_jobs, scale)
+        n, h = as_count(input_size, "input_size", 1), as_count(hidden_size, "hidden_size", 1)
+        super().__init__((n, h, as_count(output_size, "output_size", 1)), dtype, random_state, n_jobs, scale)
         self._work: tuple[Workspace, int] | None = None
 
     # Z's and A's of the layers are attributes of the classes below; this is the last layer's A, for all of them.
@@ -202,20 +211,6 @@ class MLPClassifier(_Perceptron):
     _plain = reference.MLPClassifier
     _sizes = "nhc"
 
-    def __init__(
-        self,
-        input_size: int,
-        hidden_size: int,
-        output_size: int,
-        *,
-        dtype: DTypeLike = np.float64,
-        random_state: Any = None,
-        n_jobs: int | None = None,
-        scale: float = 1.0,
-    ) -> None:
-        n, h = as_count(input_size, "input_size", 1), as_count(hidden_size, "hidden_size", 1)
-        super().__init__((n, h, as_count(output_size, "output_size", 1)), dtype, random_state, n_jobs, scale)
-
     def backward(self, X: ArrayLike, y: ArrayLike, learning_rate: float = 0.01) -> None:
         """One gradient step in place, from the last forward pass.
 
@@ -338,23 +333,8 @@ class DeepMLPClassifier(_Perceptron):
     _drawing_order = ("W1", "W2", "W3")
     _rule = SHIFTED
     _plain = reference.DeepMLPClassifier
-    _sizes = "nhhc"
-
-    def __init__(
-        self,
-        input_size: int,
-        hidden_size: int,
-        output_size: int,
-        *,
-        dtype: DTypeLike = np.float64,
-        random_state: Any = None,
-        n_jobs: int | None = None,
-        scale: float = 1.0,
-    ) -> None:
-        n, h = as_count(input_size, "input_size", 1), as_count(hidden_size, "hidden_size", 1)
-        c = as_count(output_size, "output_size", 1)
-        super().__init__((n, h, h, c), dtype, random_state, n_jobs, scale)
-        self.best_loss = math.inf
+    _sizes, _progress = "nhhc", {"best_loss": math.inf}
+    best_loss: float
 
     def backward(self, X: ArrayLike, y: ArrayLike, learning_rate: float = 0.01, clip_threshold: float = 1.0) -> None:
         """One gradient step in place, from the last forward pass, every gradient clipped element by element.

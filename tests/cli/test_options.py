@@ -28,11 +28,41 @@ def test_info_follows_the_target(tmp_path):
     assert str(tmp_path) in done.stdout
 
 
-def test_help_and_mistakes():
-    for words in ([], ["lab"], ["info"], ["warmup"]):
-        assert run(*words, "--help").returncode == 0
-    assert run("nonsense").returncode == 2
-    assert run().returncode == 2
+HELP = {
+    (): ("lab", "train", "evaluate", "predict", "info", "warmup"),
+    ("lab",): ("--data", "--data-root", "--download", "--out", "--quick", "Exit status: 0 if every stage agrees"),
+    ("train",): ("--save", "--report", "--model", "--hidden", "--validation", "--standardize", "--jobs", "cifar10:DIR"),
+    ("evaluate",): ("MODEL", "DATA", "--json", "--report", "--labels", "--target", "--split"),
+    ("predict",): ("MODEL", "DATA", "--proba", "--out", "a .csv or .npy file"),
+    ("info",): ("--help",),
+    ("warmup",): ("--help",),
+}
+
+
+@pytest.mark.parametrize("words", HELP, ids=lambda words: " ".join(words) or "fastclf")
+def test_help_says_what_there_is(words, capsys):
+    with pytest.raises(SystemExit) as ended:
+        cli.main([*words, "--help"])
+    assert ended.value.code == 0
+    printed = " ".join(capsys.readouterr().out.split())  # lines are cut to the terminal's width
+    assert printed.startswith(f"usage: {' '.join(['fastclf', *words])} ")
+    for option in HELP[words]:
+        assert option in printed
+
+
+def test_every_command_has_help_and_is_run():
+    from fastclf.cli import commands
+
+    assert {*commands.COMMANDS} == {*HELP[()]}
+
+
+def test_mistakes_are_told_with_the_usage():
+    for words, message in ((["nonsense"], "invalid choice: 'nonsense'"), ([], "required: COMMAND")):
+        done = run(*words)
+        assert done.returncode == 2
+        assert done.stderr.startswith("usage: fastclf")
+        assert message in done.stderr
+        assert done.stdout == ""
 
 
 def test_warmup_compiles_what_is_missing(monkeypatch, capsys):

@@ -26,25 +26,10 @@ def run_lab(
     data_root: str | None = None,
     download: bool = False,
 ) -> list[Row]:
-    """Run every stage both ways, print the table and write the report.
+    """Run every stage both ways, print the table and write the report; returns a row for each stage.
 
-    Parameters
-    ----------
-    data : {"digits", "photos", "cifar10"}
-        Where the images come from.
-    quick : bool
-        Few epochs: a run of seconds.
-    out : path
-        Folder of the report; created if it is not there.
-    data_root : str, optional
-        Folder of CIFAR-10.
-    download : bool
-        Let torchvision download CIFAR-10 to ``data_root``.
-
-    Returns
-    -------
-    list of Row
-        A row per stage; one whose ``passed`` is False left its tolerance.
+    ``data`` is "digits", "photos" or "cifar10", which is in the folder ``data_root``, or with ``download`` is brought there
+    by torchvision. ``quick`` trains few epochs: a run of seconds. ``out`` is the report's folder.
     """
     from tqdm.auto import tqdm
 
