@@ -1,7 +1,7 @@
-"""Who runs a workload: fastclf, the lab in plain NumPy, and what a user would pick instead.
+"""The arms of a workload: fastclf, the lab in plain NumPy, and the libraries that a user would pick instead.
 
-All arms of a problem train one model on the same data, from the same start, by the same rule; ``Arm.loss`` shows it.
-A peer that is not installed raises ImportError when its arm is built.
+All arms of a problem train the same model on the same data, from the same initial parameters, by the same update rule; equal
+losses from ``Arm.loss`` confirm this. Building the arm of a library that is not installed raises ImportError.
 """
 
 from __future__ import annotations
@@ -26,7 +26,11 @@ LEARNING_RATE = 0.01
 
 @dataclasses.dataclass
 class Problem:
-    """Data, model and rule: softmax regression, or a ReLU network where ``hidden``, by batch or ``per_sample`` steps."""
+    """The data, the model and the update rule that the arms share.
+
+    The model is softmax regression, or a ReLU network if ``hidden`` is not empty. A step of gradient descent takes the whole
+    batch, or one sample if ``per_sample``.
+    """
 
     X: np.ndarray  # (m, n)
     y: np.ndarray  # (m,)
@@ -46,7 +50,7 @@ class Problem:
 
     @property
     def flops(self) -> int:
-        """Multiplications and additions that a batch step can not do without: no deltas of the input are needed."""
+        """The fewest multiplications and additions of a batch step; no gradient with respect to the input is needed."""
         products = [a * b for a, b in zip(self.widths, self.widths[1:])]
         return len(self.X) * (6 * sum(products) - 2 * products[0])
 
@@ -56,7 +60,7 @@ class Problem:
 
     @cached_property
     def start(self) -> Layers:
-        """What every arm starts from: for a linear model the lab's draws after ``np.random.seed(0)``."""
+        """The initial parameters of every arm; for a linear model, those that the lab draws after ``np.random.seed(0)``."""
         draw = np.random.RandomState(0).randn
         if not self.hidden:
             theta = 0.01 * draw(self.widths[0] + 1, self.widths[1])
@@ -74,9 +78,10 @@ class Problem:
 
 @dataclasses.dataclass
 class Arm:
-    """``train(passes)`` goes on from where it was, or starts again; one pass counts as ``units`` of the workload's unit.
+    """One way to do the work of a workload.
 
-    The train of a ``gauge`` returns its own reading, and is not timed.
+    ``train(passes)`` continues from the current parameters, or starts again. One pass counts as ``units`` of the workload's
+    unit. A ``slow`` arm makes fewer passes. ``train`` of a ``gauge`` returns the figure itself, and is not timed.
     """
 
     train: Callable[[int], float | None]
@@ -94,7 +99,7 @@ def _layers(theta: np.ndarray) -> Layers:
     return [(theta[1:].T, theta[0])]
 
 
-# ---------------------------------------------------------------- fastclf and the reference, by their common names
+# ---------------------------------------------------------------- fastclf and the reference, by the public names of both
 
 
 def train_model(p: Problem, lab) -> Arm:
@@ -120,7 +125,7 @@ def image_classifier(p: Problem, lab) -> Arm:
     return Arm(train, loss=lambda: p.loss([(model.W, model.b[:, 0])]), slow=not ours)
 
 
-# ---------------------------------------------------------------- fastclf, the kernels on prepared arrays
+# ---------------------------------------------------------------- fastclf: the kernels on prepared arrays
 
 
 def fastclf_linear(p: Problem) -> Arm:
@@ -141,7 +146,7 @@ def fastclf_linear(p: Problem) -> Arm:
 
 
 def fastclf_network(p: Problem, threads: int | None = None) -> Arm:
-    """Batch steps; ``threads`` is n_jobs, whatever the size of a step; None leaves the number to fastclf."""
+    """Steps on the whole batch. ``threads`` is n_jobs for steps of any size; None lets fastclf choose by the size."""
     from fastclf.engine import threads as threads_module
     from fastclf.engine.losses import EXACT, SHIFTED
     from fastclf.engine.minibatch import BatchTrainer, Samples, Workspace
@@ -184,7 +189,7 @@ def reference_network(p: Problem) -> Arm:
     deep = len(p.hidden) == 2
     kind = reference.DeepMLPClassifier if deep else reference.MLPClassifier
     model = kind(p.widths[0], p.hidden[0], p.n_classes)
-    names = "132" if deep else "12"  # from the input to the output
+    names = "132" if deep else "12"  # the lab's numbers of the layers, from the input to the output
     for name, (W, b) in zip(names, p.start):
         setattr(model, f"W{name}", W.copy())
         setattr(model, f"b{name}", b.reshape(-1, 1).copy())
@@ -204,7 +209,7 @@ def reference_network(p: Problem) -> Arm:
 
 
 def torch_eager(p: Problem) -> Arm:
-    """torch.nn with torch.optim.SGD; torch.compile was no faster on these."""
+    """torch.nn with torch.optim.SGD; torch.compile was no faster on these problems."""
     import torch
     from torch import nn
 
@@ -232,7 +237,7 @@ def torch_eager(p: Problem) -> Arm:
 
 
 def sklearn_sgd(p: Problem) -> Arm:
-    """SGDClassifier: one binary model per class, not a softmax over them."""
+    """SGDClassifier, which trains one binary model per class and no softmax over the classes."""
     from sklearn.linear_model import SGDClassifier
     from sklearn.metrics import log_loss
 
@@ -249,7 +254,7 @@ def sklearn_sgd(p: Problem) -> Arm:
 
 
 def sklearn_network(p: Problem) -> Arm:
-    """MLPClassifier; several copies of the batch are one call of partial_fit, which makes a pass over what it gets."""
+    """MLPClassifier. partial_fit makes one pass over its samples, so copies of the batch give several steps per call."""
     from sklearn import config_context
     from sklearn.neural_network import MLPClassifier
 
@@ -267,7 +272,7 @@ def sklearn_network(p: Problem) -> Arm:
     )
 
     def train(passes):
-        with config_context(assume_finite=True):  # finite data are not looked for again in each call
+        with config_context(assume_finite=True):  # skips the check for NaN and infinity in each call
             for done in range(0, passes, copies):
                 rows = min(copies, passes - done) * len(p.X)
                 model.partial_fit(X[:rows], y[:rows], classes=classes)
@@ -282,7 +287,7 @@ def sklearn_network(p: Problem) -> Arm:
 
 
 def torchvision():
-    """torchvision; also beside a torch whose operators are not its own, which the tests know how to import it with."""
+    """Import torchvision; if its operators do not fit the installed torch, with the workaround of the tests."""
     try:
         return importlib.import_module("torchvision")
     except RuntimeError:
@@ -291,27 +296,27 @@ def torchvision():
         threads = torch.get_num_threads()
         sys.path.insert(0, str(Path(__file__).parents[1]))
         package = importlib.import_module("tests.conftest").import_torchvision()
-        torch.set_num_threads(threads)  # the tests make do with one
+        torch.set_num_threads(threads)  # importing tests.conftest has set one thread
         return package
 
 
 @cache
 def image_set(m: int):
-    """torchvision's CIFAR10 through ToTensor, with random images in place of those it reads from files."""
+    """torchvision's CIFAR10 with ToTensor, but with ``m`` random images in place of those read from files."""
     torchvision()
     from torchvision.datasets import CIFAR10
     from torchvision.transforms import ToTensor
 
     rng, made = np.random.default_rng(0), CIFAR10.__new__(CIFAR10)
     images = rng.integers(0, 256, (m, 3, 32, 32), np.uint8)
-    made.data = images.transpose(0, 2, 3, 1)  # as CIFAR10 keeps what it has read
+    made.data = images.transpose(0, 2, 3, 1)  # CIFAR10 keeps images as (m, height, width, channels)
     made.targets, made.transform, made.target_transform = rng.integers(0, 10, m).tolist(), ToTensor(), None
     return made
 
 
 @dataclasses.dataclass
 class LoaderProblem:
-    """A deep MLP on mini-batches of 1,000 in an order drawn by torch; ``sample`` is what its loss is measured on."""
+    """A deep MLP on mini-batches of 1,000 images in an order drawn by torch; its loss is measured on ``sample``."""
 
     images: int
     dtype: np.dtype
@@ -331,7 +336,7 @@ class LoaderProblem:
 
 
 def loader_lab(p: LoaderProblem, lab) -> Arm:
-    """The lab's own loop over the loader: fastclf's, or in plain NumPy."""
+    """The lab's own training loop over the loader, by fastclf or in plain NumPy."""
     ours = lab is not reference
     model = lab.DeepMLPClassifier(3072, 100, 10, **({"dtype": p.dtype} if ours else {}))
     for name, (W, b) in zip("132", p.sample.start):
@@ -345,7 +350,7 @@ def loader_lab(p: LoaderProblem, lab) -> Arm:
 
 
 def loader_torch(p: LoaderProblem) -> Arm:
-    """As a torch user writes it; in float32."""
+    """The training loop as a torch user writes it, in float32."""
     import torch
     from torch import nn
 
@@ -375,7 +380,10 @@ def loader_torch(p: LoaderProblem) -> Arm:
 
 
 def estimator(p: Problem, ours: bool) -> Arm:
-    """``fit`` by Adam in batches of 200, or by per-sample SGD with the default l2 penalty; a pass is an epoch."""
+    """``fit`` of an MLP by Adam in batches of 200, or of a linear model by per-sample SGD with the default L2 penalty.
+
+    A pass is an epoch.
+    """
     from sklearn.linear_model import SGDClassifier
     from sklearn.metrics import log_loss
     from sklearn.neural_network import MLPClassifier
@@ -391,7 +399,7 @@ def estimator(p: Problem, ours: bool) -> Arm:
 
     def train(passes):
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # that so few epochs do not converge
+            warnings.simplefilter("ignore")  # scikit-learn warns that so few epochs do not converge
             model.set_params(max_iter=passes).fit(p.X, p.y)
 
     def loss():
@@ -401,9 +409,10 @@ def estimator(p: Problem, ours: bool) -> Arm:
 
 
 def _jax(p: Problem, step: Callable, transposed: bool) -> Arm:
-    """``step(params, X, Y)`` returns new parameters and the loss; it is repeated inside one compiled function.
+    """An arm that repeats ``step(params, X, Y)``, which returns new parameters and the loss, in one compiled function.
 
-    In float32, as JAX computes unless it is told otherwise: also where the other arms use float64.
+    It computes in float32, JAX's default, even where the other arms use float64. The weights that ``step`` takes are
+    (n_out, n_in) if ``transposed``, else (n_in, n_out).
     """
     import jax
     import jax.numpy as jnp
@@ -427,7 +436,7 @@ def _jax(p: Problem, step: Callable, transposed: bool) -> Arm:
 
 
 def jax_scan(p: Problem) -> Arm:
-    """As its users write it: jit and scan; the gradient of a linear model by its formula, of a network by autodiff."""
+    """JAX as its users write it, by jit and scan; a linear model's gradient by its formula, a network's by autodiff."""
     import jax
     import jax.numpy as jnp
 
@@ -461,7 +470,7 @@ def jax_scan(p: Problem) -> Arm:
 
 
 def jax_by_hand(p: Problem) -> Arm:
-    """The fastest JAX that we found for wide inputs: backprop written out, weights stored as (n_out, n_in)."""
+    """The fastest JAX that we found for wide inputs: backpropagation written out, weights stored as (n_out, n_in)."""
     import jax
     import jax.numpy as jnp
 

@@ -1,6 +1,6 @@
-"""Every trainer on small problems, from the same seeds: a digest of what each has learned, for ``commits.py bits``.
+"""Train every trainer on small problems from fixed seeds, and digest what each has learned, for ``commits.py bits``.
 
-Only public names are used, so that any commit can run this file. Printed is a JSON object: the case's name, the digest.
+The file uses public names only, so that any commit can run it. It prints a JSON object of digests by the names of the cases.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ CASES: dict[str, Callable[[], list]] = {}
 
 
 def case(**options):
-    """Register a function once for each combination of the options; it returns arrays and numbers."""
+    """Register a function as one case for each combination of the options; the function returns arrays and numbers."""
 
     def register(function):
         for values in itertools.product(*options.values()):
@@ -45,7 +45,7 @@ def case(**options):
 
 
 def data(m, n, c, kind=np.float64):
-    """Samples and labels; bytes where the kind is uint8."""
+    """Random samples (m, n) of dtype ``kind``, bytes if that is uint8, and labels (m,) of ``c`` classes."""
     rng = np.random.default_rng([m, n, c])
     X, y = rng.standard_normal((m, n)) / np.sqrt(n), rng.integers(0, c, m)
     y[:c] = np.arange(c)
@@ -53,7 +53,7 @@ def data(m, n, c, kind=np.float64):
 
 
 def mapped(X):
-    """The same samples in a memory-mapped file."""
+    """X as a memory-mapped file."""
     path = Path(tempfile.mkdtemp()) / "X.npy"
     np.save(path, X)
     return np.load(path, mmap_mode="r")
@@ -237,7 +237,7 @@ def fast_mlp_with_validation_data(kind, early_stopping):
 
 @case(kind=(np.float32, np.uint8), options=("adam", "sgd", "dropout", "clip, plain sgd"))
 def fast_mlp_in_pieces(kind, options):
-    """Batches so large that they come in pieces, where the samples are bytes."""
+    """Batches so large that fastclf works on them in pieces if the samples are bytes."""
     X, y = data(5000, 10, 3, kind)
     chosen = {"hidden_layer_sizes": (8,), "max_iter": 3, "random_state": 0, "batch_size": 4500, **MLP[options]}
     return _mlp(FastMLPClassifier(**chosen).fit(X, y, sample_weight=1 + np.arange(len(y)) % 3))
@@ -254,7 +254,7 @@ def saved_loaded_and_trained_on(cls):
 
 
 def digest(values) -> str:
-    """Of everything a case returns, types and shapes included."""
+    """A digest of everything that a case returns: bits, dtypes and shapes."""
     found = hashlib.sha256()
     for value in values:
         array = np.ascontiguousarray(np.array([], dtype=float) if value is None else value)

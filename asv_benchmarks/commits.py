@@ -1,10 +1,11 @@
-"""Two commits side by side on this machine: whether they compute the same bits, and which of them is faster.
+"""Compare two commits on this machine: whether they compute the same bits, and which one is faster.
 
     python commits.py bits HEAD~1               every trainer at both commits, from the same seeds
     python commits.py speed HEAD~1 --of S1 E2   workloads of the table, both commits in turn
 
-The second commit is the working tree, unless it is named. Each commit runs in processes of its own, on a copy of its files,
-with the installed packages; machine code is cached under a digest of the kernels' sources, so neither reads the other's.
+Without a second commit, the working tree takes its place. Each commit runs in its own processes, on a copy of its files,
+with the installed packages. Machine code is cached under a digest of the kernels' sources, so neither commit reads the
+other's cache.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ PARTS = "fastclf", "kernels", "asv_benchmarks"
 
 @contextlib.contextmanager
 def checkout(commit: str) -> Iterator[Path]:
-    """A folder that holds a commit's package, ready to be imported, and its benchmarks."""
+    """A temporary folder with a commit's package, ready to be imported, and its benchmarks."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         if commit == WORKING_TREE:
@@ -42,7 +43,7 @@ def checkout(commit: str) -> Iterator[Path]:
             archive = subprocess.check_output(["git", "archive", commit, *PARTS], cwd=HERE.parent)
             with tarfile.open(fileobj=io.BytesIO(archive)) as files:
                 files.extractall(folder, filter="data")
-        shutil.move(folder / "kernels", folder / "fastclf" / "kernels")  # where an installed package has them
+        shutil.move(folder / "kernels", folder / "fastclf" / "kernels")  # where the installed package has its kernels
         yield folder
 
 
@@ -54,11 +55,11 @@ def environment(folder: Path) -> dict[str, str]:
 
 
 def bits(before: str, after: str) -> int:
-    """Print every case whose bits differ; returns the exit status."""
+    """Print every case whose bits differ; return the exit status."""
     found = []
     for commit in (before, after):
         with checkout(commit) as folder:
-            # Both commits run the cases of this file: they use public names alone.
+            # Both commits run the cases.py beside this file, which uses public names only.
             command = [sys.executable, str(HERE / "cases.py")]
             done = subprocess.run(
                 command, cwd=folder, env=environment(folder), stdout=subprocess.PIPE, check=True, timeout=1800
@@ -98,7 +99,7 @@ for line in sys.stdin:
 
 
 class Worker:
-    """A process that runs one commit's workloads when it is told to."""
+    """A process that runs one commit's workloads: a workload's id prepares it, "go" returns its shortest time in seconds."""
 
     def __init__(self, folder: Path) -> None:
         command = [sys.executable, "-c", _WORKER]
@@ -119,7 +120,7 @@ class Worker:
 
 
 def speed(before: str, after: str, workloads: list[str], rounds: int) -> int:
-    """Print, per workload, the median of the rounds' ratios: the second commit's time over the first's."""
+    """Print for each workload the second commit's time over the first's, as the median of the rounds' ratios."""
     with contextlib.ExitStack() as stack:
         workers = [Worker(stack.enter_context(checkout(commit))) for commit in (before, after)]
         for worker in workers:

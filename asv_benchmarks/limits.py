@@ -1,4 +1,4 @@
-"""Figures that are not a race between trainers: the machine's rate, processes that start, growth with the data, memory."""
+"""Arms that measure limits: the machine's rate, the start of a process, growth with the data, memory, and the disk."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def network_gflop(p: Problem) -> Arm:
 
 
 def tile_gflop(gflop: float) -> Arm:
-    """A register tile of 3 x 4 sums in every thread, whose operands stay in the first-level cache."""
+    """Multiply-adds into a register tile of 3 x 4 sums in every thread; the operands stay in the first-level cache."""
     import numba
 
     from fastclf.kernels.jit import FLAGS
@@ -80,7 +80,7 @@ TRAIN_MLP = (
 
 
 def python(*arguments: str, empty_cache: bool = False) -> str:
-    """What ``python`` with arguments prints, in an empty folder; with ``empty_cache`` no kernel has been compiled before."""
+    """Run ``python`` in an empty folder and return its output; with ``empty_cache``, no kernel has been compiled before."""
     with tempfile.TemporaryDirectory() as folder:
         environment = {**os.environ, **({"FASTCLF_CACHE_DIR": folder} if empty_cache else {})}
         command = [sys.executable, *arguments]
@@ -91,7 +91,7 @@ def python(*arguments: str, empty_cache: bool = False) -> str:
 
 
 def process(*arguments: str, empty_cache: bool = False) -> Arm:
-    """A process from its start to its exit."""
+    """An arm whose pass is one Python process, from its start to its exit."""
 
     def train(passes):
         for _ in range(passes):
@@ -105,13 +105,13 @@ def process(*arguments: str, empty_cache: bool = False) -> Arm:
 
 @cache
 def _many_samples(m: int) -> Problem:
-    """m samples of 64 features in float32; made in place, so that making them takes no more memory than they do."""
+    """m samples of 64 features, drawn as float32 directly: a float64 draw would take three times the memory for a while."""
     rng = np.random.default_rng(0)
     return Problem(rng.random((m, 64), np.float32), rng.integers(0, 10, m), 10, learning_rate=1e-3)
 
 
 def samples_of(m: int, total: int, per_sample: bool) -> Arm:
-    """Passes over m samples that make up ``total`` samples."""
+    """An arm whose pass is as many passes over m samples as make up ``total`` samples."""
     arm, passes = fastclf_linear(dataclasses.replace(_many_samples(m), per_sample=per_sample)), max(1, total // m)
     return Arm(lambda n: arm.train(n * passes), units=m * passes)
 
@@ -120,7 +120,7 @@ def samples_of(m: int, total: int, per_sample: bool) -> Arm:
 
 
 def _peak_mb() -> float:
-    """The most memory that this process has held. Linux counts a parent's into ru_maxrss, so its own count goes first."""
+    """The peak memory of this process in MB. Linux counts a parent's peak into ru_maxrss, so VmHWM is preferred."""
     status = Path("/proc/self/status")
     if status.exists():
         line = next(line for line in status.read_text().splitlines() if line.startswith("VmHWM"))
@@ -133,7 +133,7 @@ def _peak_mb() -> float:
 def memory_beyond_data(m: int, dtype: str, batch: bool) -> float:
     """MB that ``train_model`` takes on top of a process that holds the data, the model and the compiled kernels.
 
-    Bytes are computed with in float32.
+    With uint8 data, the computation is in float32.
     """
     import fastclf
 
@@ -159,14 +159,14 @@ def loader_memory(m: int, dtype: str) -> float:
     few = arms.LoaderProblem(m, np.dtype(dtype))
     train = arms.loader_lab(few, fastclf).train
     with_few = dataclasses.replace(few, images=20)
-    arms.loader_lab(with_few, fastclf).train(1)  # compiles, and lets torch take what it takes once
+    arms.loader_lab(with_few, fastclf).train(1)  # compiles the kernels, and makes torch's one-time allocations
     before = _peak_mb()
     train(1)
     return _peak_mb() - before
 
 
 def memory(function: str, *arguments) -> Arm:
-    """What a function of this file returns in a process of its own."""
+    """A gauge whose reading is what a function of this file returns in a process of its own."""
     code = f"import sys; sys.path.insert(0, {str(Path(__file__).parent)!r}); import limits; "
     code += f"print(limits.{function}{arguments!r})"
     return Arm(lambda passes: float(python("-c", code)), gauge=True)
@@ -176,7 +176,7 @@ def memory(function: str, *arguments) -> Arm:
 
 
 class File:
-    """A file of samples in the temporary folder, and what reads it from the disk; it goes with the object."""
+    """A temporary file of random samples, and arms that read it from the disk; the file is deleted with the object."""
 
     def __init__(self, megabytes: int, n: int = 3072) -> None:
         m = max(2, int(megabytes * 1e6 / (4 * n)))
@@ -189,7 +189,7 @@ class File:
         self.y, self.gigabytes = rng.integers(0, 10, m), rows.nbytes / 1e9
 
     def forget(self) -> None:
-        """Let the system forget what it keeps of the file in memory."""
+        """Drop the file from the system's page cache."""
         descriptor = os.open(self.path, os.O_RDONLY)
         try:
             os.fsync(descriptor)
@@ -198,8 +198,8 @@ class File:
             os.close(descriptor)
 
     def timed(self, use) -> Arm:
-        """Seconds per GB of one use of the mapped file, which is on the disk alone when it begins."""
-        use(np.load(self.path, mmap_mode="r")[:2000])  # compiles
+        """A gauge: the seconds per GB that ``use`` takes on the memory-mapped file, none of which is cached at first."""
+        use(np.load(self.path, mmap_mode="r")[:2000])  # compiles the kernels
 
         def reading(passes):
             X = np.load(self.path, mmap_mode="r")
@@ -211,7 +211,7 @@ class File:
         return Arm(reading, gauge=True)
 
     def read(self, X) -> None:
-        """The disk's own rate: the file from end to end, four megabytes at a time, and nothing else."""
+        """Read the file from its start to its end, 4 MiB at a time, and do nothing else: this gives the disk's own rate."""
         room = bytearray(1 << 22)
         with open(self.path, "rb", buffering=0) as file:
             while file.readinto(room):

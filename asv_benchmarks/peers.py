@@ -1,11 +1,11 @@
-"""fastclf beside the lab in plain NumPy, scikit-learn, torch and JAX, in one run: every row of the table of workloads.
+"""Measure fastclf beside the lab in plain NumPy, scikit-learn, torch and JAX, on every workload of the table, in one run.
 
     python asv_benchmarks/peers.py [--quick] [--only S1,S8]
     python asv_benchmarks/peers.py --write-readme
     python asv_benchmarks/peers.py --check
 
 A peer that is not installed leaves its column empty. ``--write-readme`` keeps the raw figures in peers.json and
-writes the README's table from them; ``--check`` fails where the two do not agree.
+writes the README's table from them; ``--check`` fails if the README's table is not the one that peers.json gives.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ README, RESULTS = HERE.parent / "README.md", HERE / "peers.json"
 BEGIN, END = "<!-- peers:begin -->", "<!-- peers:end -->"
 COMMAND = "python asv_benchmarks/peers.py --write-readme"
 RIVALS = {"reference": "reference", **PEERS}
-SAME_LOSS = 1e-4  # relative: float32 against float64 after the few steps of the check
+SAME_LOSS = 1e-4  # relative: more than float32 and float64 differ after the few check passes
 ROWS = [w for w in TABLE if w.group != "threads"]
 
 Measured = dict[str, Measurement]
@@ -39,21 +39,16 @@ Measured = dict[str, Measurement]
 def machine() -> dict[str, str]:
     import numba
 
+    from fastclf.cli.info import processor
     from fastclf.kernels.target import TARGET
 
-    names = [line for line in _lines("/proc/cpuinfo") if line.startswith("model name")]
-    model = names[0].partition(":")[2].strip() if names else platform.processor() or platform.machine()
     cores = f"{os.cpu_count()} cores, {numba.get_num_threads()} threads"
     return {
-        "processor": model,
+        "processor": processor(),
         "cores": cores,
         "vectors": TARGET.name,
         "system": f"{platform.system()} {platform.machine()}",
     }
-
-
-def _lines(path: str) -> list[str]:
-    return Path(path).read_text().splitlines() if Path(path).exists() else []
 
 
 def versions() -> dict[str, str]:
@@ -67,7 +62,7 @@ def versions() -> dict[str, str]:
 
 
 def run(rows: list[Workload]) -> dict:
-    """Measure rows; everything that the tables are made from, ready for JSON."""
+    """Measure the rows; return everything that the tables are made from, ready for JSON."""
     report = {"date": datetime.date.today().isoformat(), "machine": machine(), "versions": versions(), "rows": {}}
     for row in rows:
         print(f"{row.id:24s} {row.name}", file=sys.stderr, flush=True)
@@ -93,7 +88,7 @@ def duration(seconds: float) -> str:
 
 
 def speedup_cell(row: Workload, m: Measurement, arm: str) -> str:
-    """A ratio, and the target that it decides."""
+    """The speed-up over an arm, and the target if this arm decides it."""
     if arm not in m.samples:
         return ""
     cell = f"{number(m.speedup(arm))}x"
@@ -104,14 +99,14 @@ def speedup_cell(row: Workload, m: Measurement, arm: str) -> str:
 
 
 def loss_cell(m: Measurement) -> str:
-    """fastclf's loss, and those that differ from it."""
+    """fastclf's loss, and the losses of the arms that differ from it."""
     own = next(iter(m.losses.values()))
     others = [f"{RIVALS[a]} {x:.4f}" for a, x in m.losses.items() if abs(x - own) > SAME_LOSS * abs(own)]
     return "; ".join([f"{own:.4f}", *others])
 
 
 def bound_cells(m: Measurement, target: Target, unit: str) -> list[str]:
-    """A limit's figure and its target."""
+    """Two cells: the measured figure of a limit, and its target."""
     value, unit = m.value(target), "" if target.against else f" {'s' if unit == 'process' else unit}"
     wanted = "" if target.bound is None else f"at {'most' if target.at_most else 'least'} {target.bound:g}{unit}"
     return [f"{number(value)}{unit}", wanted + ("" if target.met(value) else ", missed")]
@@ -164,7 +159,7 @@ def render(report: dict) -> str:
 
 
 def split_readme() -> tuple[str, str, str]:
-    """What is before the block, in it, and after it."""
+    """The README's text before the block of tables, in the block, and after it."""
     text = README.read_text(encoding="utf-8")
     if text.count(BEGIN) != 1 or text.count(END) != 1 or text.index(BEGIN) > text.index(END):
         sys.exit(f"{README} must have {BEGIN} and, after it, {END}, once each")
@@ -181,7 +176,7 @@ def write_readme(report: dict) -> None:
 
 
 def check() -> None:
-    """Exit with status 1 unless the README's block is what the kept figures of every row make."""
+    """Exit with status 1 unless peers.json has figures for every row, and the README's block is rendered from them."""
     if not RESULTS.exists():
         sys.exit(f"{RESULTS} does not exist: run {COMMAND}")
     _, block, _ = split_readme()
@@ -218,7 +213,7 @@ def main() -> None:
     if not rows:
         parser.error(f"--only {options.only}: there are {', '.join(row.id for row in ROWS)}")
     if options.write_readme:
-        split_readme()  # before half an hour of measuring, not after
+        split_readme()  # if the README lacks the markers, fail now, not after half an hour of measuring
     report = run(rows)
     if options.write_readme:
         write_readme(report)

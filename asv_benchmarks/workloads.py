@@ -1,7 +1,7 @@
-"""The one table of what is measured, and how: it feeds the asv benchmarks, ``peers.py`` and the README.
+"""The table of all workloads, and how they are measured; it feeds the asv benchmarks, ``peers.py`` and the README.
 
-The arms of a workload run in turn, A B C A B C …, in one process; a ratio is the median of the ratios of each round.
-The first arm is fastclf's. With FASTCLF_BENCH_QUICK set everything is small: the figures mean nothing, but all of it ran.
+The arms of a workload run in turn, A B C A B C …, in one process; a ratio is the median of the ratios of all rounds.
+The first arm is fastclf's. With FASTCLF_BENCH_QUICK set, everything is small: a smoke test, whose figures mean nothing.
 """
 
 from __future__ import annotations
@@ -28,9 +28,9 @@ from fastclf import reference
 
 VERSION = "2"  # raise it when a workload changes: asv keeps the figures of different versions apart
 PEERS = {"sklearn": "scikit-learn", "torch": "torch", "jax": "JAX", "jax_by_hand": "JAX, backprop by hand"}
-RIVALS = "sklearn", "torch", "jax"  # the best of them is what a network is held against
-SETTLE = 0.1  # seconds between two arms: the threads of the first stop spinning, those of OpenBLAS need most of it
-WAKE = 0.02  # seconds that an arm runs at least before the call that is timed ends: the processor slept meanwhile
+RIVALS = "sklearn", "torch", "jax"  # a network's target is a speed-up over the fastest of these
+SETTLE = 0.1  # seconds of pause in which the threads of the previous arm stop spinning; OpenBLAS's take the longest
+WAKE = 0.02  # seconds for which an arm repeats its call; only the last counts, as the processor slept in the pause
 
 
 def quick() -> bool:
@@ -38,9 +38,10 @@ def quick() -> bool:
 
 
 class Target(NamedTuple):
-    """A bound on the speed-up over the best of ``against``; without ``against``, on fastclf's own figure.
+    """A lower bound on the speed-up over the fastest arm of ``against``, or without ``against`` on fastclf's own figure.
 
-    ``at_most`` turns it round: a bound on fastclf's figure divided by the other's. Without a bound, the figure is shown.
+    ``at_most`` makes it an upper bound, on fastclf's figure divided by the other arm's, or on fastclf's own figure. With
+    ``bound`` None the figure is only shown.
     """
 
     bound: float | None
@@ -55,7 +56,7 @@ class Target(NamedTuple):
 
 @dataclass
 class Measurement:
-    """Figures of each arm, one per round: seconds per unit, or a gauge's readings; and the losses of the check."""
+    """The figures of each arm, one per round: seconds per unit, or a gauge's readings; and the losses after the check."""
 
     samples: dict[str, list[float]]
     losses: dict[str, float]
@@ -72,11 +73,11 @@ class Measurement:
         return statistics.median(other / own for own, other in zip(self.own, self.samples[arm]))
 
     def rival(self, target: Target) -> str | None:
-        """The arm that decides a target: the best one that has been measured."""
+        """The arm that decides a target: the fastest arm of ``against`` that has been measured, or None."""
         return min((a for a in target.against if a in self.samples), key=self.speedup, default=None)
 
     def value(self, target: Target) -> float | None:
-        """What a target bounds; None if nothing that it is held against has been measured."""
+        """The figure that a target bounds; None if no arm that the figure needs has been measured."""
         if not self.samples:
             return None
         if not target.against:
@@ -89,10 +90,10 @@ class Measurement:
 
 @dataclass(frozen=True)
 class Workload:
-    """Arms that do the same work, and what is demanded of the first one.
+    """Arms that do the same work, and the targets of the first one.
 
-    In each of ``rounds`` an arm makes ``passes`` passes, a slow arm ``slow`` of them. Before that all have made ``check``
-    passes from the same start, which compiles what has to be compiled and gives the losses; none if ``check`` is 0.
+    In each of ``rounds``, an arm makes ``passes`` passes, and a slow arm ``slow`` passes. Before the rounds, every arm makes
+    ``check`` passes from the same initial parameters, which compiles the kernels and gives the losses; 0 leaves this out.
     """
 
     id: str
@@ -104,8 +105,8 @@ class Workload:
     slow: int = 1
     check: int = 1
     rounds: int = 7
-    group: str = "trainers"  # the file of asv benchmarks that it belongs to
-    slug: str = ""  # its name there, unless it is a parameter
+    group: str = "trainers"  # the asv files choose their workloads by this name
+    slug: str = ""  # the name of the asv benchmark, if the workload has one of its own
     needs: tuple[str, ...] = ()  # packages without which there is nothing to measure
 
     def has(self, arm: str) -> bool:
@@ -119,7 +120,7 @@ class Workload:
         return -(-passes // 100) if quick() else passes
 
     def ready(self, name: str) -> Callable[[], None]:
-        """One arm, warm: a call makes the passes of one round."""
+        """Build an arm and make its check passes; return a function that makes the passes of one round."""
         if not self.can_run():
             raise NotImplementedError(f"{self.id} needs {', '.join(self.needs)}")  # asv skips it
         arm = self.build()[name]()
@@ -161,7 +162,7 @@ class Workload:
 
 @contextlib.contextmanager
 def silence():
-    """The reference prints a line per epoch: not to the screen."""
+    """Discard the printed lines: the reference prints one per epoch."""
     with open(os.devnull, "w") as nowhere, contextlib.redirect_stdout(nowhere):
         yield
 
@@ -171,7 +172,7 @@ def silence():
 
 @cache
 def lab_data() -> tuple[np.ndarray, np.ndarray]:
-    """The lab's four classes, the 160 samples to train on."""
+    """The 160 training samples of the lab's four classes."""
     from sklearn.datasets import make_classification
     from sklearn.model_selection import train_test_split
 
@@ -193,14 +194,14 @@ def digits() -> tuple[np.ndarray, np.ndarray]:
 
 @cache
 def images(m: int, n_features: int = 3072) -> tuple[np.ndarray, np.ndarray]:
-    """As large as the lab's CIFAR-10 images. Small enough numbers for no gradient to be clipped: peers do not clip."""
+    """Random data, as large as the lab's CIFAR-10 images; so small that no gradient is clipped, as peers do not clip."""
     rng, m = np.random.default_rng(0), min(m, 100) if quick() else m
     return rng.random((m, n_features)) / 2, rng.integers(0, 10, m)
 
 
 @cache
 def text(n_classes: int) -> tuple[scipy.sparse.csr_matrix, np.ndarray]:
-    """As large as a small collection of texts: 10,000 rows of 100 words out of 100,000, common ones more often."""
+    """Random data, like a small text collection: 10,000 rows of 100 words out of 100,000, low numbers more often."""
     rng, m = np.random.default_rng(0), 500 if quick() else 10_000
     words, rows = (100_000 * rng.random((m, 100)) ** 3).astype(np.int32).ravel(), np.repeat(np.arange(m), 100)
     return scipy.sparse.csr_matrix((rng.random(words.size), (rows, words)), (m, 100_000)), rng.integers(0, n_classes, m)
@@ -211,11 +212,11 @@ def problem(data, dtype, n_classes=10, **how) -> Problem:
     return Problem(X.astype(dtype) if scipy.sparse.issparse(X) else np.ascontiguousarray(X, dtype), y, n_classes, **how)
 
 
-# ---------------------------------------------------------------- how rows are put together
+# ---------------------------------------------------------------- building blocks of the table's rows
 
 
 def _arms(kinds: dict[str, Callable[[Problem], Arm]], data, dtype, n_classes: int = 10, **how):
-    """Arms of several kinds on one problem, which is made with the first of them."""
+    """Arms of several kinds on one shared problem, which is made when the first arm is built."""
 
     def build():
         shared = cache(lambda: problem(data(), dtype, n_classes, **how))
@@ -295,7 +296,7 @@ def _file() -> limits.File:
 
 
 def _from_disk(use):
-    """``use(X, y)`` on a mapped file that is not in memory, beside reading it and nothing else."""
+    """Arms for ``use(X, y)`` on a memory-mapped file that is not in the page cache, and for reading the file only."""
     return {
         "fastclf": lambda: _file().timed(lambda X: use(X, _file().y[: len(X)])),
         "disk": lambda: _file().timed(_file().read),
@@ -308,7 +309,7 @@ def _fit_linear(X, y):
 
 def _fit_mlp(X, y):
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # that one epoch does not converge
+        warnings.simplefilter("ignore")  # scikit-learn warns that one epoch does not converge
         fastclf.FastMLPClassifier((100,), max_iter=1, random_state=0).fit(X, y)
 
 

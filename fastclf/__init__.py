@@ -1,7 +1,7 @@
 """fastclf: the fastest way to train small classifiers on a CPU.
 
 The lab *classifiers step by step* in compiled kernels, under the lab's own names. ``fastclf.reference`` has the same names
-in plain NumPy. Nothing heavy is imported before it is used.
+in plain NumPy. Modules that are slow to import are imported at their first use.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ __all__ = [
 ]
 
 
-#: Where the public names are that are not the lab's.
+#: The modules of the public names that are not in ``lab``.
 _ELSEWHERE = {
     "FastLinearClassifier": "estimators", "FastMLPClassifier": "estimators", "load": "io.persist", "save": "io.persist"
 }  # fmt: skip

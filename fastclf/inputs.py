@@ -1,10 +1,9 @@
-"""The one door for user data: what passes it, kernels may index without looking.
+"""Checks of user data. Kernels do not check their indices, so all user data pass through this module first.
 
-Everything that looks like an array comes in (NumPy, torch on the CPU, pandas, lists; any dtype, order and strides,
-read-only or memory-mapped) and goes on as a C-ordered array of the wanted dtype: the same memory where that is possible,
-a copy where it is not. Sets of samples go on as ``Rows``: bytes and mapped files stay what they are, and are never copied as
-a whole. Nothing is modified. What can not be right raises a ValueError or TypeError that names the argument, what came and
-what is wanted.
+An argument may be any array-like (NumPy, torch on the CPU, pandas, lists; any dtype, order and strides, read-only or
+memory-mapped). The result is a C-ordered array of the wanted dtype: the same memory if possible, otherwise a copy. Sets of
+samples become ``Rows``: bytes and memory-mapped files keep their form, and are never copied as a whole. The user's data are
+never modified. An invalid argument raises ValueError or TypeError; the message names the argument, its value and the rule.
 """
 
 from __future__ import annotations
@@ -20,11 +19,11 @@ from .engine.rows import Rows, read_as_stored
 
 #: Arrays up to this size are checked by NumPy; larger ones by a kernel, which takes no temporary memory.
 _SMALL = 1 << 16
-_CHECKED_PER_CALL = 1e8  # numbers: a fraction of a second
+_CHECKED_PER_CALL = 1e8  # values in one kernel call, at most: a fraction of a second
 
 
 def real_dtype(dtype: DTypeLike) -> np.dtype:
-    """float32 or float64, as asked for; any other dtype is a ValueError."""
+    """``dtype``, which must be float32 or float64; ValueError for any other."""
     try:
         chosen = np.dtype(dtype).name
     except TypeError:
@@ -50,7 +49,7 @@ def as_array(value: Any, name: str) -> np.ndarray:
 def check_finite(array: np.ndarray, name: str, n_jobs: int | None = None, first: int = 0) -> None:
     """Raise ValueError if a C-ordered floating-point array holds NaN or infinity; large ones take ``n_jobs`` threads.
 
-    ``first`` is the number of rows before it in the array that ``name`` names.
+    If ``array`` is a part of the array that ``name`` names, ``first`` is the number of rows before this part.
     """
     if array.size <= _SMALL or not array.flags.aligned:
         finite = bool(np.isfinite(array).all())
@@ -75,14 +74,14 @@ def check_finite(array: np.ndarray, name: str, n_jobs: int | None = None, first:
 
 def as_floats(value: Any, name: str, dtype: np.dtype, n_jobs: int | None = None) -> np.ndarray:
     """A finite C-ordered array of ``dtype``, of any shape."""
-    with np.errstate(over="ignore"):  # too large for float32: found below, as infinity
+    with np.errstate(over="ignore"):  # values too large for float32 become infinity, which is found below
         array = np.ascontiguousarray(as_array(value, name), dtype=dtype).reshape(np.shape(value))
     check_finite(array, name, n_jobs)
     return array
 
 
 def _matrix(value: Any, name: str, n_columns: int | None) -> np.ndarray:
-    """A non-empty matrix of numbers, as it came."""
+    """``value`` as an array, which must be a non-empty matrix of numbers; dtype and order are not changed."""
     source = as_array(value, name)
     if source.ndim != 2:
         hint = " (one feature: X.reshape(-1, 1); one sample: X.reshape(1, -1))" if source.ndim == 1 else ""
@@ -95,7 +94,7 @@ def _matrix(value: Any, name: str, n_columns: int | None) -> np.ndarray:
 
 
 def _columns(value: Any, name: str, n_features: int) -> np.ndarray:
-    """A matrix that is given with samples as columns, (n, m), as it came, transposed."""
+    """The transpose of ``value``, which must be a matrix (n, m) with samples as columns; dtype and order are not changed."""
     source = as_array(value, name)
     if source.ndim != 2 or source.shape[0] != n_features or source.shape[1] == 0:
         hint = ""
@@ -111,7 +110,7 @@ def as_matrix(value: Any, name: str, dtype: np.dtype, n_columns: int | None = No
 
 
 def as_theta(value: Any) -> np.ndarray:
-    """What ``train_model`` returns: the bias in row 0, a row per feature, a column per class; float32 stays that."""
+    """``train_model``'s parameters: the bias in row 0, a row per feature, a column per class; float32 is kept."""
     dtype = np.float32 if as_array(value, "theta").dtype == np.float32 else np.float64
     theta = as_matrix(value, "theta", np.dtype(dtype))
     if len(theta) < 2:
@@ -122,14 +121,14 @@ def as_theta(value: Any) -> np.ndarray:
 def as_rows(
     value: Any, name: str, dtype: np.dtype, n_columns: int | None = None, n_jobs: int | None = None, scale: float = 1.0
 ) -> Rows:
-    """Finite samples as rows, (m, n), to be computed with in ``dtype``; bytes stand for ``scale`` times their values."""
+    """Finite samples as rows, (m, n), for computation in ``dtype``; bytes are multiplied by ``scale``."""
     return _rows(_matrix(value, name, n_columns), name, dtype, n_jobs, scale)
 
 
 def as_rows_of_columns(
     value: Any, name: str, dtype: np.dtype, n_features: int, n_jobs: int | None = None, scale: float = 1.0
 ) -> Rows:
-    """The same from samples as columns, (n, m)."""
+    """The same as ``as_rows``, from samples as columns, (n, m)."""
     return _rows(_columns(value, name, n_features), name, dtype, n_jobs, scale)
 
 
@@ -148,7 +147,7 @@ def check_rows(rows: Rows, name: str, n_jobs: int | None = None) -> None:
     for first, end in rows.portions(rows.n_portions(rows.size, _CHECKED_PER_CALL)):
         part = rows.array[first:end]
         if part.dtype.itemsize > rows.dtype.itemsize:
-            with np.errstate(over="ignore"):  # too large for float32: found as infinity
+            with np.errstate(over="ignore"):  # values too large for float32 become infinity, which is found
                 part = part.astype(rows.dtype)
         check_finite(part, name, n_jobs, first)
 
@@ -167,7 +166,7 @@ def as_labels(value: Any, name: str, m: int, n_classes: int) -> np.ndarray:
 
 
 def as_targets(value: Any, name: str, m: int, dtype: np.dtype, multiclass: bool) -> np.ndarray:
-    """Target distributions of m samples, (m, c); one column, or one dimension, where ``multiclass`` is False."""
+    """Target distributions of m samples, (m, c). Without ``multiclass``, (m, 1), which may be given as (m,)."""
     source = as_array(value, name)
     if not multiclass and source.shape == (m,):
         source = source.reshape(m, 1)
@@ -198,7 +197,7 @@ def as_count(value: Any, name: str, least: int = 0) -> int:
 
 
 def as_scalar(value: Any, name: str, *, positive: bool = False, finite: bool = True) -> float:
-    """A real number; not negative where ``positive``."""
+    """A real number; not negative if ``positive``, not infinite if ``finite``."""
     try:
         if isinstance(value, (str, bytes)):
             raise TypeError
@@ -213,9 +212,9 @@ def as_scalar(value: Any, name: str, *, positive: bool = False, finite: bool = T
 
 
 def as_random(random_state: Any) -> Any:
-    """What draws random numbers: NumPy's global generator (None), that of a seed, or the one that is given.
+    """The random generator: NumPy's global one for None, a new one for a seed, or the given generator.
 
-    A seed gives what ``np.random.seed`` would have given.
+    A seed gives the same random numbers as after ``np.random.seed``.
     """
     if random_state is None:
         return np.random

@@ -1,7 +1,7 @@
-"""Where compiled kernels are kept from one process to the next.
+"""The cache on disk that keeps compiled kernels from one process to the next.
 
-Numba notices a change in a kernel's own file only, not in the helpers it inlines. Here the folder is named by a digest of
-every kernel source, flags included, and of the compiler's version: a change anywhere starts an empty folder.
+Numba notices a change in a kernel's own file only, not in the helpers that the kernel inlines. So the cache's folder is
+named by a digest of every kernel source, flags included, and of the compiler's version. Any change starts a new folder.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from numba.core import caching, config
 
 @functools.cache
 def source_digest() -> str:
-    """A digest of every kernel source and of the compiler's version: the name of the cache's folder."""
+    """A digest of every kernel source and of the compiler's version, which names the cache's folder."""
     digest = hashlib.sha256(f"{numba.__version__} {llvmlite.__version__}".encode())
     for path in sorted(Path(__file__).parent.glob("*.py")):
         digest.update(path.name.encode())
@@ -52,7 +52,7 @@ _KEPT_DIGESTS = 8
 
 @functools.cache
 def cache_folder() -> Path | None:
-    """Where this version's compiled kernels are kept; None, after one warning, where nothing can be written."""
+    """The folder of this version's compiled kernels; None, after one warning, if the folder can not be written."""
     folder = cache_root() / source_digest()
     try:
         fresh = not folder.exists()
@@ -76,7 +76,7 @@ def cache_folder() -> Path | None:
 
 
 class _Locator(caching._CacheLocator):
-    """Tells Numba to use our folder; the digest in its name makes the stamp."""
+    """Makes Numba use our folder, with the source digest as the stamp of every file."""
 
     def __init__(self, py_func: Any, folder: str) -> None:
         self._py_file, self._folder = py_func.__code__.co_filename, folder
@@ -103,7 +103,7 @@ class Cache(caching.FunctionCache):
     _impl_class = _CacheImpl
 
     def _index_key(self, sig: Any, codegen: Any) -> Any:
-        """Numba's key without the hash of a closure, which is another one in every process; the digest has the source."""
+        """Numba's key without the hash of a closure, which differs between processes; the digest covers the source."""
         return sig, codegen.magic_tuple()
 
     def holds(self, sig: Any, context: Any) -> bool:

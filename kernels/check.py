@@ -1,4 +1,4 @@
-"""Whether every number of an array is finite, at the speed of reading it."""
+"""Check whether every float of an array is finite, at the speed of reading the array."""
 
 from .jit import AT, AT64, IN1, INT, OUT64, in_shares, inlined, kernel, share
 from .simd import at, lanes_of, vfma, vload, vsplat, vsum
@@ -6,7 +6,7 @@ from .simd import at, lanes_of, vfma, vload, vsplat, vsum
 
 @inlined
 def zero_unless_infinite(x, first, last):
-    """0 if x[first:last] is finite, else NaN: 0 x is NaN for infinity and for NaN, and stays so in a sum."""
+    """0 if x[first:last] is finite, else NaN: 0 times infinity or NaN is NaN, and a sum with NaN is NaN."""
     lanes = lanes_of(x)
     none = vsplat(x, 0.0)
     a = b = c = d = none
@@ -24,7 +24,7 @@ def zero_unless_infinite(x, first, last):
 
 @in_shares(x=AT, size=INT, part=AT64, chunks=INT)
 def sums_of_chunks(x, size, part, chunks, q, workers):
-    """Worker q's chunks of x."""
+    """Write the sums of ``zero_unless_infinite`` for thread q's share of the chunks of x."""
     first, end = share(chunks, q, workers)
     for chunk in range(first, end):
         start, stop = share(size, chunk, chunks)
@@ -33,5 +33,5 @@ def sums_of_chunks(x, size, part, chunks, q, workers):
 
 @kernel(x=IN1, part=OUT64, chunks=INT)
 def all_finite(x, part, chunks, team):
-    """part[i] is 0 if the i-th of ``chunks`` equal parts of x is finite, NaN otherwise."""
+    """Set part[i] to 0 if the i-th of ``chunks`` equal parts of x is finite, and to NaN otherwise."""
     sums_of_chunks(team, at(x, 0), x.shape[0], at(part, 0), chunks)

@@ -1,28 +1,28 @@
-"""The numbers that Python and the kernels share: positions, bits and sizes, each written down here alone. Free of Numba."""
+"""Constants that Python and the kernels share: positions, bits and sizes. Each is defined only here. Free of Numba."""
 
-# How a set of samples is stored: as floats of the element type, or as bytes, float32 or float64 of any alignment.
+# How samples are stored: as floats of the element type, or raw, as bytes, float32 or float64 of any alignment.
 FLOATS, BYTES, SINGLE, DOUBLE = range(4)
 
-# The columns of a network's layout, which has a row per layer: inputs, units, where the weights and the bias start among
-# the parameters, and the units of all layers before this one.
+# The columns of a network's layout, which has one row per layer: number of inputs, number of units, offset of the weights
+# in the parameter vector, offset of the bias, and number of units in all layers before this one.
 N_IN, N_OUT, WEIGHTS, BIAS, UNITS = range(5)
 N_COLUMNS = 5
 
-# What a step on a batch does, as bits. ADD and HOLD are for a batch that comes in pieces: the piece's gradient is added to
-# that of the pieces before it, and more pieces are to come, so that no update follows.
+# What a step on a batch does, as bits. ADD and HOLD are for a batch that comes in pieces. ADD adds this piece's gradient
+# to that of the earlier pieces. HOLD says that more pieces follow, so the parameters are not updated yet.
 FORWARD, LOSS, BACKWARD, ADD, HOLD = 1, 2, 4, 8, 16
 TRAIN = FORWARD | LOSS | BACKWARD
 
-# How parameters follow their gradient.
+# The optimiser: how the parameters are updated from their gradient.
 IN_PLACE, MOMENTUM, NESTEROV, ADAM = range(4)
 
-# The entries of the scales of a lazily updated sparse model: see ``sparse``.
+# Positions in ``scales``, the scalars of a lazily updated linear model: see ``sparse``.
 FACTOR, AVERAGE_A, AVERAGE_B, L1_SUM, ITERATES = range(5)
 
-SQUARE_PARTS = 64  # in which a sum of squares is cut: a number of its own, so that threads do not change a bit
-LOSS_BLOCK = 64  # losses of per-sample SGD whose logarithms are taken together
+SQUARE_PARTS = 64  # parts of the sum of squares: fixed, so that the bits do not depend on the number of threads
+LOSS_BLOCK = 64  # losses of per-sample SGD whose logarithms are computed together
 
 
 def output_block_size(n_classes, capacity):
-    """Elements in the scratch of the last layer, for up to ``capacity`` samples: see ``softmax``."""
+    """Elements in the last layer's block of scratch, for up to ``capacity`` samples: see ``softmax``."""
     return (4 * n_classes + 3) * capacity + 4 * n_classes

@@ -1,7 +1,7 @@
-"""Dropout of hidden units (Srivastava et al., 2014), inverted: what stays is made larger by 1 / (1 - p) while training.
+"""Inverted dropout of hidden units (Srivastava et al., 2014): in training, kept units are multiplied by 1 / (1 - p).
 
-Whether a unit stays follows from a hash of the step's seed, the layer, the sample's place in the batch and the unit: no
-generator's state is shared, and the number of threads changes nothing.
+Whether a unit is kept depends on a hash of the step's seed, the layer, the sample's position in the batch and the unit. So
+threads share no generator, and the result does not depend on their number.
 """
 
 import numpy as np
@@ -21,7 +21,7 @@ def scrambled(x):
 
 @inlined
 def drop_out(l, r0, r1, batch):
-    """Zero some of hidden layer l's A for samples r0 ≤ r < r1 of the batch, and make the others larger."""
+    """Zero some of hidden layer l's A for samples r0 ≤ r < r1 of the batch, and scale up the others."""
     p, n_out = batch.settings.dropout, entry(batch.layout, l, N_OUT)
     start, larger = rows_at(1, l, batch), 1 / (1 - p)
     limit = np.uint64(np.float64(p) * 4294967296.0)

@@ -1,21 +1,20 @@
-"""How kernels are compiled: flags, signatures, and how the pieces of a kernel find each other.
+"""How kernels are compiled: compiler flags, signatures, and how kernels call routines.
 
-Three kinds of function, from the outside in:
+There are three kinds of function, from the outside in.
 
-*Kernels* are what Python calls, with arrays. *Routines* are what kernels and other routines call, with addresses: the
-products, the output layer, the work of one thread. Each is one Python function and the types of its arguments, written in
-its decorator, and is compiled by itself when it is first needed, once for each element type; never for anything else: what
-reaches it in another dtype, layout or dimension is an error of ours, not a silent recompilation. A routine is known to the
-linker by its name, so that its machine code exists once, whoever calls it; inlined into all its callers, the register tiles
-would be most of what a first-time user waits for. Third, *inlined* functions are part of those that call them.
+*Kernels* are called by Python, with arrays. *Routines* are called by kernels and other routines, with addresses: the matrix
+products, the output layer, the work of one thread. A kernel or routine is one Python function, whose decorator declares the
+types of its arguments. It is compiled by itself when it is first needed, once for each element type and for no other types:
+an argument of another dtype, layout or dimension is a bug of ours and an error, not a silent recompilation. The linker finds
+a routine by its name, so its machine code exists once for all its callers. If routines were inlined, compiling the register
+tiles again and again would be most of a first-time user's wait. *Inlined* functions become part of their callers.
 
-*Flags.* ``FASTMATH`` names what the compiler may change. It holds nothing that alters a rounding (``reassoc``,
-``contract``, ``arcp``), because the same sums must give the same bits wherever they are compiled, and neither ``nnan`` nor
-``ninf``, because a run that diverges must be seen to. Kernels write their fused operations and the order of their sums
-themselves.
+*Flags.* ``FASTMATH`` lists the liberties of the compiler. It has no flag that alters a rounding (``reassoc``, ``contract``,
+``arcp``), because the same sums must give the same bits wherever they are compiled. It has neither ``nnan`` nor ``ninf``,
+because a diverging run must be detected. Kernels spell out their fused operations and the order of their sums.
 
-*Teams.* ``in_shares`` turns a routine into one that every thread of a team calls with its number q. There is one parallel
-loop in the package, and it knows nothing of what it runs: with one thread, or with many, a kernel is the same machine code.
+*Teams.* ``in_shares`` makes every thread of a team call a routine, each with its own number q. The package has one parallel
+loop, which is independent of the routine it runs, so a kernel is the same machine code for one thread and for many.
 """
 
 from __future__ import annotations
@@ -44,10 +43,10 @@ from .cache import Cache, cache_folder
 
 
 def _import_without_scipy() -> None:
-    """Import the part of Numba that imports scipy.linalg for no more than to see that it is there.
+    """Import ``numba.np.arraymath`` without its check for a BLAS, which imports scipy.linalg.
 
-    That costs a quarter of a second in every process, and no kernel of ours calls a BLAS. The check itself is put back:
-    it runs where somebody's code does.
+    That import costs a quarter of a second in every process, and no kernel of ours calls a BLAS. The check is restored
+    afterwards, for other code that needs a BLAS.
     """
     from numba.np import linalg
 
@@ -66,7 +65,7 @@ _import_without_scipy()
 FASTMATH = frozenset({"nsz"})
 FLAGS: dict[str, Any] = {"fastmath": set(FASTMATH), "error_model": "numpy", "nogil": True, "_nrt": False}
 
-#: A small function that stands in inner loops: always part of its callers.
+#: Decorator of small functions for inner loops: always inlined into their callers.
 inlined = numba.njit(**FLAGS, no_cpython_wrapper=True, no_cfunc_wrapper=True, forceinline=True)
 
 
@@ -78,31 +77,31 @@ def _array(ndim: int, readonly: bool) -> Callable[[types.Type], types.Type]:
 
 
 def _always(fixed: types.Type) -> Callable[[types.Type], types.Type]:
-    """The same type, whatever the element type."""
+    """The type ``fixed``, whatever the element type."""
     return lambda element: fixed
 
 
 IN1, IN2 = _array(1, True), _array(2, True)  # floats that the kernel reads
-OUT1, OUT2 = _array(1, False), _array(2, False)  # floats that it may write
-IN64 = _always(types.Array(types.float64, 1, "C", readonly=True))  # rates and the like, which it reads
-OUT64 = _always(types.Array(types.float64, 1, "C"))  # losses, which it writes
+OUT1, OUT2 = _array(1, False), _array(2, False)  # floats that the kernel may write
+IN64 = _always(types.Array(types.float64, 1, "C", readonly=True))  # rates and the like, which the kernel reads
+OUT64 = _always(types.Array(types.float64, 1, "C"))  # losses and the like, which the kernel writes
 INDEX = _always(types.Array(types.int64, 1, "C", readonly=True))  # positions
 INDEX32 = _always(types.Array(types.int32, 1, "C", readonly=True))  # columns of a sparse matrix
 TABLE = _always(types.Array(types.int64, 2, "C", readonly=True))  # a model's layout
-BYTES2 = _always(types.Array(types.uint8, 2, "C", readonly=True))  # samples as they are stored
+BYTES2 = _always(types.Array(types.uint8, 2, "C", readonly=True))  # samples in the form in which they are stored
 AT = types.CPointer  # the address of floats
 AT_INDEX, AT64, AT_BYTES = (_always(types.CPointer(t)) for t in (types.int64, types.float64, types.uint8))
 INT, FLAG = _always(types.int64), _always(types.boolean)
-TEAM = _always(types.UniTuple(types.int64, 2))  # the number of threads, and the address of what starts them
+TEAM = _always(types.UniTuple(types.int64, 2))  # number of threads, and the address of the parallel loop
 
 
 def REAL(element: types.Type) -> types.Type:
-    """A number of the element type."""
+    """A scalar of the element type."""
     return element
 
 
 class Record:
-    """The type of a named tuple, whose fields are annotated with types as parameters are declared with them."""
+    """The type of a named tuple. Its fields are annotated with the same types that declare parameters."""
 
     def __init__(self, made: Any) -> None:
         names = globals() | vars(sys.modules[made.__module__])
@@ -114,16 +113,16 @@ class Record:
 
 
 def _spec(declared: Any) -> Callable:
-    """What a parameter is declared with, or the record that it is declared to be."""
+    """The declared type of a parameter as a function of the element type: a ``Record``, if a named tuple is declared."""
     return Record(declared) if isinstance(declared, type) and issubclass(declared, tuple) else declared
 
 
 # ---------------------------------------------------------------- what is compiled
 
-#: Every kernel and routine of the package, by name: what ``fastclf warmup`` compiles and the tests walk over.
+#: Every kernel and routine of the package, by name: ``fastclf warmup`` compiles them, and the tests walk over them.
 COMPILED: dict[str, Compiled] = {}
 
-#: Called with one sentence before a compilation that somebody waits for.
+#: Called with one sentence before a compilation that keeps the user waiting.
 announce: Callable[[str], None] = lambda line: print(line, file=sys.stderr, flush=True)  # noqa: E731
 
 
@@ -137,7 +136,7 @@ def _check_declared(function: Any, specs: dict[str, Callable]) -> None:
 
 
 class Compiled:
-    """One function, compiled by itself for each element type."""
+    """One function, compiled on its own for each element type."""
 
     def __init__(self, function: Callable[..., Any], specs: dict[str, Callable]) -> None:
         _check_declared(function, specs)
@@ -145,7 +144,7 @@ class Compiled:
         if self.name in COMPILED:
             raise ValueError(f"there are two {self.name}: they would read each other's cache")
         functools.update_wrapper(self, function)
-        function.__qualname__ = function.__name__  # what Numba names the cache's files by
+        function.__qualname__ = function.__name__  # Numba names the cache's files by it
         self.specs, self._function = specs, function
         self._ready: dict[str, Any] = {}
         self._lock = threading.RLock()
@@ -153,7 +152,7 @@ class Compiled:
 
     @functools.cached_property
     def dtypes(self) -> tuple[str, ...]:
-        """The element types to compile for."""
+        """The element types to compile for; only int64, a placeholder, if no argument depends on the element type."""
         depends = any(spec(types.float32) != spec(types.float64) for spec in self.specs.values())
         return ("float32", "float64") if depends else ("int64",)
 
@@ -166,7 +165,7 @@ class Compiled:
 
     @functools.cached_property
     def needs(self) -> tuple[Routine, ...]:
-        """The routines that this function calls, which must be there before it is."""
+        """The routines that this function calls, which must be compiled before it."""
         return tuple(dict.fromkeys(_routines(self._function)))
 
     def compile(self, dtype: Any, quiet: bool = False) -> Any:
@@ -200,7 +199,7 @@ class Compiled:
 
 
 def _routines(function: Any) -> list[Routine]:
-    """The routines named in a function and in what it inlines."""
+    """The routines named in a function and in the functions that it inlines."""
     found, free = [], function.__closure__ or ()
     named = [function.__globals__.get(name) for name in function.__code__.co_names]
     for value in (*named, *(cell.cell_contents for cell in free)):
@@ -214,11 +213,11 @@ def _routines(function: Any) -> list[Routine]:
 
 
 def _spread(function: Any, specs: dict[str, Callable]) -> tuple[Any, dict[str, Callable]]:
-    """The function, and its declaration, with the fields of its records as parameters of their own.
+    """The function and its declaration, with each record replaced by its fields as separate parameters.
 
-    Numba converts an argument where a kernel is called, say an array that may be written to where one that is only read is
-    declared. The elements of a tuple it does not convert. So records are taken apart before the call, and put together
-    again in the compiled code, where that costs nothing.
+    When a kernel is called, Numba converts arguments to their declared types, for instance a writable array to a read-only
+    one. It does not convert the elements of a tuple. So records are taken apart before the call, and put together again in
+    the compiled code, where that costs nothing.
     """
     records = {name: spec for name, spec in specs.items() if isinstance(spec, Record)}
     flat: dict[str, Callable] = {}
@@ -239,7 +238,7 @@ def _spread(function: Any, specs: dict[str, Callable]) -> tuple[Any, dict[str, C
 class Kernel(Compiled):
     """A compiled function that Python calls: ``kernel(*args, threads=n)``.
 
-    The last parameter of a kernel that can share its work is ``team``; it is filled in here.
+    A kernel that can share its work among threads has ``team`` as its last parameter, which is filled in here.
     """
 
     def __init__(self, function: Callable[..., Any], specs: dict[str, Callable]) -> None:
@@ -248,7 +247,7 @@ class Kernel(Compiled):
         _check_declared(function, specs)
         starred = [f"*{name}" if isinstance(spec, Record) else name for name, spec in specs.items()]
         self._call = eval(f"lambda code, {', '.join(specs)}: code({', '.join(starred)})")
-        numbers = IN1, IN2, OUT1, OUT2  # the first of them says which element type a call is for
+        numbers = IN1, IN2, OUT1, OUT2  # the first such argument gives a call's element type
         self._element_at = next(
             (i, j)
             for i, spec in enumerate(specs.values())
@@ -282,7 +281,7 @@ class Kernel(Compiled):
 
 
 class Routine(Compiled):
-    """A compiled function that kernels and other routines call; it returns nothing."""
+    """A compiled function without a result that kernels and other routines call."""
 
     def __init__(self, function: Callable[..., Any], specs: dict[str, Callable], **flags: Any) -> None:
         super().__init__(function, specs)
@@ -293,7 +292,7 @@ class Routine(Compiled):
         raise TypeError(f"{self.name} is called by kernels only")
 
     def _element(self, arguments: tuple[types.Type, ...]) -> types.Type:
-        """The element type that a call is for: that of the first address of floating-point numbers."""
+        """The element type of a call: that of the first address of floats among the arguments."""
         if len(self.dtypes) == 1:
             return types.int64
         flat = [t for a in arguments for t in (a.types if isinstance(a, types.BaseTuple) else (a,))]
@@ -305,7 +304,7 @@ class Routine(Compiled):
         return self.signature(str(element))
 
     def declare(self, context: Any, module: ir.Module, element: types.Type) -> ir.Function:
-        """The function as another module sees it."""
+        """The routine's declaration in another LLVM module."""
         arguments = [context.get_value_type(t) for t in self.signature(str(element))]
         return cgutils.get_or_insert_function(
             module, ir.FunctionType(ir.VoidType(), arguments), self._symbol(str(element))
@@ -333,7 +332,7 @@ class Routine(Compiled):
 class InShares:
     """A routine that every thread of a team calls: ``shares(team, *args)`` is ``routine(*args, q, workers)`` for every q.
 
-    ``q`` and ``workers`` are the routine's last parameters.
+    ``q``, the thread's number, and ``workers``, the number of threads, are the routine's last parameters.
     """
 
     def __init__(self, routine: Routine) -> None:
@@ -352,7 +351,7 @@ class InShares:
         return TEAM(types.int64), *self.routine._types_of_call(arguments[1:])[:-2]
 
     def _lower(self, context: Any, b: Any, sig: Any, args: Any) -> Any:
-        """Arguments go into a record, and a function that takes them out again is what the threads run."""
+        """Put the arguments into a record; the threads run a thunk that unpacks them and calls the routine."""
         team, *args = args
         i64 = ir.IntType(64)
         body = self.routine.declare(context, b.module, self.routine._element(sig.args[1:]))
@@ -380,7 +379,7 @@ class InShares:
 
 
 def _make_callable(key: Any, types_of_call: Callable, lower: Callable) -> None:
-    """Let compiled code call ``key``, an object, with the arguments that it is declared with."""
+    """Let compiled code call the object ``key`` with the arguments that ``types_of_call`` accepts."""
 
     class Template(AbstractTemplate):
         def generic(self, args, kws):
@@ -391,23 +390,23 @@ def _make_callable(key: Any, types_of_call: Callable, lower: Callable) -> None:
 
 
 def kernel(**specs: Callable) -> Callable[[Callable[..., Any]], Kernel]:
-    """Declare a kernel by the types of its parameters, in their order."""
+    """Declare a kernel: the types of its parameters, in order."""
     return lambda function: Kernel(function, {name: _spec(spec) for name, spec in specs.items()})
 
 
 def routine(**specs: Callable) -> Callable[[Callable[..., Any]], Routine]:
-    """Declare a routine by the types of its parameters, in their order."""
+    """Declare a routine: the types of its parameters, in order."""
     return lambda function: Routine(function, {name: _spec(spec) for name, spec in specs.items()})
 
 
 def in_shares(**specs: Callable) -> Callable[[Callable[..., Any]], InShares]:
-    """The same, for a routine that every thread of a team calls with its number q; q and workers are not declared."""
+    """Declare a routine that every thread of a team calls; its last parameters, q and workers, are not declared."""
     return lambda function: InShares(routine(**specs, q=INT, workers=INT)(function))
 
 
 @inlined
 def share(total, q, workers):
-    """Worker q's part of a range, as (first, past the last)."""
+    """Thread q's part of the range 0 … total, as (first, past the last)."""
     return total * q // workers, total * (q + 1) // workers
 
 
@@ -416,7 +415,7 @@ def share(total, q, workers):
 
 @intrinsic
 def _call(typing_context, function, argument, q, workers):
-    """Call the function at an address."""
+    """Call the function at the address ``function``."""
 
     def codegen(context, b, sig, args):
         i64 = ir.IntType(64)
@@ -428,7 +427,7 @@ def _call(typing_context, function, argument, q, workers):
 
 
 def for_each_thread(function, argument, workers):
-    """Call the function at an address for every q below ``workers``, each on a thread of its own."""
+    """Call the function at the address ``function`` for every q below ``workers``, each on its own thread."""
     for q in prange(workers):
         _call(function, argument, q, workers)
 

@@ -1,17 +1,17 @@
-"""Batch gradient descent for linear models: loss and gradient from one reading of X.
+"""Batch gradient descent for linear models: loss and gradient from a single pass over X.
 
     m samples, n features, c classes (or c = 1 column with a sigmoid)
 
-``wide`` is for any shape. A block of rows is small enough to stay in the cache: forward tiles give its logits, the
-softmax its losses and deltas, and outer tiles add its gradient, before the next block is read from memory.
+``wide`` is for any shape. It works on blocks of rows that stay in the cache: ``matmul.forward`` computes a block's logits,
+the softmax its losses and deltas, and ``matmul.outer`` adds its gradient, before the next block is read from memory.
 
-``narrow`` is for few features and classes, where a row does not fill a vector. Samples are the lanes: a block of X is
-held transposed, and forward, softmax and gradient all run along it. Its parameters are the lab's theta, rows of one
-vector: (n + 1, lanes), row 0 the bias, columns past c unused.
+``narrow`` is for few features and classes, where a row does not fill a vector. The lanes are samples: a block of X is
+transposed, so that forward, softmax and gradient all run along samples. Its parameters are the lab's theta, with rows of
+one vector: (n + 1, lanes), row 0 the bias, columns from c on unused.
 
-Rows are cut into chunks, each with a gradient of its own; their number follows from the shape alone and they are added
-in order, so the bits do not depend on the threads. A step on many rows is taken in several calls, a portion of the rows in
-each, whose gradients are added up. Samples that are not stored as numbers are made numbers a block at a time.
+Rows are cut into chunks, each with its own gradient. The number of chunks follows from the shape alone, and their gradients
+are added in order, so the bits do not depend on the number of threads. A step on many rows is split into several calls, each
+for a portion of the rows, and their gradients are added up. Samples not stored as floats are converted block by block.
 """
 
 from __future__ import annotations
@@ -40,31 +40,31 @@ from .tile import OUTER_VECTORS
 
 
 class Chunks(NamedTuple):
-    """The rows of a portion, cut into chunks, and everything that a thread needs to know of them."""
+    """The rows of a portion, cut into chunks, and everything that a thread needs to work on a chunk."""
 
     source: SourceAt
-    first: INT  # rows first ≤ r < end
+    first: INT  # the portion is the rows first ≤ r < end
     end: INT
-    count: INT  # chunks
+    count: INT  # number of chunks
     c: INT
     labels: AT_INDEX
     distributions: AT
-    labelled: FLAG  # labels are given, or else distributions
+    labelled: FLAG  # whether targets are labels, and not distributions
     sigmoid: FLAG
-    update: FLAG  # gradients are wanted, or else losses only
+    update: FLAG  # whether to compute gradients, and not only losses
     iota: AT_INDEX
     settings: Settings
-    params: AT  # of a network of one layer; or theta
-    G: AT  # a gradient per chunk
-    S: AT  # an output block per chunk
-    width: INT  # samples that a block has room for
-    room: AT  # of each thread, for so many samples as floats
+    params: AT  # those of a network of one layer, or theta
+    G: AT  # one gradient per chunk
+    S: AT  # one output-layer block per chunk
+    width: INT  # samples that each block has room for
+    room: AT  # one conversion buffer per thread, for ``width`` samples as floats
     losses: AT64  # one per chunk
 
 
 @inlined
 def chunks_of(source, n, targets, c, sigmoid, params, scratch, portion, settings):
-    """The chunks of a portion, by addresses."""
+    """The chunks of a portion, with arrays given by their addresses."""
     return Chunks(
         source_at(source, n), portion.first, portion.end, scratch.losses.shape[0], c, at(targets.labels, 0),
         at(targets.distributions, 0), targets.labels.shape[0] > 0, sigmoid, portion.update, at(scratch.iota, 0),
@@ -82,7 +82,7 @@ def rows_of_chunk(work, chunk):
 
 @in_shares(work=Chunks, weights=INT, bias=INT, size=INT, panels=AT)
 def chunk_gradients(work, weights, bias, size, panels, q, workers):
-    """Worker q's chunks: the loss and the gradient of each, for a network of one layer."""
+    """The loss and the gradient of each chunk in thread q's share, for a network of one layer."""
     S, c, width, n, settings = work.S, work.c, work.width, work.source.n, work.settings
     lanes, zero = lanes_of(S), real(S, 0.0)
     low, high, one, with_bias = settings.log_low, settings.log_high, zero + 1, settings.bias_rate > 0
@@ -121,7 +121,7 @@ def chunk_gradients(work, weights, bias, size, panels, q, workers):
 
 @in_shares(params=AT, size=INT, G=AT, n_chunks=INT, step=REAL)
 def descend(params, size, G, n_chunks, step, q, workers):
-    """Worker q's part of params += step times the sum of the chunks' gradients; or of their total, with a step of 1."""
+    """Thread q's share of params += step times the sum of the gradients G; ``params`` may be a total, with a step of 1."""
     lanes = lanes_of(params)
     v0, v1 = share(size // lanes, q, workers)
     for j in range(v0 * lanes, v1 * lanes, lanes):
@@ -133,7 +133,7 @@ def descend(params, size, G, n_chunks, step, q, workers):
 
 @inlined
 def add_up(chunk_losses, losses, e, portion):
-    """Add a portion's loss, its chunks in order, to what losses[e] holds of the portions before it; at the end, the mean."""
+    """Add a portion's loss, summed over its chunks in order, to losses[e]; after the last portion, divide by m."""
     total = 0.0
     for chunk in range(chunk_losses.shape[0]):
         total += chunk_losses[chunk]
@@ -146,9 +146,9 @@ def add_up(chunk_losses, losses, e, portion):
     source=Source, targets=Targets, model=Model, scratch=ChunkScratch, portion=Portion, settings=Settings, losses=OUT64
 )  # fmt: skip
 def wide(source, targets, model, scratch, portion, settings, losses, team):
-    """A step over all m rows for each of ``losses``, which is the mean loss before it; or a portion of the rows of one step.
+    """Steps over all m rows, one per entry of ``losses``, the mean loss before the step; or one portion of a step.
 
-    For any shape: the model is a network of one layer. Weights of samples are not read.
+    For any shape: the model is a network of one layer. The samples' weights are ignored.
     """
     params, layout, total = model.params, model.layout, scratch.total
     n_chunks, size, G = scratch.losses.shape[0], params.shape[0], at(scratch.gradients, 0)
@@ -172,12 +172,12 @@ def wide(source, targets, model, scratch, portion, settings, losses, team):
 
 # ---------------------------------------------------------------- few features: samples as lanes
 #
-# A block is held as rows of ``width`` samples each.
+# A block is held transposed: one row per feature, with room for ``width`` samples.
 
 
 @inlined
 def transpose_block(X, rows, n, labels, targets, labelled, order, n_rows, XT, S, block, c, width):
-    """XT = the rows of X, transposed; and targets of the samples order[:n_rows], and weights of 1, into the block."""
+    """Write the rows of X, transposed, into XT; the targets of order[:n_rows] and weights of 1 into the output block."""
     for i in range(n_rows):
         row = rows[i] * n
         for j in range(n):
@@ -222,9 +222,9 @@ def narrow_gradient(XT, n, n_rows, S, block, c, width, G, with_bias):
 
 @in_shares(work=Chunks, ldt=INT, columns=AT, resident=FLAG)
 def narrow_chunk_gradients(work, ldt, columns, resident, q, workers):
-    """Worker q's chunks, where ldt elements separate the rows of theta.
+    """The loss and the gradient of each chunk in thread q's share; rows of theta are ldt elements apart.
 
-    ``resident`` says that the only chunk is in ``columns`` already, transposed.
+    ``resident`` says that there is only one chunk, and that ``columns`` already holds its samples, transposed.
     """
     S, c, width, n, settings = work.S, work.c, work.width, work.source.n, work.settings
     zero, room = real(S, 0.0), at(work.room, q * width * n)
@@ -258,14 +258,14 @@ def narrow_chunk_gradients(work, ldt, columns, resident, q, workers):
     source=Source, targets=Targets, model=Theta, scratch=ChunkScratch, portion=Portion, settings=Settings, losses=OUT64
 )  # fmt: skip
 def narrow(source, targets, model, scratch, portion, settings, losses, team):
-    """The same steps as ``wide``, for few features and classes: samples are the lanes of vectors everywhere."""
+    """The same steps as ``wide``, for few features and classes: the lanes of all vectors are samples."""
     theta, c, n_chunks, width = model.theta, model.n_classes, scratch.losses.shape[0], scratch.width
     n, step, total, G = theta.shape[0] - 1, -settings.learning_rate / portion.m, scratch.total, scratch.gradients
     work = chunks_of(source, n, targets, c, model.sigmoid, at(theta, 0), scratch, portion, settings)
     for e in range(losses.shape[0]):
         resident = (
             e > 0 and n_chunks == 1 and portion.m <= width
-        )  # one block holds everything: it is transposed but once
+        )  # a block that holds all samples is transposed only once
         narrow_chunk_gradients(team, work, theta.shape[1], at(scratch.columns, 0), resident)
         add_up(scratch.losses, losses, e, portion)
         if portion.update:

@@ -4,9 +4,9 @@
     outer       C = scale C + step clip(A^T B)    the weight update; the gradient of a linear model
                 C = (A^T B) masked by ReLU        a layer's deltas from those of the next layer
 
-A product is a grid of tiles, and a thread is given some of them. The bits of a result do not depend on that cut,
-because every sum is added in one order (see ``tile.py``): the cut follows from speed alone. Matrices are addresses of
-their first elements here, so that one compiled product serves the user's data, the parameters and the scratch.
+A product is a grid of tiles, and each thread computes some of them. The bits of a result do not depend on how the tiles
+are divided, because every sum is added in one order (see ``tile``). So speed alone decides about the division. Matrices are
+given by the addresses of their first elements: one compiled product serves the user's data, parameters and scratch.
 """
 
 from .jit import AT, AT_INDEX, FLAG, INT, REAL, inlined, routine
@@ -29,7 +29,7 @@ from .tile import (
     outer_vector,
 )
 
-WAY_BYTES = 4096  # of the first-level cache: addresses so far apart are in the same set
+WAY_BYTES = 4096  # in one way of the L1 cache: addresses that differ by a multiple of this share a set
 OUTER_DEPTH, PACK_COLUMNS, PACK_FROM, ACROSS_BELOW = TARGET.packing
 
 
@@ -40,11 +40,11 @@ OUTER_DEPTH, PACK_COLUMNS, PACK_FROM, ACROSS_BELOW = TARGET.packing
 def forward(A, lda, a_rows, n_rows, W, ldw, w_rows, n_units, K, bias, bias_r, bias_u, Z, act, ldo, floor):
     """Z[r, u] = A[a_rows[r]] . W[w_rows[u]] + bias[r bias_r + u bias_u] and act = max(Z, floor).
 
-    bias_u is 1, or it is 0 and the bias of r stands four times in a row. So a layer's samples can be the rows of the
-    result and its units the columns, or the other way round.
+    The rows of the result can be samples and its columns units (bias_u is 1), or the other way round (bias_u is 0, and
+    each bias is repeated four times in ``bias``, because tiles load four biases at once).
 
-    The last tile of a row or column of tiles is a whole one, too, if there is room: it reaches back and computes
-    some sums a second time, with the same result, which takes less time than doing the others one by one.
+    The last tile in a row or column of tiles is also a whole one if the matrix is large enough. It overlaps the tile before
+    it and computes some sums twice, with the same result. This is faster than computing the remaining sums one by one.
     """
     u = 0
     while u < n_units:
@@ -81,34 +81,34 @@ def forward(A, lda, a_rows, n_rows, W, ldw, w_rows, n_units, K, bias, bias_r, bi
 
 @inlined
 def n_groups(n_rows):
-    """Rows of tiles in an outer product of n_rows rows."""
+    """Number of rows of tiles in an outer product with n_rows rows."""
     return n_rows // OUTER_ROWS + n_rows % OUTER_ROWS
 
 
 @inlined
 def n_panels(n_columns, lanes):
-    """Columns of tiles in an outer product of n_columns columns."""
+    """Number of columns of tiles in an outer product with n_columns columns."""
     rest = n_columns % (OUTER_VECTORS * lanes)
     return n_columns // (OUTER_VECTORS * lanes) + (rest + lanes - 1) // lanes
 
 
 @inlined
 def n_tiles(n_rows, n_columns, lanes):
-    """Tiles in an outer product."""
+    """Number of tiles in an outer product."""
     return n_groups(n_rows) * n_panels(n_columns, lanes)
 
 
 @inlined
 def crowded(ldb, lanes):
-    """Whether rows that are ldb elements apart share a few sets of the first-level cache, and so drive each other out."""
+    """Whether rows that are ldb elements apart share the same few sets of the L1 cache, and so evict each other."""
     return ldb * (TARGET.vector_bytes // lanes) % WAY_BYTES == 0
 
 
 @inlined
 def pack(B, ldb, rows, depth, panels, room, panel):
-    """Copy B[rows, :], as wide as so many tiles, to ``panel``: the rows of a tile's width follow each other.
+    """Copy B[rows[:depth]], as wide as ``panels`` tiles, to ``panel``: all rows of one tile, then those of the next.
 
-    Panels are ``room`` rows apart. Where rows are long, each is another page of memory.
+    Tiles are ``room`` rows apart there. Several are copied at once, because each long row of B is on another page of memory.
     """
     lanes = lanes_of(B)
     width = OUTER_VECTORS * lanes
@@ -129,7 +129,7 @@ def outer(
 ):  # fmt: skip
     """Tiles first ≤ t < end of C = scale C + step clip(A^T B), or of the masked product; see ``tile.outer``.
 
-    ``packing`` allows to copy columns of B to ``panel``, which has room for ``panel_rows`` rows of a tile's width.
+    ``packing`` allows the routine to pack columns of B into ``panel``, which has room for ``panel_rows`` rows of a tile.
     """
     lanes, ldc = lanes_of(C), n_columns
     width = OUTER_VECTORS * lanes
@@ -189,5 +189,5 @@ def outer(
 
 @inlined
 def panel_rows(capacity, n_rows):
-    """Rows of a tile's width in the scratch of a thread, for products of so many terms and rows."""
+    """Rows, of a tile's width, in a thread's ``panel``: for products with ``capacity`` terms per sum and n_rows rows."""
     return PACK_COLUMNS * (min(capacity, OUTER_DEPTH) + n_rows)

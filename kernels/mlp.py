@@ -1,13 +1,13 @@
 """Training a network of dense layers with ReLU between them: forward, loss, backprop and update.
 
-``batch`` says where a network's parameters, the scratch and the batch's samples are.
+``batch`` describes the layout of a network's parameters, the scratch and the batch's samples.
 
-A step is two regions of parallel work. In the first a thread takes rows through all layers and back, since rows do not
-need each other; small batches do their first layer by units instead, so that all threads have work. In the second
-a thread takes tiles of the weight matrices and updates them in place. No sum is split between threads. Optimisers that
-need more than the gradient take a region more: the second one writes the gradient, and a third is the optimiser's own pass
-over all parameters. So does a batch that comes in pieces, whose gradients are added up. Samples that are not stored as
-numbers are made numbers by the thread that takes their rows, just before it needs them.
+A step has two parallel regions. In the first, each thread takes some rows through all layers and back, because rows are
+independent. A small batch has too few rows for all threads, so its first layer is divided by units. In the second region,
+each thread computes tiles of the weight gradients and updates the weights in place. No sum is split between threads. An
+optimiser that needs more than the gradient takes a third region: the second one writes the gradient, and the third is the
+optimiser's pass over all parameters. So does a batch in pieces, whose gradients are added up. Samples that are not stored as
+floats are converted by the thread that takes their rows, just before it uses them; those of a small batch, in advance.
 """
 
 import numpy as np
@@ -34,14 +34,14 @@ from .target import TARGET
 from .tile import DOT_UNITS, OUTER_VECTORS
 from .update import decay_of, squares, update
 
-BLOCK_BYTES = 256 * 1024  # of the first layer's input, kept in the second-level cache while all units pass over it
-FEW_PARAMETERS = 30_000  # below, a pass over them is shorter than it takes to start the threads
-BY_UNITS_BELOW = 64  # rows: smaller batches give a thread units of the first layer, larger ones rows
+BLOCK_BYTES = 256 * 1024  # of the first layer's input per block of rows: the block stays in the L2 cache for all units
+FEW_PARAMETERS = 30_000  # below this number of parameters, a pass over them takes less time than starting threads
+BY_UNITS_BELOW = 64  # rows: threads divide the first layer of smaller batches by units, that of larger ones by rows
 
 
 @inlined
 def hidden(l, batch, r0, r1, u0, u1):
-    """Units u0 ≤ u < u1 of hidden layer l for samples r0 ≤ r < r1 of the batch: Z and A = max(Z, 0)."""
+    """Z and A = max(Z, 0) of units u0 ≤ u < u1 of hidden layer l, for samples r0 ≤ r < r1 of the batch."""
     n_in, n_out = entry(batch.layout, l, N_IN), entry(batch.layout, l, N_OUT)
     w, bias = entry(batch.layout, l, WEIGHTS) + u0 * n_in, entry(batch.layout, l, BIAS) + u0
     source, pitch, rows = input_of(l, batch)
@@ -68,7 +68,7 @@ def logits(batch, r0, r1):
 
 @in_shares(batch=Batch)
 def first_layer(batch, q, workers):
-    """Worker q's units of the first layer."""
+    """Thread q's share of the first layer's units, for all samples."""
     n_units = entry(batch.layout, 0, N_OUT)
     g0, g1 = share((n_units + DOT_UNITS - 1) // DOT_UNITS, q, workers)
     hidden(0, batch, 0, batch.m, g0 * DOT_UNITS, min(g1 * DOT_UNITS, n_units))
@@ -76,14 +76,14 @@ def first_layer(batch, q, workers):
 
 @in_shares(batch=Batch)
 def forward_backward(batch, q, workers):
-    """Worker q's samples, through all layers (but the first, if that was done by units) and back."""
+    """Thread q's share of the samples: all layers forward (but the first, if it was divided by units), and all back."""
     S, settings, capacity, last, lanes = batch.S, batch.settings, batch.capacity, batch.n_layers - 1, lanes_of(batch.S)
     block, c = block_at(batch.layout, batch.n_layers, capacity), entry(batch.layout, last, N_OUT)
     going_forward, going_back = batch.phases & FORWARD > 0, batch.phases & BACKWARD > 0
     with_loss, zero = batch.phases & LOSS > 0, real(S, 0.0)
     dropping = going_back and settings.dropout > 0
-    larger = 1 / (1 - settings.dropout)  # what is left after dropout, and so are its deltas
-    whole = 3 * lanes  # rows: whole vectors of samples, and whole tiles of 3 or 6 rows
+    larger = 1 / (1 - settings.dropout)  # factor on the units that dropout keeps
+    whole = 3 * lanes  # a number of rows in whole vectors of samples and whole tiles of 3 or 6 rows
     at_once = max(whole, BLOCK_BYTES * lanes // (TARGET.vector_bytes * batch.ldx) // whole * whole)
     g0, g1 = share((batch.m + lanes - 1) // lanes, q, workers)
     end = min(g1 * lanes, batch.m)
@@ -122,16 +122,16 @@ def forward_backward(batch, q, workers):
 
 @inlined
 def moved(old, total, scale, step, limit):
-    """Scale old + step clip(total, -limit, limit), where old is not read if scale is 0: what ``tile.outer`` does."""
+    """Scale old + step clip(total, -limit, limit), without old if scale is 0: the update of ``tile.outer``."""
     total = min(max(total, -limit), limit)
     return step * total if scale == 0 else scale * old + step * total
 
 
 @inlined
 def column_sums(S, start, m, n_out, out, scale, step, limit):
-    """The bias of a hidden layer, or its gradient: ``moved`` by the sums over the samples of the layer's deltas.
+    """Update a hidden layer's bias, or its gradient, as ``moved`` does, by the layer's deltas summed over the samples.
 
-    The sums are taken in four parts, which are added in order.
+    Each sum has four parts, which are added in a fixed order.
     """
     lanes, zero = lanes_of(S), step * 0
     high, low = vsplat(S, limit), vsplat(S, -limit)
@@ -154,13 +154,13 @@ def column_sums(S, start, m, n_out, out, scale, step, limit):
 
 @inlined
 def updates_in_place(optimiser, phases):
-    """Whether the step is taken where the gradient arises, and the gradient itself is not kept."""
+    """Whether the products that compute the gradient also update the parameters, without storing the gradient."""
     return optimiser == IN_PLACE and phases & (ADD | HOLD) == 0
 
 
 @in_shares(batch=Batch)
 def update_weights(batch, q, workers):
-    """Worker q's tiles of all weight matrices, and the biases that follow them: updated in place, or their gradients."""
+    """Thread q's share of the tiles of all weight matrices, and of the biases: an update in place, or the gradients."""
     S, layout, lanes, n_layers, one = batch.S, batch.layout, lanes_of(batch.S), batch.n_layers, real(batch.S, 1.0)
     keep = one if batch.phases & ADD else one - one
     out, scale, step, limit = batch.state, keep, one, real(batch.S, float("inf"))
@@ -212,8 +212,8 @@ def weight_of(sample_weight, order, first, m):
 def run(source, order, targets, model, scratch, schedule, settings, losses, team):
     """Steps over the batches of the samples ``order``; losses[i] is the mean loss of step i, before its update.
 
-    FORWARD fills Z and A (probabilities in the last layer), LOSS the losses, BACKWARD the deltas, from A, and updates the
-    parameters. The loss has half the shared penalty times the squares of all weights added.
+    FORWARD computes Z and A (probabilities in the last layer) and LOSS the losses. BACKWARD computes the deltas from A, and
+    updates the parameters. The loss includes half the shared penalty times the sum of the squares of all weights.
     """
     layout, params, S, capacity, phases = model.layout, model.params, scratch.S, scratch.capacity, schedule.phases
     n_layers, n_rows, n_in, where = layout.shape[0], order.shape[0], layout[0, N_IN], at(layout, 0)
@@ -247,7 +247,7 @@ def run(source, order, targets, model, scratch, schedule, settings, losses, team
             first_layer(team, batch)
         forward_backward(
             team if m > lanes_of(S) else (1, team[1]), batch
-        )  # no thread takes less than a vector of samples
+        )  # no thread takes less than one vector of samples
         if phases & LOSS:
             losses[step] = total_loss(S, block, m, c, capacity) / total_weight
             decay = batch.settings.l2_shared / batch.total_weight

@@ -1,8 +1,8 @@
-"""What Python hands to kernels: a few records, each about one thing, in place of long lists of arguments. Free of Numba.
+"""The arguments of kernels, grouped into a few records instead of long argument lists. Free of Numba.
 
     m samples, n features, c classes
 
-The annotations are the types of ``jit``, which kernels are compiled for. Arrays that are not wanted are empty.
+The annotations are the argument types of ``jit`` that kernels are compiled for. An array that does not apply is empty.
 """
 
 from __future__ import annotations
@@ -15,133 +15,133 @@ if TYPE_CHECKING:
 
 
 class Source(NamedTuple):
-    """A set of samples as it is stored."""
+    """A set of samples, in the form in which it is stored."""
 
-    X: IN2  # (m, n), where the samples are stored as floats of the element type
-    raw: BYTES2  # the bytes of each sample, where they are stored otherwise
-    table: IN1  # the float that each byte stands for
+    X: IN2  # (m, n), if the samples are stored as floats of the element type
+    raw: BYTES2  # the bytes of each sample, one row per sample, if they are stored in another form
+    table: IN1  # (256,): the float that each byte value stands for
     stored: INT  # one of FLOATS, BYTES, SINGLE, DOUBLE
-    channels: INT  # of a pixel, where samples are images whose channels follow each other
+    channels: INT  # per pixel, if samples are images stored channels last; else 1
 
 
 class PairRows(NamedTuple):
-    """Rows of (feature, value) pairs; or dense rows, which have every feature."""
+    """Rows of (feature, value) pairs, as in a CSR matrix; or dense rows, which have every feature."""
 
     values: IN1
     features: INDEX32
-    starts: INDEX  # (m + 1): row i has the values starts[i] ≤ j < starts[i + 1], and its features in the same places
-    dense: FLAG  # each row has the features 0, 1, … n - 1
+    starts: INDEX  # (m + 1,): row i has the values, and the features, at positions starts[i] ≤ j < starts[i + 1]
+    dense: FLAG  # every row has the features 0, 1, … n - 1, which ``features`` lists once
 
 
 class Targets(NamedTuple):
-    """What samples are to be taken for, and how much each of them counts."""
+    """The target of each sample, and its weight."""
 
     labels: INDEX  # (m,) class numbers
-    distributions: IN1  # (m c), a distribution over the classes for each sample, where there are no labels
-    weights: IN1  # (m,); empty: 1 each
+    distributions: IN1  # (m c,), a distribution over the classes for each sample, if there are no labels
+    weights: IN1  # (m,), or empty if every sample has weight 1
 
 
 class Model(NamedTuple):
     """A network: see ``fastclf.engine.network``."""
 
     params: OUT1  # every weight and bias
-    state: OUT1  # what the optimiser keeps: gradient, first moment, second moment, each as long as params
+    state: OUT1  # of the optimiser: gradient, first moment, second moment, each as long as params
     layout: TABLE  # (layers, N_COLUMNS)
     optimiser: INT  # one of IN_PLACE, MOMENTUM, NESTEROV, ADAM
-    sigmoid: FLAG  # on top, in place of a softmax
+    sigmoid: FLAG  # on the last layer, in place of a softmax
 
 
 class Theta(NamedTuple):
-    """A linear model of few features and classes, a row per feature."""
+    """A linear model of few features and classes, with a row of parameters per feature."""
 
-    theta: OUT2  # (n + 1, lanes): row 0 is the bias, columns past c are zeros
-    hot: IN1  # for every label a row of ``lanes`` floats with a one in its place
+    theta: OUT2  # (n + 1, lanes): row 0 is the bias, columns from c on are zero
+    hot: IN1  # (labels * lanes,): the target of each label, as one vector
     n_classes: INT
     sigmoid: FLAG
 
 
 class LazyModel(NamedTuple):
-    """A linear model whose weights follow lazily: see ``sparse``."""
+    """A linear model whose weights are updated lazily: see ``sparse``."""
 
-    W: OUT2  # (n, ldw), a row per feature, padded to whole vectors, or one number wide for one class
+    W: OUT2  # (n, ldw), a row per feature; ldw is c rounded up to whole vectors, or 1 for one class
     bias: OUT1
-    Q: OUT2  # as W: the L1 penalty that a weight has been given
-    A: OUT2  # as W: what stands for the average
-    average_bias: OUT1
+    Q: OUT2  # as W: the L1 penalty applied to each weight so far
+    A: OUT2  # as W: the matrix from which the average of the iterates is computed
+    average_bias: OUT1  # average of the iterates of the bias
     scales: OUT64  # FACTOR, AVERAGE_A, AVERAGE_B, L1_SUM, ITERATES
     n_classes: INT
-    intercept_decay: REAL  # by which the intercepts' steps are smaller
+    intercept_decay: REAL  # factor on the steps of the intercepts
     sigmoid: FLAG
 
 
 class Settings(NamedTuple):
-    """What a step is told beside its data; those that are left out do nothing."""
+    """Hyperparameters of a step. The defaults add nothing to plain gradient descent."""
 
-    log_low: REAL = -math.inf  # log p is brought into [log_low, log_high]
+    log_low: REAL = -math.inf  # log p is clipped to [log_low, log_high]
     log_high: REAL = math.inf
-    eps: REAL = 0.0  # added to p, where the loss does that instead
-    learning_rate: REAL = 0.0
+    eps: REAL = 0.0  # added to p before its logarithm, by losses that do not clip
+    learning_rate: REAL = 0.0  # for kernels that are not given a rate per step
     clip_threshold: REAL = math.inf  # on every entry of the gradient
-    bias_rate: REAL = 1.0  # learning rate of the biases over that of the weights
-    l2: REAL = 0.0
-    l2_shared: REAL = 0.0  # a penalty that the samples of a batch share: it is divided by their weight
-    l1: REAL = 0.0
+    bias_rate: REAL = 1.0  # ratio of the biases' learning rate to that of the weights
+    l2: REAL = 0.0  # strength of the L2 penalty on the weights
+    l2_shared: REAL = 0.0  # another L2 penalty, whose strength is divided by the batch's total sample weight
+    l1: REAL = 0.0  # strength of the L1 penalty on the weights
     beta_1: REAL = 0.0  # momentum, or the decay of Adam's first moment
-    beta_2: REAL = 0.0
-    epsilon: REAL = 0.0
-    dropout: REAL = 0.0  # probability that a hidden unit is left out
+    beta_2: REAL = 0.0  # the decay of Adam's second moment
+    epsilon: REAL = 0.0  # Adam's, added to the root of the second moment
+    dropout: REAL = 0.0  # probability that a hidden unit is zeroed
 
 
 class Schedule(NamedTuple):
-    """Which steps a network takes."""
+    """The steps that a network takes in one call."""
 
     rates: IN64  # the learning rate of each step
-    mixes: IN64  # what the average of the parameters takes from them in each step
+    mixes: IN64  # weight of each step's parameters in their running average; empty for no average
     batch_size: INT
     repeats: INT  # passes over the batches
-    phases: INT  # bits of what a step does: FORWARD, LOSS, …
-    seed: INT  # of dropout
+    phases: INT  # what each step does, as bits: FORWARD, LOSS, …
+    seed: INT  # for dropout
     whole_weight: REAL  # total sample weight of the full batch, when this call gets only a piece of it; else 0
 
 
 class Portion(NamedTuple):
-    """Which rows a step of full-batch descent takes in this call: a step on many rows is taken in portions."""
+    """The rows that one call of full-batch descent works on. A step on many rows is split into several calls."""
 
     first: INT
     end: INT
-    m: INT  # all rows
-    update: FLAG  # the parameters, or else losses only
+    m: INT  # total number of rows
+    update: FLAG  # whether to update the parameters, and not only compute the loss
 
 
 class BatchScratch(NamedTuple):
-    """Scratch of a network's batches: see ``batch``."""
+    """Scratch for a network's mini-batches: see ``batch``."""
 
-    S: OUT1
+    S: OUT1  # activations, deltas and the output layer's block
     capacity: INT  # samples that S has room for
-    gathered: OUT2  # (capacity, n), where samples are not stored as floats
-    panels: OUT1  # packed columns of the operands, of every thread
-    partial_sums: OUT64  # (SQUARE_PARTS,)
+    gathered: OUT2  # (capacity, n): the batch as floats, if samples are stored in another form
+    panels: OUT1  # per thread: packed columns of an operand, and unfinished sums
+    partial_sums: OUT64  # (SQUARE_PARTS,): of the squares of the weights
     iota: INDEX  # 0, 1, … up to the larger of the capacity and the widest layer
 
 
 class ChunkScratch(NamedTuple):
-    """Scratch of the chunks of rows that full-batch descent takes: see ``linear``."""
+    """Scratch for the chunks of rows that full-batch descent works on: see ``linear``."""
 
-    S: OUT1  # an output block per chunk
-    width: INT  # samples that a block has room for
-    room: OUT1  # (threads, width, n), where samples are not stored as floats
+    S: OUT1  # one output-layer block per chunk
+    width: INT  # samples that each block has room for
+    room: OUT1  # (threads, width, n): samples as floats, if they are stored in another form
     gradients: OUT1  # one per chunk
-    total: OUT1  # the gradient of the portions before this one, where a step is taken in portions
-    columns: OUT1  # (n, width) per chunk: its samples transposed; for few features
-    panels: OUT1  # packed columns of the operands, of every thread; for many features
+    total: OUT1  # the gradient of the earlier portions, if a step is split into portions
+    columns: OUT1  # (n, width) per chunk: its samples, transposed; for the narrow kernel
+    panels: OUT1  # per thread: packed columns of an operand, and unfinished sums; for the wide kernel
     losses: OUT64  # one per chunk
     iota: INDEX  # 0, 1, … up to the larger of m and c
 
 
 class SampleScratch(NamedTuple):
-    """Scratch of per-sample SGD, each c floats up to whole vectors."""
+    """Scratch for per-sample SGD. z, u and g have c floats each, padded to whole vectors."""
 
     z: OUT1  # logits
-    u: OUT1  # the next sample's products
-    g: OUT1  # the gradient by the logits
-    terms: OUT1  # (2 LOSS_BLOCK,): losses whose logarithms are still to be taken, and their weights
+    u: OUT1  # the next sample's products with the weights
+    g: OUT1  # the gradient with respect to the logits, times the learning rate
+    terms: OUT1  # (2 LOSS_BLOCK,): arguments of logarithms still to be computed for the loss, then their sample weights

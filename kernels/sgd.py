@@ -2,20 +2,19 @@
 
     z = W x + b;  g = lr (activation(z) - t);  W -= g x^T;  b -= g        for one sample after the other
 
-Nothing here can run beside anything else: every step needs the one before it. What can be had is that a step waits for
-as little as possible. Both kernels let the update by a sample and the prediction for the next share one pass over the
-weights.
+Steps can not run in parallel, because each step needs the one before it. So the kernels shorten the chain of operations from
+step to step, and a single pass over the weights both applies the update for one sample and predicts for a later one.
 
-``narrow`` and ``narrow4``: few features, classes as the lanes of one vector, of the full width or of four lanes. With u
-the next sample's logits under the *old* weights and s = 1 + x . x', its logits under the new ones are
+``narrow`` and ``narrow4``: few features; classes are the lanes of one vector, of full width or of four lanes. Let u be the
+next sample's logits under the *old* weights and s = 1 + x . x'. Its logits under the new weights are
 
     z' = u - s g = (u + s lr t) - s e r        where  e = e^z,  r = lr / sum e  (softmax),  lr / (1 + e)  (sigmoid)
 
-and e^z' = e^(u + s lr t) e^(-s e r): everything but the last factor is known before r is, and as its argument is small, it
-is a short polynomial. From one step to the next there are a polynomial, two products, a sum and a division. Exponentials
-are taken without subtracting the maximum, unless a logit is so large that it is needed.
+and e^z' = e^(u + s lr t) e^(-s e r). The first factor does not depend on r. The second has a small argument, so a short
+polynomial is enough. Each step then waits for one polynomial, two products, a sum and a division of the step before it.
+The maximum of the logits is subtracted before the exponential only if a logit is large enough to need it.
 
-``wide``: any shape, weights (c, n), four classes at a time.
+``wide``: any shape; weights (c, n), worked on four classes at a time.
 """
 
 from .codes import BIAS, LOSS_BLOCK, N_IN, N_OUT, WEIGHTS
@@ -53,13 +52,13 @@ from .simd import (
 )
 from .softmax import output_layer, total_loss
 
-FAR = 40.0  # logits within this need no maximum subtracted, in float32 either
-NEAR = 0.34  # exponents within this need no reduction of their range: below ln(2)/2
+FAR = 40.0  # if all logits are within ± this, the maximum need not be subtracted, even in float32
+NEAR = 0.34  # exponents within ± this need no range reduction: it is below ln(2)/2
 
 
 @inlined
 def sample_product(X, a, b, n):
-    """The product of the samples at X[a:] and X[b:], offsets of the flattened matrix."""
+    """The dot product of the samples at X[a:] and X[b:]; a and b are offsets in the flattened matrix."""
     lanes, zero = lanes_of(X), X[0, 0] * 0
     whole, total = n - n % lanes, zero
     if whole:
@@ -73,18 +72,18 @@ def sample_product(X, a, b, n):
 
 
 def _make_narrow(name, vload, vload_first, vsplat):
-    """The narrow kernel for vectors of one width; theta (n + 1, lanes)."""
+    """The narrow kernel for vectors of one width; theta is (n + 1, lanes)."""
 
     @inlined
     def target_lanes(targets, hot, i, c, lanes):
-        """The target of sample i as lanes; ``hot`` has for every label a row with a one in its place."""
+        """The target of sample i, with classes as lanes; row k of ``hot`` is the target of label k."""
         if targets.labels.shape[0]:
             return vload(hot, targets.labels[i] * lanes)
         return vload_first(targets.distributions, i * c, c, hot[0] * 0)
 
     @inlined
     def logits_under(theta, X, i, n, lanes):
-        """theta[0] + sum_j X[i, j] theta[j + 1]; four sums, to shorten the wait."""
+        """theta[0] + sum_j X[i, j] theta[j + 1]; in four sums, to shorten the chain of dependent additions."""
         s0 = vload(theta, 0)
         s1 = s2 = s3 = vsplat(theta, 0.0)
         row = lanes
@@ -101,7 +100,7 @@ def _make_narrow(name, vload, vload_first, vsplat):
 
     @inlined
     def exponentials(theta, z, c, sigmoid):
-        """e^z in the lanes of classes, 0 in the others, scaled by a common factor where a logit is far from 0."""
+        """e^z for the c classes, 0 in the other lanes. Far from 0, z is clipped (sigmoid) or max z subtracted (softmax)."""
         far, zero = vsplat(theta, FAR), theta[0, 0] * 0
         if not vwithin(z, zero + FAR):
             if sigmoid:
@@ -111,9 +110,10 @@ def _make_narrow(name, vload, vload_first, vsplat):
         return vfirst(vexp(z), c, zero)
 
     def narrow(X, order, targets, model, scratch, settings, losses, with_loss):
-        """A pass over the samples ``order`` for each of ``losses``; with_loss: these are the mean losses of X before it.
+        """Passes over the samples ``order``, one per entry of ``losses``.
 
-        With losses, the scratch is that of ``linear.narrow``, for one block of all samples.
+        ``with_loss`` fills ``losses`` with the mean loss before each pass. The scratch is then that of ``linear.narrow``,
+        with one block for all samples.
         """
         theta, hot, c, sigmoid = model.theta, model.hot, model.n_classes, model.sigmoid
         labels, S, XT, width = targets.labels, scratch.S, scratch.columns, scratch.width
@@ -177,7 +177,7 @@ narrow4 = _make_narrow("narrow4", vload4, vload4_first, vsplat4)
 
 @inlined
 def update_and_predict(params, row, n, keep, g, X, old, new):
-    """The weights at ``row``, times keep, -= g times the sample at X[old:]; returns their product with that at X[new:]."""
+    """Weights w at ``row`` = keep w - g x for the sample x at X[old:]; returns the new w's product with that at X[new:]."""
     lanes, zero = lanes_of(params), params[0] * 0
     minus, sums, keep = vsplat(params, -g), vsplat(params, zero), vsplat(params, keep)
     whole = n - n % lanes
@@ -195,7 +195,7 @@ def update_and_predict(params, row, n, keep, g, X, old, new):
 
 @inlined
 def update_and_predict4(params, row, n, keep, g, k, X, old, new):
-    """The same for four rows of weights and g[k : k + 4]; returns the four products, as a vector."""
+    """``update_and_predict`` for four rows of weights and g[k : k + 4]; returns the four products as a vector."""
     lanes, zero = lanes_of(params), params[0] * 0
     m0, m1, m2, m3 = (
         vsplat(params, -g[k]),
@@ -246,7 +246,7 @@ def pass_over(params, w, n, c, keep, g, X, old, new, u):
 def scaled_delta(z, g, c, label, targets, t0, rate, sigmoid):
     """Fill g with rate (activation(z) - target). z and g are padded to whole vectors; g's padding becomes 0.
 
-    Returns a and b of the loss, a + log(b), where there is a label.
+    If label ≥ 0, returns (a, b) of the loss a + log(b). Otherwise the target is the distribution at targets[t0:].
     """
     lanes, zero = lanes_of(z), z[0] * 0
     one, none, rates, total = vsplat(z, 1.0), vsplat(z, 0.0), vsplat(z, rate), vsplat(z, 0.0)
@@ -285,12 +285,12 @@ def scaled_delta(z, g, c, label, targets, t0, rate, sigmoid):
     return a, b
 
 
-# Losses need a logarithm per sample. It is taken of a block of them at once.
+# Each sample's loss needs a logarithm. Logarithms are computed in vectors, for a block of samples at once.
 
 
 @inlined
 def keep_loss(terms, i, b, weight):
-    """Put the i-th sample's part of the loss, weight log(b), aside; returns those of a block, whenever one is full."""
+    """Store b and the weight of loss term i, weight log(b); returns the sum of a block of terms when it is full, else 0."""
     j = i % LOSS_BLOCK
     terms[j], terms[LOSS_BLOCK + j] = b, weight
     return sum_of_losses(terms, LOSS_BLOCK) if j == LOSS_BLOCK - 1 else 0.0
@@ -298,7 +298,7 @@ def keep_loss(terms, i, b, weight):
 
 @inlined
 def sum_of_losses(terms, count):
-    """The losses put aside in the first ``count`` places."""
+    """The sum of the first ``count`` loss terms in ``terms``."""
     total, lanes = vsplat(terms, 0.0), lanes_of(terms)
     for j in range(0, count, lanes):
         loss = vload(terms, LOSS_BLOCK + j) * vlog(vload(terms, j))
@@ -312,11 +312,11 @@ def sum_of_losses(terms, count):
 def wide(X, order, targets, rates, model, scratch, settings, losses):
     """One pass over the samples ``order``, for any shape: the model is a network of one layer.
 
-    The pass over the weights that applies the update by one sample and multiplies by the next but one does not need the
-    gradient in between, so the processor runs it while that gradient's exponentials and division are under way.
+    At each step, one pass over the weights applies the update of the previous sample and multiplies by the next sample.
+    The pass does not need the current sample's gradient, so the processor overlaps it with that gradient's exponentials.
 
-    ``rates``, a learning rate per step, may be empty: then it is that of the settings. Weights decay by 1 - rate l2 at each
-    step. If ``losses`` is not empty, losses[0] is the sum of the losses before each step; for labels.
+    ``rates`` has a learning rate per step; if it is empty, all steps use that of the settings. Each step multiplies weights
+    by 1 - rate l2. If ``losses`` is not empty, losses[0] is the sum of the losses before each step, which needs labels.
     """
     params, layout, labels, weights = model.params, model.layout, targets.labels, targets.weights
     z, u, g, terms = scratch.z, scratch.u, scratch.g, scratch.terms
@@ -325,7 +325,7 @@ def wide(X, order, targets, rates, model, scratch, settings, losses):
     n_steps, with_loss, total, lr, keep = order.shape[0], losses.shape[0] > 0, 0.0, settings.learning_rate, one
     old = new = order[0] * n
     for k in range(c):
-        g[k] = 0  # nothing to be updated yet
+        g[k] = 0  # the first pass has no update to apply
     pass_over(params, w, n, c, keep, g, X, old, new, u)
     for k in range(0, c, lanes):
         vstore(z, k, vload(u, k) + vload(params, bias + k))

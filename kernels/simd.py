@@ -1,9 +1,9 @@
 """SIMD vectors as values inside Numba kernels.
 
-``Vector(element, lanes)`` is a Numba type held in one register of the target. Kernels load, compute and store such
-vectors explicitly, because what the compiler makes of a plain loop depends on its mood: here the width, the order of
-every sum and each fused multiply-add are written down, and so a kernel gives the same bits in its serial and in its
-parallel form. No instruction carries a fast-math flag: NaN and infinity travel through.
+``Vector(element, lanes)`` is a Numba type held in one register of the target. Kernels load, compute and store vectors
+explicitly, because a compiler may vectorise the same plain loop differently in different places. Here the width, the
+order of every sum and each fused multiply-add are written down, so a kernel gives the same bits in its serial and in
+its parallel form. No instruction carries a fast-math flag: NaN and infinity propagate.
 
 ``exp`` and ``log`` are polynomials over a reduced range, evaluated in all lanes at once. Their coefficients are
 Chebyshev interpolants of (e^r - 1 - r)/r^2 on |r| <= ln(2)/2 and of (2 atanh(s) - 2s)/s^3 on 0 <= s <= 3 - 2 sqrt(2),
@@ -29,7 +29,7 @@ INTP = ir.IntType(64)
 
 
 class Vector(types.Type):
-    """One register of ``lanes`` numbers of the Numba type ``element``."""
+    """One register of ``lanes`` floats of the Numba type ``element``."""
 
     def __init__(self, element: types.Float, lanes: int):
         self.element, self.lanes = element, lanes
@@ -43,7 +43,7 @@ class _VectorModel(models.PrimitiveModel):
 
 
 class _Float:
-    """What the polynomials and the loads need to know of one floating-point type."""
+    """The properties of one floating-point type that the polynomials and the loads need."""
 
     def __init__(self, numba_type, ir_type, bits, mantissa, exp_range, ln2, exp, log):
         self.type, self.ir, self.bits, self.mantissa = numba_type, ir_type, bits, mantissa
@@ -84,13 +84,13 @@ def splat(b, value, lanes):
 
 
 def constant(vty, value):
-    """A vector constant, or an array of them along the lanes."""
+    """A vector constant: one value in every lane, or a list of values, one per lane."""
     values = value if isinstance(value, (list, tuple)) else [value] * vty.count
     return ir.Constant(vty, [ir.Constant(vty.element, v) for v in values])
 
 
 def shuffle(b, x, y, lanes):
-    """The lanes of x followed by y that ``lanes`` names."""
+    """A vector of selected lanes: ``lanes`` are their positions in x followed by y."""
     return b.shuffle_vector(x, y, ir.Constant(ir.VectorType(I32, len(lanes)), list(lanes)))
 
 
@@ -109,7 +109,7 @@ def call(b, name, vty, *args):
 
 
 def fma(b, x, y, z):
-    """X * y + z; fused where the target can, as two roundings where it can not (there llvm.fma is a library call)."""
+    """X * y + z, fused; with two roundings on SSE2, which has no such instruction (llvm.fma would be a library call)."""
     return call(b, "fmuladd" if TARGET.name == "SSE2" else "fma", x.type, x, y, z)
 
 
@@ -118,7 +118,7 @@ def align_of(fty):
 
 
 def load(b, pointer, vty):
-    """Load a vector from an address aligned to its elements only."""
+    """Load a vector from an address that is aligned to the element size only."""
     value = b.load(b.bitcast(pointer, vty.as_pointer()))
     value.align = align_of(vty.element)
     return value
@@ -154,7 +154,7 @@ def store_masked(b, value, pointer, mask):
 
 
 def fold(b, x, combine):
-    """One number from a vector: halves onto each other, in a fixed order."""
+    """Reduce a vector to a scalar in a fixed order: combine its two halves until one lane is left."""
     while x.type.count > 1:
         half = x.type.count // 2
         x = combine(shuffle(b, x, x, range(half)), shuffle(b, x, x, range(half, 2 * half)))
@@ -162,9 +162,9 @@ def fold(b, x, combine):
 
 
 def sum4(b, vectors):
-    """Four vectors → one vector of their four sums, each added in the order that ``fold`` would use.
+    """Four vectors → one vector of their four sums, each added in the order of ``fold``.
 
-    A sum is folded together with its neighbour, so that half as many instructions fold all four.
+    Two vectors are folded by the same instruction, so that all four take half as many instructions.
     """
     s, t, u, v = vectors
     n = s.type.count
@@ -199,12 +199,12 @@ def data_pointer(context, b, array_type, value):
 
 
 def _float_of(x):
-    """What is known of the elements of a vector."""
+    """The ``_Float`` of a vector's elements."""
     return next(f for f in FLOAT.values() if f.ir == x.type.element)
 
 
 def _polynomial(b, x, coefficients):
-    """c0 + c1 x + c2 x^2 …, pairs first (Estrin), because a chain of multiply-adds is what the small loops wait for."""
+    """c0 + c1 x + c2 x^2 …, pairs first (Estrin), because small loops wait for the latency of a chain of multiply-adds."""
     terms = [constant(x.type, c) for c in coefficients]
     power = x
     while len(terms) > 1:
@@ -216,7 +216,7 @@ def _polynomial(b, x, coefficients):
 
 
 def _exp(b, x):
-    """e**x = 2**k e**r with k = round(x / ln 2); x is first brought into the range whose results are normal numbers."""
+    """e**x = 2**k e**r with k = round(x / ln 2); x is first clipped to a range whose results are normal numbers."""
     vty, f = x.type, _float_of(x)
     c = lambda value: constant(vty, value)  # noqa: E731
     ivty = ir.VectorType(f.int, vty.count)
@@ -238,7 +238,7 @@ def _exp_small(b, r):
 
 
 def _log(b, x):
-    """log(x) of a positive normal number; -infinity at 0, NaN below, x itself for infinity and NaN."""
+    """log(x) for a positive normal number x; -infinity at 0, NaN below 0, x itself for infinity and NaN."""
     vty, f = x.type, _float_of(x)
     c = lambda value: constant(vty, value)  # noqa: E731
     ivty = ir.VectorType(f.int, vty.count)
@@ -256,7 +256,7 @@ def _log(b, x):
     z = b.fmul(s, s)
     r = b.fmul(z, _polynomial(b, z, f.log))
     half_square = b.fmul(b.fmul(g, c(0.5)), g)
-    # log(1 + g) = g - (g^2/2 - s (g^2/2 + R)): the large term last, so that its rounding is the only one that counts
+    # log(1 + g) = g - (g^2/2 - s (g^2/2 + R)): the large term is added last, so that only its rounding matters
     inner = fma(b, s, b.fadd(half_square, r), b.fmul(kf, c(f.ln2[1])))
     y = b.fadd(fma(b, kf, c(f.ln2[0]), b.fsub(inner, half_square)), g)
     y = b.select(b.fcmp_ordered("==", x, c(0.0)), c(float("-inf")), y)
@@ -287,7 +287,7 @@ _binary(operator.truediv, lambda b, x, y: b.fdiv(x, y))
 
 
 def _on_vectors(n_args, build, result=lambda vector: vector):
-    """An intrinsic on ``n_args`` vectors of one type, whose result is one too, or what ``result`` makes of that type."""
+    """An intrinsic on ``n_args`` vectors of one type. ``result`` maps this type to that of the result."""
 
     def codegen(context, b, sig, args):
         return build(b, *args)
@@ -334,12 +334,12 @@ vabs = _on_vectors(1, lambda b, x: call(b, "fabs", x.type, x))
 vsqrt = _on_vectors(1, lambda b, x: call(b, "sqrt", x.type, x))
 vexp, vexp_small, vlog = _on_vectors(1, _exp), _on_vectors(1, _exp_small), _on_vectors(1, _log)
 
-#: The third vector in the lanes where the first two are equal, zero in the others; the second where the first is positive.
+#: The last vector in the lanes where the first two are equal, or where the first is positive; 0 in the other lanes.
 vwhere_equal = _on_vectors(3, lambda b, x, y, value: _where(b, b.fcmp_ordered("==", x, y), value))
 vwhere_positive = _on_vectors(2, lambda b, x, value: _where(b, b.fcmp_ordered(">", x, constant(x.type, 0.0)), value))
 
-#: One number of a vector: the sum of its lanes, the largest of them, the first. ``vtotal`` has the sum in every lane, which
-#: is cheaper than a number that is spread again. ``vsum4`` makes a vector of the sums of four.
+#: Reductions of a vector: the sum of its lanes, the largest lane, the first lane. ``vtotal`` has the sum in every lane,
+#: which is cheaper than ``vsplat`` of a scalar sum. ``vsum4`` is a vector of the sums of four vectors.
 vsum = _on_vectors(1, lambda b, x: fold(b, x, b.fadd), lambda vector: vector.element)
 vhighest = _on_vectors(1, lambda b, x: fold(b, x, lambda y, z: larger(b, y, z)), lambda vector: vector.element)
 vlane0 = _on_vectors(1, lambda b, x: b.extract_element(x, I32(0)), lambda vector: vector.element)
@@ -349,7 +349,7 @@ vsum4 = _on_vectors(4, lambda b, *vectors: sum4(b, vectors), lambda vector: Vect
 
 @intrinsic
 def real(typing_context, like, value):
-    """A number in the element type of ``like``, an array or address."""
+    """``value`` converted to the element type of ``like``, an array or address."""
     f = FLOAT[like.dtype]
 
     def codegen(context, b, sig, args):
@@ -364,7 +364,7 @@ def real(typing_context, like, value):
 def _make_number_at(element):
     @intrinsic
     def number_at(typing_context, raw, index):
-        """The ``index``-th number of its type after an address of bytes, which need not be aligned."""
+        """The ``index``-th float of type ``element`` after the address ``raw``, which need not be aligned."""
 
         def codegen(context, b, sig, args):
             value = b.load(b.gep(b.bitcast(args[0], FLOAT[element].ir.as_pointer()), [args[1]]))
@@ -381,7 +381,7 @@ single_at, double_at = _make_number_at(types.float32), _make_number_at(types.flo
 
 @intrinsic
 def vwithin(typing_context, value, limit):
-    """Whether every lane lies within [-limit, limit]; False if one is NaN."""
+    """Whether every lane lies within [-limit, limit]; False if a lane is NaN."""
 
     def codegen(context, b, sig, args):
         x, limit = args
@@ -395,7 +395,7 @@ def vwithin(typing_context, value, limit):
 
 @intrinsic
 def lanes_of(typing_context, array):
-    """Lanes of one vector of the array's elements."""
+    """The number of lanes in a vector of the array's elements."""
 
     def codegen(context, b, sig, args):
         return INTP(FLOAT[sig.args[0].dtype].lanes)
@@ -406,7 +406,7 @@ def lanes_of(typing_context, array):
 def _make_splat(lanes_of_float):
     @intrinsic
     def vsplat(typing_context, array, value):
-        """``value`` in every lane of a vector of the array's type."""
+        """A vector of the array's element type with ``value`` in every lane."""
         f = FLOAT[array.dtype]
 
         def codegen(context, b, sig, args):
@@ -418,7 +418,7 @@ def _make_splat(lanes_of_float):
 
 
 def _element_pointer(context, b, sig, args):
-    """The address of element args[1] of an array, or after an address."""
+    """The address args[1] elements after args[0], an array or an address."""
     base = args[0] if isinstance(sig.args[0], types.CPointer) else data_pointer(context, b, sig.args[0], args[0])
     return b.gep(base, [args[1]])
 
@@ -450,7 +450,7 @@ def _make_load(lanes_of_float):
 def _make_load_first(lanes_of_float):
     @intrinsic
     def vload_first(typing_context, array, offset, count, fill):
-        """The same, the first ``count`` lanes only; ``fill`` in the others, whose memory is not touched."""
+        """``vload`` for the first ``count`` lanes only; the other lanes are ``fill``, and their memory is not read."""
         f = FLOAT[array.dtype]
 
         def codegen(context, b, sig, args):
@@ -463,8 +463,8 @@ def _make_load_first(lanes_of_float):
     return vload_first
 
 
-# A vector is as wide as the target's registers, or, where that is known to be enough, four lanes: narrower vectors are
-# not faster at arithmetic, but their lanes are summed in fewer steps.
+# A vector is as wide as the target's registers, or has four lanes, for callers that need no more. Arithmetic on four
+# lanes is not faster, but the sum of the lanes takes fewer steps.
 vsplat, vload, vload_first = (make(lambda f: f.lanes) for make in (_make_splat, _make_load, _make_load_first))
 vsplat4, vload4, vload4_first = (make(lambda f: 4) for make in (_make_splat, _make_load, _make_load_first))
 
@@ -480,7 +480,7 @@ def vstore(typing_context, array, offset, value):
 
 @intrinsic
 def vstore_first(typing_context, array, offset, value, count):
-    """Store the first ``count`` lanes."""
+    """Store the first ``count`` lanes only."""
 
     def codegen(context, b, sig, args):
         mask = first_lanes(b, args[3], args[2].type.count)
@@ -503,7 +503,7 @@ def vfirst(typing_context, value, count, fill):
 
 @intrinsic
 def vhot(typing_context, array, lane):
-    """One in the lane of that number, zero in the others: everywhere, where there is no such lane."""
+    """A vector with 1 in the lane numbered ``lane`` and 0 in the others; all 0, if there is no such lane."""
     f = FLOAT[array.dtype]
 
     def codegen(context, b, sig, args):

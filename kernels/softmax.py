@@ -1,28 +1,28 @@
-"""From logits to probabilities, loss and deltas: the last layer of every model, with samples as the lanes of vectors.
+"""The last layer of every model: probabilities, loss and deltas from logits. The lanes of vectors are samples.
 
     softmax     p_k = e^(z_k - top) / s,  top = max z,  s = sum e^(z_k - top)    log p_k = z_k - (top + log s)
     sigmoid     p_k = 1 / (1 + e^-z_k),   each class by itself                   log p_k = min(z_k, 0) - log(1 + e^-|z_k|)
     loss        - sum_k t_k log p_k  (softmax)      - sum_k t_k log p_k + (1 - t_k) log(1 - p_k)  (sigmoid)
     delta       (p - t) scale: the gradient of both losses with respect to z
 
-All of it happens in a block of scratch, for up to ``ld`` samples: a row per class and a column per sample, of the logits
-Z, the probabilities P, the deltas D and the target distributions T; then a row of target classes, written as
-floating-point numbers, which takes T's place where there are labels; a row of losses; a row of sample weights, by which
-losses and deltas are multiplied; and room for the biases. Three
-conventions for a vanishing probability are told apart by numbers: its logarithm is brought into [low, high] (the lab's
-linear models clip p), or p has ``eps`` added (the lab's deep MLP), or neither.
+The layer works in a block of scratch for up to ``ld`` samples. The block holds the logits Z, the probabilities P, the deltas
+D and the target distributions T, each with a row per class and a column per sample. Then come a row of target classes (as
+floats; used instead of T if there are labels), a row of losses, a row of sample weights, which multiply losses and deltas,
+and room for the biases.
 
-Whole vectors are stored: ``ld`` is a multiple of 16, and columns after the last sample up to a whole vector are nobody's.
+The loss of a vanishing probability follows one of three conventions. Its logarithm is clipped to [low, high], as the lab's
+linear models clip p; or ``eps`` is added to p, as in the lab's deep MLP; or neither. Whole vectors are stored: ``ld`` is a
+multiple of 16, and the columns from the last sample to the end of its vector are padding.
 """
 
 from .codes import output_block_size
 from .jit import AT, FLAG, INT, REAL, inlined, routine
 from .simd import lanes_of, vabs, vexp, vfirst, vload, vlog, vmax, vmin, vsplat, vstore, vsum, vwhere_equal
 
-block_size = inlined(output_block_size)  # of Z, P, D and T, classes, losses and weights, biases
+block_size = inlined(output_block_size)  # elements of Z, P, D, T, classes, losses, weights and biases
 
 
-# Where the parts of a block start: rows of ``ld`` floats, and the biases behind them.
+# Offsets of the parts of a block: rows of ``ld`` floats each, then the biases.
 logits_at = inlined(lambda block, c, ld: block)
 probabilities_at = inlined(lambda block, c, ld: block + c * ld)
 deltas_at = inlined(lambda block, c, ld: block + 2 * c * ld)
@@ -35,7 +35,7 @@ biases_at = inlined(lambda block, c, ld: block + (4 * c + 3) * ld)
 
 @inlined
 def spread_bias(params, bias, S, block, c, ld):
-    """Write each of c biases four times in a row into the block, as ``matmul.forward`` wants them for rows of classes."""
+    """Write each of c biases four times in a row into the block: ``matmul.forward`` needs this if its rows are classes."""
     biases = biases_at(block, c, ld)
     for k in range(c):
         for i in range(4 * k, 4 * k + 4):
@@ -67,7 +67,7 @@ def gather_weights(sample_weight, weighted, order, n_rows, S, block, r0, c, ld):
 
 @inlined
 def target(S, goals, classes, k, ld, labelled, column):
-    """The targets of class k for a vector of samples; ``column`` where they are one column of two classes."""
+    """The targets of class k for a vector of samples; with ``column``, labels 0 and 1 are the only class's targets."""
     if not labelled:
         return vload(S, goals + k * ld)
     if column:
@@ -84,7 +84,7 @@ def bounded_log(like, log_p, low, high, eps):
 
 @inlined
 def probabilities(S, z, p, c, ld, sigmoid):
-    """P from Z for a vector of samples; returns the logarithm of the softmax's denominator."""
+    """Compute P from Z for a vector of samples; return the logarithm of the softmax's denominator (0 for a sigmoid)."""
     one, none = vsplat(S, 1.0), vsplat(S, 0.0)
     if sigmoid:
         for k in range(0, c * ld, ld):
@@ -133,10 +133,10 @@ def sample_losses(S, z, log_total, goals, classes, c, ld, labelled, sigmoid, low
 def output_layer(
     S, block, r0, n_rows, c, ld, labelled, sigmoid, forward, with_loss, backward, low, high, eps, scale
 ):  # fmt: skip
-    """Probabilities, losses and deltas of the samples in columns r0 … r0 + n_rows of the block.
+    """Probabilities, losses and deltas of the samples in columns r0 ≤ r < r0 + n_rows of the block.
 
-    ``forward`` computes P from Z, ``with_loss`` (only with it) the losses, ``backward`` D from P. Deltas and losses past
-    the last sample, up to a whole vector, are 0.
+    ``forward`` computes P from Z, ``with_loss`` the losses (only together with ``forward``), ``backward`` D from P. Deltas
+    and losses in the padding after the last sample are set to 0.
     """
     lanes, zero = lanes_of(S), scale * 0
     for r in range(r0, r0 + n_rows, lanes):
@@ -167,7 +167,7 @@ def total_loss(S, block, n_rows, c, ld):
 
 @inlined
 def bias_gradient(S, block, k, n_rows, c, ld):
-    """The sum over the first n_rows samples of the deltas of class k."""
+    """The sum of the deltas of class k over the first n_rows samples."""
     total, start = vsplat(S, 0.0), deltas_at(block, c, ld) + k * ld
     for r in range(start, start + n_rows, lanes_of(S)):
         total = total + vload(S, r)

@@ -1,13 +1,13 @@
-"""Per-sample stochastic gradient descent over rows of (feature, value) pairs: CSR matrices; and dense rows, where a penalty
-or an average asks for more than ``sgd.wide`` does.
+"""Per-sample stochastic gradient descent over rows of (feature, value) pairs: CSR matrices, and also dense rows if there is
+an L1 penalty or an average, which ``sgd.wide`` lacks.
 
     z = W x + b;  g = rate weight (activation(z) - t);  W = (1 - rate l2) W - g x^T;  b -= intercept_decay g
 
-A step touches the features of its sample only. So W is kept as a factor times a matrix, a row per feature and classes as
-lanes, and the decay by L2 is one product with the factor (Bottou, 2010); the L1 penalty is cumulative (Tsuruoka, Tsujii and
-Ananiadou, 2009): a weight is shrunk by what it has missed when its feature next occurs; and the average of all iterates is
-kept as (A + a W) / b with numbers a and b (Xu, 2011). All of it is what scikit-learn's SGDClassifier does for two classes,
-except that the average is that of the shrunk weights.
+A step touches only the features of its sample. So W is kept as a factor times a matrix, with a row per feature and classes
+as lanes, and the L2 decay only multiplies the factor (Bottou, 2010). The L1 penalty is cumulative (Tsuruoka, Tsujii and
+Ananiadou, 2009): when a feature next occurs, its weights are shrunk by the penalty missed since. The average of all iterates
+is kept as (A + a W) / b with scalars a and b (Xu, 2011). The method is that of scikit-learn's SGDClassifier for two classes,
+except that the average is of the shrunk weights.
 """
 
 from .codes import AVERAGE_A, AVERAGE_B, FACTOR, ITERATES, L1_SUM, LOSS_BLOCK
@@ -16,7 +16,7 @@ from .records import LazyModel, PairRows, SampleScratch, Settings, Targets
 from .sgd import keep_loss, scaled_delta, sum_of_losses
 from .simd import at, lanes_of, real, vfma, vload, vmax, vmin, vsplat, vstore, vwhere_positive
 
-SMALLEST_FACTOR = 1e-9  # below it the factor is multiplied into the weights
+SMALLEST_FACTOR = 1e-9  # below this, the factor is multiplied into the weights
 
 
 @inlined
@@ -62,9 +62,9 @@ def add(values, features, count, A, ldw, g, n_lanes, factor):
 
 @inlined
 def shrink(features, count, W, Q, A, ldw, n_lanes, factor, total, average_a, with_average):
-    """Bring the weights of the features nearer to 0 by the L1 penalty they have missed: ``total`` in all, Q so far.
+    """Shrink the features' weights by the L1 penalty they missed: ``total`` is due so far, Q (signed) is applied so far.
 
-    What stands for the average is changed so that it stands for the same average.
+    A is changed such that the average, (A + a W) / b, stays the same.
     """
     lanes = lanes_of(W)
     for j in range(count):
@@ -94,7 +94,7 @@ def shrink(features, count, W, Q, A, ldw, n_lanes, factor, total, average_a, wit
 
 @inlined
 def multiply_in(W, A, scales):
-    """Multiply the factors into the weights and the average: both are what they stand for afterwards."""
+    """Apply the scales to W and A, which then are the weights and the average themselves, and reset the scales."""
     for i in range(W.size):
         if A.size:
             A[i] = (A[i] + scales[AVERAGE_A] * W[i]) / scales[AVERAGE_B]
@@ -109,8 +109,8 @@ def multiply_in(W, A, scales):
 def sgd(rows, order, targets, rates, model, scratch, settings, losses):
     """One pass over the rows ``order``; losses[0] is the sum of their losses, each before its step.
 
-    Q, for the L1 penalty, and A, the average, may be empty. What the scales multiply comes and goes multiplied in.
-    scales[ITERATES] counts the iterates in the average, or is negative: so many steps come before the first of them.
+    Q, for the L1 penalty, and A, the average, may be empty. Before and after a call, W and A are the weights and the average
+    themselves. scales[ITERATES] counts the iterates in the average; if it is -k, k steps come before the first of these.
     """
     W, bias, A, scales, c = model.W, model.bias, model.A, model.scales, model.n_classes
     z, g, terms, weights, dense = scratch.z, scratch.g, scratch.terms, targets.weights, rows.dense

@@ -1,7 +1,7 @@
-"""What the machine offers: vector width and registers, read once, before anything is compiled.
+"""Vector width and number of registers of the target, read once, before anything is compiled.
 
 Every size in the kernels (lanes of a vector, rows and columns of a register tile) follows from the instruction set
-that Numba is going to compile for. That is the host's, unless ``NUMBA_CPU_NAME`` names another one.
+that Numba compiles for: that of the host, unless ``NUMBA_CPU_NAME`` names another processor.
 """
 
 from __future__ import annotations
@@ -14,16 +14,16 @@ from numba.core import config
 
 
 class Packing(NamedTuple):
-    """How rows that are multiplied along their columns come into the first-level cache: copied, next to each other."""
+    """How ``matmul.outer`` packs (copies) columns of B, so that a tile's rows lie side by side in the L1 cache."""
 
-    depth: int  # rows whose terms are added before other rows take their place
-    columns: int  # of tiles, copied together: each row is another page of memory
-    least: int  # rows; what fewer of them take from the caches is too little to be worth a copy
-    across: int  # rows; with fewer, most of what is read is the result, and tiles follow it along its rows
+    depth: int  # rows of B packed at a time; partial sums are set aside in between
+    columns: int  # columns of tiles packed together, because each row of B is on another page of memory
+    least: int  # minimum depth (rows of B) at which packing pays
+    across: int  # below this depth, walk tiles row by row, because the traffic on C dominates
 
 
 class Target(NamedTuple):
-    """An instruction set as the kernels see it."""
+    """The properties of an instruction set that the kernels depend on."""
 
     name: str  # the vector instruction set
     vector_bytes: int  # bytes in one vector register
@@ -31,22 +31,22 @@ class Target(NamedTuple):
 
     @property
     def dot_tile(self) -> tuple[int, int]:
-        """Rows and columns of sums held in registers by the tile along k; the columns are four, always."""
+        """Rows and columns of sums that the ``dot`` tile holds in registers. There are always four columns."""
         return (6, 4) if self.registers >= 32 else (3, 4)
 
     @property
     def dot_few(self) -> int:
-        """Rows of the smaller tile along k, for what the larger leaves over."""
+        """Rows of the smaller ``dot`` tile, for the rows that the larger one leaves over."""
         return 4 if self.registers >= 32 else 2
 
     @property
     def outer_tile(self) -> tuple[int, int]:
-        """Rows and vectors of sums held in registers by the tile along rows."""
+        """Rows, and vectors per row, of sums that the ``outer`` tile holds in registers."""
         return (5, 4) if self.registers >= 32 else (5, 2)
 
     @property
     def packing(self) -> Packing:
-        """Measured with AVX-512 (1 MB of second-level cache) and with AVX2 (512 KB); the others follow the latter."""
+        """Measured with AVX-512 (1 MB of L2 cache) and with AVX2 (512 KB). The other targets use the values for AVX2."""
         if self.vector_bytes == 64:
             return Packing(depth=1 << 30, columns=1, least=256, across=64)
         return Packing(depth=128, columns=4, least=16, across=16)
@@ -61,7 +61,7 @@ AVX2 = Target("AVX2", 32, 16)
 SSE2 = Target("SSE2", 16, 16)
 NEON = Target("NEON", 16, 32)
 
-# Processors that NUMBA_CPU_NAME may name: LLVM does not list a named processor's features, so the names are kept here.
+# Processor names for NUMBA_CPU_NAME, by instruction set, because LLVM does not list the features of a named processor.
 _AVX512_NAMES = ("skylake-avx512", "cascadelake", "cooperlake", "icelake", "tigerlake", "rocketlake",
                  "sapphirerapids", "emeraldrapids", "graniterapids", "znver4", "znver5", "x86-64-v4")  # fmt: skip
 _AVX2_NAMES = ("haswell", "broadwell", "skylake", "alderlake", "raptorlake", "meteorlake", "znver", "x86-64-v3")

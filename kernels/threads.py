@@ -1,4 +1,4 @@
-"""Numba's pool of threads: started once, used by one number of threads at a time, and lost in a forked process."""
+"""Numba's thread pool: started once, used with one number of threads at a time, and lost in a forked process."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from collections.abc import Iterator
 import numba
 from numba.core import config
 
-# Set in a forked child whose parent had started threads: GNU OpenMP would end the child at its first parallel kernel.
+# True in a forked child whose parent had started the pool: there, GNU OpenMP would end the child at a parallel kernel.
 _lost = False
 _started = False
 _workqueue_lock = threading.Lock()
@@ -26,7 +26,7 @@ if hasattr(os, "register_at_fork"):
 
 
 def start() -> None:
-    """Start Numba's pool, and remember that it was: a process forked from this one has no pool, and can have none."""
+    """Start Numba's pool, and remember the start, because a process forked from this one can not have a pool."""
     global _started
     if not _started:
         from numba.np.ufunc import parallel
@@ -36,7 +36,7 @@ def start() -> None:
 
 
 def available() -> tuple[int, int]:
-    """How many threads Numba is set to use, and how many it could; one and one in a forked child that lost them."""
+    """The number of threads Numba is set to use, and the most it could use; 1 and 1 in a forked child that lost the pool."""
     if _lost:
         return 1, 1
     start()
@@ -45,7 +45,7 @@ def available() -> tuple[int, int]:
 
 @contextlib.contextmanager
 def parallel_region(threads: int) -> Iterator[None]:
-    """Numba's pool at ``threads`` threads, put back afterwards; one caller at a time where its layer needs that."""
+    """Run with ``threads`` threads, then restore the number; the workqueue layer admits only one caller at a time."""
     start()
     lock = _workqueue_lock if numba.threading_layer() == "workqueue" else contextlib.nullcontext()
     with lock:
@@ -58,5 +58,5 @@ def parallel_region(threads: int) -> Iterator[None]:
 
 
 def lost() -> bool:
-    """Whether this is a forked process that has no pool, and can have none."""
+    """Whether this is a forked process that lost the pool, and can not have a pool."""
     return _lost

@@ -1,16 +1,15 @@
-"""Register tiles: the two small matrix products that every larger one is made of.
+"""Register tiles: the two small matrix products of which all larger products are made.
 
     dot    Z[r, u] = sum_k A[r, k] W[u, k] + bias      rows of A against rows of W, both contiguous along k
     outer  C[r, v] (+)= sum_p A[p, r] B[p, v]          columns of A against columns of B, v in whole vectors
 
-Each sum is added up in one register, in the order of k or p, whatever the tile's size and whichever thread runs it: so a
-result's bits depend on the operands alone. Where operands are longer than the first-level cache, sums are put aside after a
-part of their terms, and taken up again for the next one. What follows a product happens while
-its sums are still in registers: bias and ReLU after ``dot``; clipping with the weight update, or the ReLU mask, after
-``outer``. No gradient is written to memory to be read again.
+Each sum is accumulated in one register, in the order of k or p, whatever the size of the tile and whichever thread runs it.
+So the bits of a result depend on the operands alone. If the operands of ``outer`` exceed the L1 cache, the sums may be
+stored after a part of their terms, and loaded again for the next part. The operation after a product runs while the sums are
+still in registers: bias and ReLU after ``dot``; after ``outer``, clipping and the weight update, or the ReLU mask. So an
+update in place needs no gradient in memory.
 
-Rows are found through an index: a shuffled mini-batch is the data set
-itself and a slice of a permutation, and is never copied.
+Rows are found through an index. So a shuffled mini-batch is a slice of a permutation of row numbers: no sample is copied.
 """
 
 from __future__ import annotations
@@ -30,7 +29,7 @@ def _row(b, base, rows, index, stride):
 
 
 def _sums(b, tiles, sources):
-    """The sums at the head of a block, as they come from each of ``sources``: (values, block) pairs."""
+    """Phi nodes for the sums at the start of a block; ``sources`` is a (values, block) pair for each predecessor."""
     phis = {t: b.phi(sources[0][0][t].type) for t in tiles}
     for values, block in sources:
         for t in tiles:
@@ -45,7 +44,7 @@ def _make_dot(n_rows: int, n_units: int):
     def dot(typing_context, A, lda, a_rows, W, ldw, w_rows, K, bias, bias_r, Z, act, ldo, floor):
         """Z[r, u] = A[a_rows[r]] . W[w_rows[u]] + bias[r bias_r + u] and act = max(Z, floor); floor is 0 or -inf.
 
-        Every array is the address of its first element here; rows of A, of W and of the results are lda, ldw and ldo apart.
+        Arrays are given by the addresses of their first elements; rows of A, W and the results are lda, ldw, ldo apart.
         """
         f = FLOAT[W.dtype]
         i = types.intp
@@ -59,7 +58,7 @@ def _make_dot(n_rows: int, n_units: int):
             tiles = [(r, u) for u in range(n_units) for r in range(n_rows)]
 
             def products(sums, fetch):
-                """One vector of k: every row of A times every row of W, added to the sums."""
+                """The sums plus the products of every row of A and every row of W, for one vector of k."""
                 av, new = [fetch(p) for p in arow], {}
                 for u in range(n_units):
                     wv = fetch(wrow[u])
@@ -119,7 +118,7 @@ def _make_dot(n_rows: int, n_units: int):
 
 
 def _taken_up(b, tiles, kept, begins, vty, zero):
-    """The sums before the first of these terms, 0 or what was put aside, and the addresses where they are put aside."""
+    """The sums to start from, zeros if ``begins`` and else loaded from ``kept``, and the address there of each sum."""
     places = {t: b.gep(kept, [INTP(k * vty.count)]) for k, t in enumerate(tiles)}
     before, go_on, start = b.block, b.append_basic_block("sums.go_on"), b.append_basic_block("sums.start")
     b.cbranch(begins, start, go_on)
@@ -131,7 +130,7 @@ def _taken_up(b, tiles, kept, begins, vty, zero):
 
 
 def _make_outer(n_rows: int, n_vectors: int):
-    """The tile of ``n_rows`` x ``n_vectors`` vectors of sums along p; the tile of one vector may be partial."""
+    """The tile of ``n_rows`` x ``n_vectors`` vectors of sums along p. A tile of one vector may use only some lanes."""
     partial = n_vectors == 1
 
     @intrinsic
@@ -141,9 +140,10 @@ def _make_outer(n_rows: int, n_vectors: int):
         """sum[r, v] = sum_p A[p, r] B[rows[p], v]; then C = sum where gate > 0, else 0, if ``gated``;
         otherwise C = scale C + step clip(sum, -limit, limit), where C is not read if scale is 0.
 
-        Every array is the address of its first element here. A's elements are a_p apart along p and a_r along r, B's
-        rows ldb, those of C and of gate ldc. ``count`` lanes of the one-vector tile are real. A part of the sums' terms
-        neither ``begins`` nor ``ends`` them: then they come from ``sums``, and go back there instead of into C.
+        Arrays are given by the addresses of their first elements. A's elements are a_p apart along p and a_r along r, the
+        rows of B ldb, those of C and gate ldc. In the one-vector tile, only ``count`` lanes are used. The terms may be split
+        over several calls: unless a call ``begins`` the sums, it loads them from ``sums``; unless it ``ends`` them, it
+        stores them in ``sums`` and not in C.
         """
         f = FLOAT[C.dtype]
         i, flag = types.intp, types.boolean
@@ -205,7 +205,7 @@ def _make_outer(n_rows: int, n_vectors: int):
                 with updating:
                     scales, steps, high = (simd.splat(b, x, lanes) for x in (scale, step, limit))
                     low = b.fneg(high)
-                    anew = b.fcmp_ordered("==", scale, ir.Constant(f.ir, 0.0))  # what C holds may be NaN then
+                    anew = b.fcmp_ordered("==", scale, ir.Constant(f.ir, 0.0))  # then C may hold NaN
                     for t in tiles:
                         pointer = b.gep(c, [at[t]])
                         g = b.select(b.fcmp_ordered(">", new[t], high), high, new[t])
@@ -224,7 +224,7 @@ def _make_outer(n_rows: int, n_vectors: int):
 DOT_ROWS, DOT_UNITS = TARGET.dot_tile
 DOT_FEW = TARGET.dot_few
 OUTER_ROWS, OUTER_VECTORS = TARGET.outer_tile
-PANEL_BYTES = OUTER_VECTORS * TARGET.vector_bytes  # of a row of B, in an outer tile
+PANEL_BYTES = OUTER_VECTORS * TARGET.vector_bytes  # bytes of a row of B in an ``outer`` tile
 
 dot_full, dot_few, dot_row = (_make_dot(rows, DOT_UNITS) for rows in (DOT_ROWS, DOT_FEW, 1))
 dot_unit, dot_one = _make_dot(DOT_ROWS, 1), _make_dot(1, 1)

@@ -1,14 +1,14 @@
-"""What an optimiser does with a gradient, for every parameter by itself: one pass over the gradient and its state.
+"""Optimisers: the element-wise update of the parameters, in one pass over the gradient and the optimiser's state.
 
-    g = clip(gradient + decay w)        decay = l2 + l2_shared / (weight of the batch); biases have none
+    g = clip(gradient + decay w)        decay = l2 + l2_shared / (total weight of the batch); biases have none
     in place    w -= rate g
     momentum    v = beta_1 v - rate g;  w += v                            (Nesterov: w += beta_1 v - rate g)
     Adam        m = beta_1 m + (1 - beta_1) g;  v = beta_2 v + (1 - beta_2) g^2;  w -= rate m / (sqrt(v) + epsilon)
     L1          w = sign(w) max(|w| - rate l1, 0): the proximal step; biases have none
     average     a += mix (w - a)
 
-Adam is Kingma and Ba's (arXiv:1412.6980), with the correction of its bias in ``rate``. Plain gradient descent without an L1
-penalty needs none of this, unless its batch comes in pieces: its step is the last thing that the tile of the gradient does.
+Adam is that of Kingma and Ba (arXiv:1412.6980), with its bias correction included in ``rate``. Plain gradient descent needs
+no such pass, unless there is an L1 penalty or an average, or the batch comes in pieces: ``tile.outer`` takes the step.
 """
 
 from .batch import Batch, entry
@@ -19,13 +19,13 @@ from .simd import at, lanes_of, vfma, vload, vmax, vmin, vsplat, vsqrt, vstore, 
 
 @inlined
 def decay_of(batch):
-    """The factor of the weights in their gradient."""
+    """The L2 penalty's factor on the weights, in their gradient."""
     return batch.settings.l2 + batch.settings.l2_shared / batch.total_weight
 
 
 @inlined
 def step(w, g, first, second, start, end, decay, shrink, batch):
-    """The optimiser's step for parameters start ≤ i < end, whole vectors."""
+    """The optimiser's step for parameters start ≤ i < end, in whole vectors."""
     lanes, settings = lanes_of(w), batch.settings
     decays, rate, none = vsplat(w, decay), vsplat(w, batch.rate), vsplat(w, 0.0)
     high, low = vsplat(w, settings.clip_threshold), vsplat(w, -settings.clip_threshold)
@@ -57,7 +57,7 @@ def step(w, g, first, second, start, end, decay, shrink, batch):
 
 @in_shares(batch=Batch)
 def update(batch, q, workers):
-    """Worker q's part of every layer's parameters."""
+    """Thread q's share of the optimiser's step: a part of every layer's parameters."""
     w, g, lanes = batch.params, batch.state, lanes_of(batch.params)
     first, second, zero = at(g, batch.size), at(g, 2 * batch.size), batch.rate * 0
     for l in range(batch.n_layers):
@@ -75,7 +75,7 @@ def update(batch, q, workers):
 
 @in_shares(params=AT, layout=AT_INDEX, n_layers=INT, partial_sums=AT64)
 def squares(params, layout, n_layers, partial_sums, q, workers):
-    """Worker q's share of the partial sums of squares of all weights."""
+    """Thread q's share of the ``SQUARE_PARTS`` partial sums of the squares of all weights."""
     lanes = lanes_of(params)
     part0, part1 = share(SQUARE_PARTS, q, workers)
     for part in range(part0, part1):

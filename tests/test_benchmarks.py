@@ -5,16 +5,21 @@ Everything is small here (FASTCLF_BENCH_QUICK), and the figures mean nothing.
 
 import importlib
 import math
+import os
+import subprocess
 import sys
+import warnings
 from pathlib import Path
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 
 discovery = pytest.importorskip("asv_runner.discovery")
 
 FOLDER = Path(__file__).parents[1] / "asv_benchmarks"
 SUITE = str(FOLDER / "benchmarks")
+CI = bool(os.environ.get("CI"))
 ONCE = {"number": 1, "repeat": 1, "rounds": 1, "warmup_time": 0}  # what ``asv run --quick`` asks for
 
 pytestmark = [
@@ -141,3 +146,43 @@ def test_a_speedup_is_the_median_of_pairs_and_the_best_rival_decides(suite):
     assert m.value(Target(2, ("jax",), at_most=True)) == 0.5
     assert m.value(Target(2, ("sklearn",))) is None
     assert m.value(Target(2)) == 2
+
+
+@pytest.fixture
+def commits(suite, monkeypatch, tmp_path):
+    """commits.py with three cases, which print what their commit's version is."""
+    module = importlib.import_module("commits")
+    monkeypatch.setattr(module, "HERE", tmp_path / "asv_benchmarks")
+    for part in module.PARTS:
+        (tmp_path / part).mkdir()
+        (tmp_path / part / "__init__.py").touch()
+    (tmp_path / "fastclf" / "__init__.py").write_text("bits = [1, 2, 3]\n")
+    (tmp_path / "asv_benchmarks" / "cases.py").write_text(
+        "import fastclf, json, sys; json.dump(dict(zip('abc', fastclf.bits)), sys.stdout)"
+    )
+    git = ["git", "-C", str(tmp_path), "-c", "user.name=n", "-c", "user.email=e@example.org"]
+    for words in (["init", "-q"], ["add", "."], ["commit", "-qm", "first"]):
+        subprocess.run([*git, *words], check=True)
+    return module
+
+
+def test_commits_of_the_same_bits(commits, capsys):
+    assert commits.bits("HEAD", commits.WORKING_TREE) == 0
+    assert capsys.readouterr().out == "3 of 3 cases have the same bits at HEAD and at the working tree\n"
+
+
+@pytest.mark.parametrize(("source", "named"), [("bits = [1, 0, 3]\n", "b"), ("bits = [1, 2]\n", "c")])
+def test_commits_of_other_bits_are_told_apart(commits, source, named, capsys):
+    (commits.HERE.parent / "fastclf" / "__init__.py").write_text(source)
+    assert commits.bits("HEAD", commits.WORKING_TREE) == 1
+    assert capsys.readouterr().out.startswith(f"{named}: other bits\n2 of 3 cases")
+
+
+def test_every_case_of_the_comparison_runs_and_its_digest_tells_bits_apart(suite):
+    cases = importlib.import_module("cases")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        digests = {name: cases.digest(run()) for name, run in [*cases.CASES.items()][:: 1 if CI else 9]}
+    assert len(digests) > 40
+    zero, other = np.zeros(2), np.nextafter(np.zeros(2), 1)
+    assert len({cases.digest([a]) for a in (zero, other, -zero, zero.astype(np.float32), zero[:1])}) == 5

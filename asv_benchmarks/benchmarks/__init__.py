@@ -1,6 +1,7 @@
-"""What asv runs. Everything is in the table of ``workloads``; here it is given the names that asv looks for.
+"""The benchmarks that asv runs: the workloads of the table in ``workloads``, under the names that asv looks for.
 
-Every file has a ``setup_cache`` of its own: asv tells them apart by where they are written, and shares one that is imported.
+Every file defines its own ``setup_cache``, because asv identifies a ``setup_cache`` by its place in the source: files that
+import the same one would share its result.
 """
 
 import sys
@@ -12,7 +13,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 def speedup_over(arm, workloads):
     """A benchmark with a parameter, the workload's id, that gives the speed-up of fastclf over one arm.
 
-    It is skipped where the arm's library is not installed. ``measured`` is what ``setup_cache`` returns.
+    The benchmark is skipped where the arm's library is not installed. ``measured`` is what ``setup_cache`` returns.
     """
 
     def setup(measured, workload):
@@ -28,7 +29,7 @@ def speedup_over(arm, workloads):
 
 
 def value_of(workload):
-    """A benchmark that gives what the target of a workload bounds."""
+    """A benchmark that gives the figure that the workload's only target bounds."""
     [target] = workload.targets
 
     def track(measured):
@@ -39,7 +40,7 @@ def value_of(workload):
 
 
 def publish(namespace, benchmarks):
-    """Give a module its benchmarks, under names that asv finds."""
+    """Add benchmarks to a module's namespace, where asv finds them by their names."""
     for name, benchmark in benchmarks.items():
         benchmark.__name__ = benchmark.__qualname__ = name
         benchmark.__module__ = namespace["__name__"]

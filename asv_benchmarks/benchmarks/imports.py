@@ -1,4 +1,4 @@
-"""Imports alone, each in a process of its own."""
+"""Times of imports alone, each in a process of its own."""
 
 
 class Imports:

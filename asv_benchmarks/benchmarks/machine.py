@@ -1,4 +1,4 @@
-"""How near the machine's limits: its rate of multiply-adds, growth with the data, memory beyond the data."""
+"""How near fastclf comes to the machine's limits: multiply-adds, growth with the data, memory beyond it, the disk."""
 
 from workloads import VERSION, group, measure
 

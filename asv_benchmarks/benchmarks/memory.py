@@ -1,4 +1,4 @@
-"""Peak memory of a whole process that trains: what stands beyond the data is in ``machine``."""
+"""Peak memory of a whole process that trains; ``machine`` measures the memory beyond the data."""
 
 import numpy as np
 from workloads import VERSION, quick

@@ -1,4 +1,4 @@
-"""fastclf beside the reference and its peers: all arms are measured once, in turn, and give many ratios."""
+"""Speed-ups of fastclf over the reference and the peers; one measurement of all arms, in turn, gives all ratios."""
 
 from workloads import PEERS, VERSION, group, measure
 

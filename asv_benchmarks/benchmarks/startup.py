@@ -1,4 +1,4 @@
-"""What a process waits for before it trains: imports, and compiling with an empty cache."""
+"""The time that a process needs before it trains: for imports, and for compiling with an empty cache."""
 
 from workloads import VERSION, group, measure
 

@@ -1,4 +1,4 @@
-"""From which size of a step all threads are faster than one: the measurement behind ``fastclf.engine.threads``."""
+"""The size of a step from which all threads are faster than one: the measurement behind ``fastclf.engine.threads``."""
 
 from workloads import VERSION, group, measure
 

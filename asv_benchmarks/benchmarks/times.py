@@ -1,4 +1,4 @@
-"""What the passes of a workload take, for fastclf and for the reference; compiling happens in setup."""
+"""The time of a workload's passes, for fastclf and for the reference; kernels are compiled in ``setup``."""
 
 from workloads import VERSION, group, silence
 

@@ -1,4 +1,4 @@
-"""The ``fastclf`` command: it reads the options, runs the command, and turns errors into sentences and exit statuses."""
+"""The ``fastclf`` command line: parse the options, run the command, turn errors into messages and exit statuses."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ from .options import parser
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command; returns its exit status."""
+    """Run the command that ``argv`` names, ``sys.argv`` if None, and return its exit status."""
     args = parser().parse_args(argv)
-    from . import commands  # brings NumPy: not before it is known that there is something to do
+    from . import commands  # imports NumPy, so only once the options are known to be valid
 
     try:
         return commands.COMMANDS[args.command](args)
     except KeyboardInterrupt:
         print("\nfastclf: interrupted", file=sys.stderr)
         return commands.INTERRUPTED
-    except BrokenPipeError:  # what is printed is no longer read: `fastclf predict … | head`
+    except BrokenPipeError:  # the reader has closed the pipe, as in `fastclf predict … | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except (ValueError, TypeError, ImportError, OSError, RuntimeError) as error:

@@ -1,7 +1,7 @@
-"""What each command does, on the data sets of ``datasets``, the estimators and the files of ``io``.
+"""What each command does, built on ``datasets``, ``estimators`` and ``io``.
 
-Each function takes the parsed arguments and returns the exit status. What a user can mend is an exception whose message is
-a sentence; ``cli.main`` prints it.
+Each command is a function that takes the parsed arguments and returns the exit status. An error that the user can correct
+is raised as an exception whose message is a full sentence, and ``cli.main`` prints that message.
 """
 
 from __future__ import annotations
@@ -26,16 +26,16 @@ from ..datasets import Dataset, read
 from ..io.files import replacing
 from . import info as installation
 
-INTERRUPTED = 130  # the exit status of a command that Ctrl-C has ended
-_MOST_NAMED = 8  # columns or classes that a message lists
-_MOST_TEMPLATES = 20  # hidden units whose weights are drawn
+INTERRUPTED = 130  # the exit status after Ctrl-C: 128 + SIGINT
+_MOST_NAMED = 8  # a message lists at most so many columns or classes
+_MOST_TEMPLATES = 20  # a report draws the weights of at most so many hidden units
 
 
 # ---------------------------------------------------------------- lab, info, warmup
 
 
 def lab(args: argparse.Namespace) -> int:
-    """Run the whole lab on plain NumPy and on fastclf."""
+    """Run the whole lab on plain NumPy and on fastclf, and compare the two."""
     from .compare.run import run_lab
 
     if args.data == "cifar10" and args.data_root is None:
@@ -45,7 +45,7 @@ def lab(args: argparse.Namespace) -> int:
 
 
 def info(args: argparse.Namespace) -> int:
-    """Print what a bug report needs."""
+    """Print the facts that a bug report needs."""
     facts = installation.describe()
     width = max(map(len, facts))
     for name, value in facts.items():
@@ -59,7 +59,7 @@ def warmup(args: argparse.Namespace) -> int:
 
     folder = cache_folder()
     if folder is None:
-        return 2  # the warning has said why
+        return 2  # cache_folder has warned, with the reason
     compiled, seconds = installation.warm_up()
     print(f"{len(installation.all_variants())} kernels in {folder}: {compiled} compiled now, in {seconds:.1f} s")
     return 0
@@ -98,7 +98,7 @@ def train(args: argparse.Namespace) -> int:
 
 
 def _check_can_be_written(path: str) -> None:
-    """Raise OSError now, and not after an hour of training, if there is no folder for a file."""
+    """Raise OSError before the training, and not after an hour of it, if no file can be written to ``path``."""
     folder = Path(path).absolute().parent
     if not folder.is_dir():
         raise FileNotFoundError(f"--save {path}: there is no folder {folder}")
@@ -113,7 +113,7 @@ def _counted(n: int, what: str) -> str:
 
 
 def _classes_of(data: Dataset) -> NDArray[Any]:
-    """The labels; by their names, where these say more than the numbers."""
+    """The labels as class names, if the names say more than the numbers 0, 1, …; else the labels unchanged."""
     y = np.asarray(data.y)
     if data.class_names is None or data.class_names == tuple(map(str, range(len(data.class_names)))):
         return y
@@ -121,7 +121,7 @@ def _classes_of(data: Dataset) -> NDArray[Any]:
 
 
 def _estimator(args: argparse.Namespace, data: Dataset) -> Any:
-    """The estimator that the options ask for."""
+    """A new estimator with the parameters that the options ask for."""
     from ..estimators import FastLinearClassifier, FastMLPClassifier
 
     only_mlp = {"hidden": args.hidden, "solver": args.solver, "dropout": args.dropout}
@@ -154,7 +154,7 @@ def _estimator(args: argparse.Namespace, data: Dataset) -> Any:
 
 
 def _fit(model: Any, X: NDArray[Any], y: NDArray[Any], standardize: bool) -> bool:
-    """Fit; True if Ctrl-C has ended that."""
+    """Fit the model; return True if Ctrl-C has ended the training."""
     from sklearn.exceptions import ConvergenceWarning
 
     from ..estimators.base import TrainingInterruptedWarning
@@ -169,7 +169,7 @@ def _fit(model: Any, X: NDArray[Any], y: NDArray[Any], standardize: bool) -> boo
         warnings.simplefilter("always")
         model.fit(X, y)
     if scaler is not None:
-        model._fold_in(scaler.mean_, scaler.scale_)
+        model._fold_in(scaler.mean_, scaler.scale_)  # the saved model takes features that are not standardised
     for warning in caught:
         if not issubclass(warning.category, (ConvergenceWarning, TrainingInterruptedWarning)):
             print(f"fastclf train: {warning.message}", file=sys.stderr)
@@ -214,7 +214,7 @@ def evaluate(args: argparse.Namespace) -> int:
     model = _loaded(args.model)
     data = read(args.data, labels=args.labels, target=args.target, split=args.split)
     y, X = _classes_of(data), _features_of(data, model)
-    known = {*model.classes_.tolist()}  # not by NumPy, to which the number 1 and the text "1" are the same
+    known = {*model.classes_.tolist()}  # a set, because NumPy takes the number 1 for the text "1"
     if unknown := [label for label in np.unique(y).tolist() if label not in known]:
         raise ValueError(
             f"{args.data} has classes that the model does not know: {_listed(unknown)}; it knows {_listed(model.classes_)}"
@@ -245,7 +245,7 @@ def evaluate(args: argparse.Namespace) -> int:
 
 
 def predict(args: argparse.Namespace) -> int:
-    """Write a saved model's predictions."""
+    """Write a saved model's predictions to a file, or print them as CSV."""
     model = _loaded(args.model)
     data = read(args.data, labels=args.labels, target=args.target, split=args.split, need_labels=False)
     X = _features_of(data, model)
@@ -255,7 +255,7 @@ def predict(args: argparse.Namespace) -> int:
         with replacing(args.out) as file:
             np.save(file, values)
     else:
-        several = values.ndim == 2  # probabilities, or several labels
+        several = values.ndim == 2  # a column per class: probabilities, or several labels per sample
         table = [model.classes_.tolist() if several else ["label"], *(values if several else values[:, None]).tolist()]
         text = io.StringIO()
         csv.writer(text, lineterminator="\n").writerows(table)
@@ -269,7 +269,7 @@ def predict(args: argparse.Namespace) -> int:
 
 
 def _loaded(path: str) -> Any:
-    """The model in a file, whichever of fastclf's it is, as an estimator."""
+    """The fitted model in a file, as an estimator; the file may hold any model that ``fastclf.save`` writes."""
     from sklearn.exceptions import NotFittedError
     from sklearn.utils.validation import check_is_fitted
 
@@ -286,14 +286,14 @@ def _loaded(path: str) -> Any:
 
 @contextmanager
 def _without_names() -> Iterator[None]:
-    """Columns are in their places: scikit-learn need not warn that an array has no names for them."""
+    """Silence scikit-learn's warning that an array has no feature names: its columns are already in the model's order."""
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="X does not have valid feature names")
         yield
 
 
 def _features_of(data: Dataset, model: Any) -> NDArray[Any]:
-    """The columns that a model was trained on, by their names where both have them."""
+    """The columns of X that the model was trained on, found by name if both the data and the model have names."""
     wanted = getattr(model, "feature_names_in_", None)
     if wanted is None or data.feature_names is None:
         return data.X

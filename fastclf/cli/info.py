@@ -1,4 +1,4 @@
-"""What a bug report needs to know of an installation, and compiling everything ahead of time."""
+"""Facts about an installation for a bug report, and the compilation of all kernels ahead of time."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from typing import Any
 
 
 def all_variants() -> list[tuple[Any, str]]:
-    """Every kernel and routine, with every dtype that it can be compiled for; a routine stands before what needs it."""
-    # Each of these declares its own.
+    """Every kernel and routine with each dtype to compile it for; a routine comes before the functions that call it."""
+    # Importing one of these modules adds its kernels and routines to jit.COMPILED.
     from ..kernels import check, gather, jit, linear, mlp, sgd, sparse  # noqa: F401
 
     return [(code, dtype) for code in jit.COMPILED.values() for dtype in code.dtypes]
 
 
 def processor() -> str:
-    """The processor's name, as far as the system tells."""
+    """The processor's name, as far as the system reports one."""
     cpuinfo = Path("/proc/cpuinfo")
     if cpuinfo.exists():
         for line in cpuinfo.read_text(errors="replace").splitlines():
@@ -36,7 +36,7 @@ def _version(package: str) -> str:
 
 
 def describe() -> dict[str, str]:
-    """Versions, processor, chosen tile, threads and the cache's state, as printable pairs."""
+    """Versions, processor, register tiles, threads and the state of the cache, as names with printable values."""
     import llvmlite.binding as llvm
     import numba
     from numba.np.ufunc import parallel
@@ -44,7 +44,7 @@ def describe() -> dict[str, str]:
     from ..kernels.cache import cache_folder
     from ..kernels.target import TARGET
 
-    parallel._launch_threads()
+    parallel._launch_threads()  # Numba knows its threading layer only after this
     wanted = ("avx2", "fma", "avx512f", "avx512bf16", "avx512vnni", "amx-bf16", "neon", "sve")
     features = llvm.get_host_cpu_features()
     folder = cache_folder()
@@ -69,7 +69,7 @@ def describe() -> dict[str, str]:
 
 
 def warm_up() -> tuple[int, float]:
-    """Compile every kernel that is not in the cache, with a bar; returns how many were, and the seconds it took."""
+    """Compile every kernel that is not in the cache, with a progress bar; return how many, and the seconds."""
     from tqdm.auto import tqdm
 
     start, compiled = time.perf_counter(), 0

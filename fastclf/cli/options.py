@@ -7,7 +7,7 @@ from typing import Any
 
 
 def parser() -> argparse.ArgumentParser:
-    """The command line, with its help."""
+    """The parser of the command line, with a subparser for each command."""
     top = argparse.ArgumentParser(prog="fastclf", description="The fastest way to train small classifiers on a CPU.")
     commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
 
@@ -54,7 +54,7 @@ examples:
 
 
 def _add_training(commands: Any) -> None:
-    """Add ``train``, ``evaluate`` and ``predict``."""
+    """Add the commands ``train``, ``evaluate`` and ``predict``."""
     train = commands.add_parser(
         "train",
         help="train a classifier on a file, and save it",
@@ -157,7 +157,7 @@ def _add_data(command: argparse.ArgumentParser, split: str) -> None:
 
 
 def _count(text: str) -> int:
-    """A whole number from 1 on, as an argument."""
+    """Convert an argument to a whole number of at least 1."""
     number = int(text)
     if number < 1:
         raise argparse.ArgumentTypeError(f"{text} is not 1 or more")

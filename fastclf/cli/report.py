@@ -1,4 +1,4 @@
-"""A folder with pictures, and a page that shows them: what ``fastclf lab`` and the ``--report`` of other commands write."""
+"""The report that ``fastclf lab`` and ``--report`` write: a folder with pictures, and an HTML page that shows them."""
 
 from __future__ import annotations
 
@@ -34,9 +34,9 @@ _DPI = 140
 
 
 class Report:
-    """A page in the making, in a folder that is made if it is not there: what is added stands on the page in that order.
+    """An HTML page under construction; its parts appear in the order in which they are added.
 
-    Raises ImportError if matplotlib is not installed, and OSError if the folder can not be made.
+    The constructor creates the folder. It raises ImportError without matplotlib, OSError if the folder can not be created.
     """
 
     def __init__(self, folder: str | Path, title: str) -> None:
@@ -52,7 +52,7 @@ class Report:
         self._parts.append(f"<p>{html.escape(text)}</p>")
 
     def table(self, head: Sequence[str], rows: Iterable[Sequence[str]], failed: Sequence[bool] = ()) -> None:
-        """Add a table; rows that have ``failed`` stand out."""
+        """Add a table; row i is highlighted if ``failed[i]`` is true."""
 
         def line(cells: Sequence[str], tag: str, state: str = "") -> str:
             return f"<tr{state}>" + "".join(f"<{tag}>{html.escape(cell)}</{tag}>" for cell in cells) + "</tr>"
@@ -63,7 +63,7 @@ class Report:
 
     @staticmethod
     def figure(width: float, height: float) -> Any:
-        """A figure of so many inches, which is drawn without a screen, and without touching the user's pyplot."""
+        """A new figure, its size in inches; it needs no screen, and pyplot does not know of it."""
         from matplotlib.backends.backend_agg import FigureCanvasAgg
         from matplotlib.figure import Figure
 
@@ -72,7 +72,7 @@ class Report:
         return made
 
     def images(self, n: int) -> tuple[Any, Any]:
-        """A figure, and its axes for so many images."""
+        """A new figure, and its grid of axes for ``n`` images."""
         rows, columns, size = grid(n)
         figure = self.figure(*size)
         return figure, figure.subplots(rows, columns)
@@ -80,20 +80,20 @@ class Report:
     def confusion(
         self, truth: ArrayLike, predictions: ArrayLike, classes: Sequence[Any], caption: str, names: Any = None
     ) -> None:
-        """Add how often each class is taken for each other one: see ``draw_confusion``."""
+        """Add a picture of the confusion matrix: see ``draw_confusion``."""
         side = 1.8 + 0.48 * len(classes)
         figure = self.figure(side, side)
         draw_confusion(figure.subplots(), truth, predictions, classes, names)
         self.picture(figure, "confusion", caption)
 
     def picture(self, figure: Any, name: str, caption: str) -> None:
-        """Add a figure, as ``name``.png."""
+        """Save a figure as ``name``.png, and add it to the page under its caption."""
         figure.savefig(self.folder / f"{name}.png", dpi=_DPI)
         caption = html.escape(caption)
         self._parts.append(f'<h2>{caption}</h2>\n<img src="{name}.png" alt="{caption}">')
 
     def write(self) -> Path:
-        """Write the page; returns its path."""
+        """Write ``index.html`` and return its path."""
         page = self.folder / "index.html"
         with replacing(page) as file:
             file.write(_PAGE.format(title=html.escape(self._title), parts="\n".join(self._parts)).encode())

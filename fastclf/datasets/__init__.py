@@ -1,7 +1,7 @@
 """Data sets by a short name or from a file, as the command line takes them.
 
-``read`` looks at what it is given and returns samples and labels, checked so far that whatever trains on them has only to
-look at the numbers. Nothing is downloaded.
+``read`` returns samples and labels whose shapes and dtypes have been checked, so that a trainer has only the values left to
+check. Nothing is downloaded.
 """
 
 from __future__ import annotations
@@ -40,17 +40,17 @@ def read(
     ----------
     source : str or path
         A file: ``.npz`` with arrays X, x or data, and y, labels or target, or with X_train, y_train, X_test, y_test;
-        ``.npy``, which is memory-mapped; ``.csv``, with a header or without; ``.parquet``. Or "digits", scikit-learn's, or
-        "cifar10:DIR", in a folder as torchvision lays it out.
+        ``.npy``, which is memory-mapped; ``.csv`` with or without a header; ``.parquet``. Or a name: "digits" for
+        scikit-learn's handwritten digits, "cifar10:DIR" for CIFAR-10 in the folder DIR, as torchvision lays it out.
     labels : str or path, optional
-        For ``.npy``: the file of the labels, another ``.npy``, or a ``.csv`` or ``.txt`` with one in each line.
+        For ``.npy``: the file of the labels, either another ``.npy``, or a ``.csv`` or ``.txt`` with one label per line.
     target : str or int, optional
-        For ``.csv`` and ``.parquet``: the column of the labels, by its name or its number, from 0 or, below 0, from the end.
-        If None it is the last one where labels are needed, and else there is none.
+        For ``.csv`` and ``.parquet``: the label column, by its name or its number; numbers count from 0, negative ones from
+        the end. None stands for the last column if ``need_labels`` is True, and for no column if it is False.
     split : {"train", "test"}
-        Which part of data that comes in two; other data is read whole.
+        The part to read, if the data comes in two parts; other data is read whole.
     need_labels : bool
-        False to do without labels where there are none.
+        False accepts data without labels.
 
     Returns
     -------
@@ -61,9 +61,9 @@ def read(
     Raises
     ------
     ValueError, TypeError
-        If an argument, or what the file holds, is not what is described here; the message names the file and the place.
+        If an argument or the file's content is not as described here; the message names the file and the place in it.
     FileNotFoundError
-        If a file or folder is not there.
+        If a file or folder does not exist.
     ModuleNotFoundError
         If a package is missing; the message says which extra installs it.
     """

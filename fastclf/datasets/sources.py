@@ -1,4 +1,4 @@
-"""Where data sets come from: scikit-learn, torchvision, and files of NumPy arrays. Tables are in ``tables``."""
+"""Data sets from scikit-learn, from torchvision, and from files of NumPy arrays; ``tables`` reads tables."""
 
 from __future__ import annotations
 
@@ -24,23 +24,23 @@ _DIGITS_TO_TRAIN = 1000
 
 @dataclass(frozen=True, eq=False)
 class Dataset:
-    """Samples, and what is known of them.
+    """Samples, their labels, and what is known about them.
 
     Parameters
     ----------
     name : str
     X : ndarray of shape (n_samples, n_features)
-        float64, float32 or uint8, C-ordered; a memory-mapped file stays one.
+        float64, float32 or uint8, C-ordered. A memory-mapped file of this kind stays memory-mapped.
     y : ndarray of shape (n_samples,) or None
         Labels: integers or strings.
     feature_names : tuple of str or None
         A name per column of X.
     class_names : tuple of str or None
-        A name for each of the labels 0, 1, …, where they are not their own names.
+        The names of the labels 0, 1, …; None if the labels have no other names.
     shape : tuple of int
-        Of one sample as an image; empty if it is none.
+        The shape of one sample as an image; empty if the samples are not images.
     scale : float or None
-        What bytes are to be multiplied by; None if that is not known.
+        The factor that bytes are to be multiplied by; None if it is not known.
     """
 
     name: str
@@ -58,7 +58,7 @@ def digits(split: str = "train") -> Dataset:
     Parameters
     ----------
     split : {"train", "test"}
-        The first 1,000, or the others.
+        The first 1,000 digits, or the other 797.
 
     Returns
     -------
@@ -74,16 +74,16 @@ def digits(split: str = "train") -> Dataset:
 
 
 def cifar10(root: str | os.PathLike[str], split: str = "train", *, download: bool = False) -> Dataset:
-    """CIFAR-10 through torchvision: bytes, the channels of an image one after the other, as ToTensor has them.
+    """CIFAR-10 through torchvision, as bytes; the channels of an image follow one another, as in the output of ToTensor.
 
     Parameters
     ----------
     root : str or path
-        The folder that holds torchvision's folder of it.
+        The folder that holds torchvision's folder of CIFAR-10.
     split : {"train", "test"}
-        50,000 or 10,000 images.
+        The 50,000 training images, or the 10,000 test images.
     download : bool
-        Let torchvision download what is missing.
+        Let torchvision download the files that are missing.
 
     Returns
     -------
@@ -92,7 +92,7 @@ def cifar10(root: str | os.PathLike[str], split: str = "train", *, download: boo
     Raises
     ------
     FileNotFoundError
-        If it is not there, or not whole.
+        If the data set is missing or incomplete.
     ModuleNotFoundError
         If torchvision is not installed.
     """
@@ -128,7 +128,7 @@ def existing_file(path: str | os.PathLike[str]) -> Path:
 
 @contextmanager
 def _reading(path: Path) -> Iterator[None]:
-    """What NumPy says of a file that is not what its name says, with the file's name."""
+    """Turn NumPy's errors about the content of a file into a ValueError that names the file."""
     try:
         yield
     except (ValueError, EOFError, OSError, zipfile.BadZipFile, zlib.error) as error:
@@ -175,7 +175,7 @@ def read_label_file(path: Path) -> NDArray[Any]:
 
 
 def as_samples(X: NDArray[Any], path: Path) -> NDArray[Any]:
-    """Samples as rows, without a copy where that can be."""
+    """Samples as rows, copied only if the dtype or the memory order has to change."""
     if X.dtype.kind not in "biuf":
         raise ValueError(f"X of {path} must hold real numbers, got dtype {X.dtype}")
     if X.ndim < 2 or not X.size:

@@ -1,7 +1,7 @@
 """Tables with a row per sample and a column of labels, from .csv and .parquet files.
 
-Every column but the labels must hold finite numbers. Where one does not, the error names the file, the line or row, the
-column, and what stood there. Columns and rows are counted from 0, lines from 1.
+Every column but the labels must hold finite numbers. If a cell does not, the error names the file, the line or row, the
+column, and the content of the cell. Columns and rows are counted from 0, lines from 1.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 _KEPT = (np.dtype(np.float64), np.dtype(np.float32), np.dtype(np.uint8))
-_TOO_LARGE = 2.0**63  # for an integer label; infinity is, too
+_TOO_LARGE = 2.0**63  # labels from here on do not fit int64; the comparison rules out infinity, too
 
 
 class Table(NamedTuple):
-    """Samples (m, n), their labels (m,), and the names of the n columns; None where there are none."""
+    """Samples (m, n), labels (m,) or None, and the names of the n columns, or None."""
 
     X: NDArray[Any]
     y: NDArray[Any] | None
@@ -29,18 +29,15 @@ class Table(NamedTuple):
 
 
 def computing_dtype(*dtypes: np.dtype[Any]) -> np.dtype[Any]:
-    """What samples of these dtypes are kept in: float64, float32 or uint8 if all are that, else float64."""
+    """The one dtype for samples of these dtypes: float64, float32 or uint8 if all are the same one, else float64."""
     native = {dtype.newbyteorder("=") for dtype in dtypes}
     return native.pop() if len(native) == 1 and native <= {*_KEPT} else np.dtype(np.float64)
 
 
 def class_labels(values: NDArray[Any], where: str) -> NDArray[Any]:
-    """Labels (m,) or (m, 1): integers and strings as they are, booleans and whole numbers as integers.
+    """Labels (m,) from an array (m,) or (m, 1): integers and strings unchanged, booleans and whole floats as int64.
 
-    Raises
-    ------
-    ValueError
-        If they are anything else; the message begins with ``where``.
+    Any other array raises a ValueError whose message begins with ``where``.
     """
     labels = values[:, 0] if values.ndim == 2 and values.shape[1] == 1 else values
     if labels.ndim != 1:
@@ -59,10 +56,10 @@ def class_labels(values: NDArray[Any], where: str) -> NDArray[Any]:
 
 
 def read_csv(path: Path, target: str | int | None, need_labels: bool) -> Table:
-    """A comma-separated table in UTF-8, with a header or without.
+    """Read a comma-separated table in UTF-8, with or without a header.
 
-    The first line is a header if ``target`` names a column in it, or if none of its cells is a number, the labels' aside. If
-    some are, it is taken for a sample, lest one gets lost, and the others are errors.
+    The first line is a header if ``target`` is the name of a column, or if none of the line's feature cells is a number. If
+    some of them are numbers, the line counts as a sample, so that no sample is lost, and the other cells are errors.
     """
     rows = _rows(path)
     first = next(rows, None)
@@ -109,7 +106,7 @@ def read_csv(path: Path, target: str | int | None, need_labels: bool) -> Table:
 
 
 def read_labels(path: Path) -> NDArray[Any]:
-    """Labels from a text in UTF-8 with one in each line."""
+    """Read labels from a text file in UTF-8 with one label per line."""
     labels, lines = list[str](), list[int]()
     for line, row in _rows(path):
         if len(row) != 1:
@@ -120,7 +117,7 @@ def read_labels(path: Path) -> NDArray[Any]:
 
 
 def _rows(path: Path) -> Iterator[tuple[int, list[str]]]:
-    """The lines that are not blank: number and cells. A row that goes on over several lines has the last one's number."""
+    """The line number and the cells of each row, without blank lines; a row of several lines has the number of its last."""
     with path.open(newline="", encoding="utf-8-sig") as file:
         reader = csv.reader(file, skipinitialspace=True, strict=True)
         try:
@@ -146,7 +143,7 @@ def _quoted(cell: str) -> str:
 
 
 def _labels_of(texts: Sequence[str], place: Callable[[int], str]) -> NDArray[Any]:
-    """Integers, if every text is a number, else the texts."""
+    """The labels as int64 if every text is a number, which must then be whole; else the texts themselves."""
     if "" in texts:
         raise ValueError(f"{place(texts.index(''))}: expected a label, got {_quoted('')}")
     try:
@@ -166,7 +163,7 @@ def _labels_of(texts: Sequence[str], place: Callable[[int], str]) -> NDArray[Any
 
 
 def read_parquet(path: Path, target: str | int | None, need_labels: bool) -> Table:
-    """A parquet file; pyarrow reads it."""
+    """Read a parquet file with pyarrow."""
     try:
         import pyarrow
         from pyarrow import parquet, types
@@ -218,12 +215,12 @@ def read_parquet(path: Path, target: str | int | None, need_labels: bool) -> Tab
 
 
 def _is_name(target: str | int | None) -> bool:
-    """Whether a column is named by this; a name of digits is a number."""
+    """Whether ``target`` is the name of a column; a string of digits is the number of a column instead."""
     return isinstance(target, str) and not target.removeprefix("-").isdecimal()
 
 
 def _label_column(target: str | int | None, cells: Sequence[str], path: Path, need_labels: bool) -> int | None:
-    """The number of the labels' column: the one that ``target`` says, or the last one where labels are needed."""
+    """The number of the label column: ``target``, or without a target the last column if labels are needed, else None."""
     n = len(cells)
     if target is None and not need_labels:
         return None

@@ -1,1 +1,1 @@
-"""Training, for every face of the package: networks, batches, optimisers, schedules, samples, threads."""
+"""Training, for all interfaces of the package: networks, batches, optimisers, schedules, samples, threads."""

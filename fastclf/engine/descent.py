@@ -1,7 +1,7 @@
-"""Linear models by the lab's rules: steps on all samples, and passes of per-sample SGD in their order.
+"""Linear models by the lab's rules: full-batch gradient descent, and passes of per-sample SGD over the samples in order.
 
-A trainer is one linear model on one data set. There are two kinds, for two kinds of kernels: which one suits a shape,
-``trainer_for`` knows. What kernels take is laid out once, when the trainer is made.
+A trainer holds one linear model and one data set. ``WideTrainer`` and ``NarrowTrainer`` call different kernels;
+``trainer_for`` chooses by the shape of the data. A trainer allocates its scratch memory once, when it is made.
 """
 
 from __future__ import annotations
@@ -20,20 +20,20 @@ from .network import Network
 from .sgd import DenseSGD, in_calls
 from .threads import threads_for
 
-# Few features and classes: samples, or in SGD classes, become the lanes of vectors (see kernels.linear, kernels.sgd).
+# Up to this many features, samples (in SGD, classes) can be the lanes of vectors: see kernels.linear and kernels.sgd.
 _NARROW_FEATURES = 32
-_NARROW_BLOCK = 1024  # samples that the narrow kernels hold transposed at a time
-_ROWS_PER_CHUNK = 64  # at least; chunks have gradients of their own, added in order
+_NARROW_BLOCK = 1024  # samples that a narrow kernel keeps transposed at a time
+_ROWS_PER_CHUNK = 64  # minimum; each chunk has its own gradient, and the gradients are added in order
 _MAX_CHUNKS = 64
-_BLOCK_BYTES = 600 * 1024  # of X, per block of rows: the second-level cache holds it, with the gradient of ten classes
-_CALL_OPERATIONS = 1e10  # in one call, which can not be interrupted: a fraction of a second
+_BLOCK_BYTES = 600 * 1024  # of X per block of rows: the second-level cache holds a block and a gradient of ten classes
+_CALL_OPERATIONS = 1e10  # in one kernel call, at most, because a call can not be interrupted: a fraction of a second
 
 
 class _Trainer:
-    """What both kinds share: the samples, with labels or targets but without weights, and how their sums are cut.
+    """Base of both trainers: the samples, with labels or targets but no weights, and how sums over the samples are cut.
 
-    ``sigmoid`` is on top, in place of a softmax. Without ``bias``, the bias stays as it is set. ``operations`` are those of
-    a step on all samples, or of a pass.
+    With ``sigmoid``, the output is a sigmoid instead of a softmax. Without ``bias``, training leaves the bias unchanged.
+    ``operations`` is the number of floating-point operations of one full-batch step, or of one pass of SGD.
     """
 
     def __init__(
@@ -53,13 +53,13 @@ class _Trainer:
         self.threads = threads_for(self.operations, n_jobs)
         self.iota = np.arange(max(len(X), n_classes))
         self.order = self.iota[: len(X)]
-        # Sums are cut alike for any number of threads: portions of equal size, and a power of two of chunks of each.
+        # The cut does not depend on the number of threads, so the bits do not either: equal portions, 2**k chunks in each.
         self.portions = X.n_portions(self.operations, _CALL_OPERATIONS)
         self.portion = -(-len(X) // self.portions)
         self.chunks = min(_MAX_CHUNKS, 1 << max(0, (len(X) // self.portions // _ROWS_PER_CHUNK).bit_length() - 1))
 
     def descend(self, learning_rate: float, repeats: int, update: bool = True) -> NDArray[np.float64]:
-        """Steps on all samples; the loss before each. Without ``update``, the loss alone."""
+        """Take ``repeats`` full-batch steps; returns the loss before each. Without ``update``, only compute the losses."""
         losses, settings = np.empty(repeats), self._settings(learning_rate)
         if self.portions == 1:
             self._call(self._portion(0, len(self.order), update), settings, losses)
@@ -70,7 +70,7 @@ class _Trainer:
         return losses
 
     def _call(self, portion: Portion, settings: Settings, losses: NDArray[np.float64]) -> None:
-        """A step for each of ``losses``; or a portion of one step."""
+        """Call the kernel: it takes one step per entry of ``losses``, or works on one portion of a single step."""
         raise NotImplementedError
 
     def _portion(self, first: int, end: int, update: bool) -> Portion:
@@ -85,10 +85,9 @@ class _Trainer:
     def _scratch(
         self, width: int, gradient_size: int, columns: int = 0, packed: NDArray[Any] | None = None
     ) -> ChunkScratch:
-        """Scratch of the chunks, whose output blocks have room for ``width`` samples.
+        """Allocate, per chunk, one output block for ``width`` samples, one gradient, and ``columns`` transposed features.
 
-        Each chunk has an output block, a gradient and so many transposed ``columns``. Each thread has room for ``width``
-        samples as floats, where they are stored otherwise.
+        If the samples are not stored as floats, each thread also gets a buffer for ``width`` samples as floats.
         """
         X = self.samples.X
         return ChunkScratch(
@@ -101,7 +100,7 @@ class _Trainer:
 
 
 class WideTrainer(_Trainer):
-    """Any shape: parameters as a network of one layer, a new one if none is given."""
+    """For any shape. The parameters are a network of one layer: ``network``, or a new one."""
 
     def __init__(self, samples: Samples, n_classes: int, *, network: Network | None = None, **options: Any) -> None:
         super().__init__(samples, n_classes, **options)
@@ -114,7 +113,7 @@ class WideTrainer(_Trainer):
         self._targets = samples.record(self.dtype)
 
     def theta(self) -> NDArray[Any]:
-        """Parameters as the lab has them, (n + 1, c), a copy."""
+        """A copy of the parameters in the lab's form: (n + 1, c), the bias in row 0."""
         return np.vstack([self.network.biases[0], self.network.weights[0].T])
 
     def set_theta(self, theta: NDArray[Any]) -> None:
@@ -128,8 +127,8 @@ class WideTrainer(_Trainer):
         linear.wide(source, self._targets, model, self.scratch, portion, settings, losses, threads=self.threads)
 
     def sgd(self, learning_rate: float, repeats: int, with_loss: bool = True) -> NDArray[np.float64]:
-        """Passes of per-sample SGD; the loss before each."""
-        losses = np.empty(repeats)
+        """Run ``repeats`` passes of per-sample SGD; returns the loss before each pass, if ``with_loss``."""
+        losses = np.zeros(repeats)
         steps = DenseSGD(self.samples, self.network, self._settings(learning_rate), self.sigmoid)
         for i in range(repeats):
             if with_loss:
@@ -139,14 +138,14 @@ class WideTrainer(_Trainer):
 
 
 class NarrowTrainer(_Trainer):
-    """Few features and classes: parameters as theta, its rows padded to a vector."""
+    """For few features and classes. The parameters are theta, with each row padded to one vector."""
 
     def __init__(self, samples: Samples, n_classes: int, **options: Any) -> None:
         super().__init__(samples, n_classes, **options)
         from ..kernels.target import TARGET
 
         (m, n), c, lanes = samples.X.shape, n_classes, TARGET.lanes(self.dtype.itemsize)
-        self.few = c <= 4  # classes: a vector of four lanes is summed in fewer steps
+        self.few = c <= 4  # classes fit into a vector of four lanes, which is summed in fewer steps
         if m <= _NARROW_BLOCK:
             self.chunks = 1
         width = min(_NARROW_BLOCK, round_up(-(-self.portion // self.chunks)))
@@ -157,7 +156,7 @@ class NarrowTrainer(_Trainer):
         self._targets = samples.record(self.dtype)
 
     def theta(self) -> NDArray[Any]:
-        """Parameters as the lab has them, (n + 1, c), a copy."""
+        """A copy of the parameters in the lab's form: (n + 1, c), the bias in row 0."""
         return self.padded[:, : self.n_classes].copy()
 
     def set_theta(self, theta: NDArray[Any]) -> None:
@@ -170,12 +169,12 @@ class NarrowTrainer(_Trainer):
         linear.narrow(source, self._targets, self.model, self.scratch, portion, settings, losses, threads=self.threads)
 
     def sgd(self, learning_rate: float, repeats: int, with_loss: bool = True) -> NDArray[np.float64]:
-        """Passes of per-sample SGD; the loss before each."""
+        """Run ``repeats`` passes of per-sample SGD; returns the loss before each pass, if ``with_loss``."""
         from ..kernels import sgd
 
         run = sgd.narrow4 if self.few else sgd.narrow
-        losses, settings = np.empty(repeats), self._settings(learning_rate)
-        # Many passes in one call are for samples that one block holds; the loss of more is another kernel's.
+        losses, settings = np.zeros(repeats), self._settings(learning_rate)
+        # One kernel call can run all passes, and compute their losses, only if one block holds all samples.
         fits = len(self.order) <= self.scratch.width
         inside, passes = with_loss and fits, max(repeats, 1) if fits else 1
         for i in range(0, repeats, passes):
@@ -187,7 +186,7 @@ class NarrowTrainer(_Trainer):
 
 
 def trainer_for(samples: Samples, n_classes: int, **options: Any) -> WideTrainer | NarrowTrainer:
-    """The trainer whose kernels suit the shape; the options are those of both kinds."""
+    """The trainer whose kernels suit the shape; ``options`` are the arguments that both trainers take."""
     from ..kernels.target import TARGET
 
     narrow = samples.X.shape[1] <= _NARROW_FEATURES and n_classes <= TARGET.lanes(samples.X.dtype.itemsize)

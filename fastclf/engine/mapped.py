@@ -1,8 +1,8 @@
-"""Files in memory: what the operating system is told of the rows that training reads next, and of those it has read.
+"""Memory-mapped files: advice to the operating system about the rows that training reads next, and those it has read.
 
-A mapped array's pages come from its file when they are touched, a few at a time. That is slow where rows are read in
-another order than they are stored, and makes a process look as large as the file. So the rows of the next stretch are
-asked for ahead, while a kernel runs on this one's, and pages that have been read are given back.
+The system loads a page of a mapped file when the process first touches that page, a few pages at a time. This is slow if
+rows are read in a different order than they are stored, and the process seems to grow as large as the file. So the rows
+of the next stretch are requested while a kernel runs on the current stretch, and pages that have been read are released.
 """
 
 from __future__ import annotations
@@ -14,18 +14,18 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-_BLOCK_BYTES = 1 << 20  # of a file, read in one piece
-_WINDOW_BYTES = 1 << 26  # of it, read ahead, and shuffled together
-_COPY_ON_WRITE = "c"  # a mode whose pages alone hold what was written to them: they are never given back
+_BLOCK_BYTES = 1 << 20  # of the file per block; a block is read in one piece
+_WINDOW_BYTES = 1 << 26  # of the file that are read ahead, and whose rows are shuffled together
+_COPY_ON_WRITE = "c"  # mode of np.memmap: only memory holds changes to the data, so pages must not be released
 
 Run = tuple[int, int]  # rows, as (first, end)
 
 
 class Mapping:
-    """The file behind an array, as the operating system sees it.
+    """The memory mapping of the file that holds an array.
 
-    The array begins ``start`` bytes into the mapping. If pages are ``given_back``, those that have been read may be
-    forgotten. At most ``window`` rows are read ahead.
+    The array begins ``start`` bytes into the mapping. ``given_back`` says whether pages that have been read may be
+    released. At most ``window`` rows are read ahead.
     """
 
     def __init__(self, memory: mmap.mmap, start: int, rows: int, row_bytes: int, given_back: bool) -> None:
@@ -35,7 +35,7 @@ class Mapping:
 
     @classmethod
     def of(cls, array: np.ndarray) -> Mapping | None:
-        """The mapping that a C-ordered array lies in; None if it is in memory of its own."""
+        """The mapping that holds ``array``; None if the array is in ordinary memory, empty, or not C-ordered."""
         base: Any = array
         mode = _COPY_ON_WRITE
         while base is not None and not isinstance(base, mmap.mmap):
@@ -47,17 +47,17 @@ class Mapping:
         return cls(base, start, len(array), array.nbytes // len(array), mode != _COPY_ON_WRITE)
 
     def will_need(self, first: int, end: int) -> None:
-        """Rows first ≤ r < end are read soon: the file's blocks begin to be read now."""
+        """Ask the system to start loading rows first ≤ r < end, because training reads them soon."""
         self._advise("MADV_WILLNEED", first, end)
 
     def done_with(self, first: int, end: int) -> None:
-        """Rows first ≤ r < end are not read again soon: the process gives their pages back, the system may keep them."""
+        """Release the pages of rows first ≤ r < end, which are not read again soon; the system may still cache them."""
         if self._given_back:
             self._advise("MADV_DONTNEED", first, end)
 
     def _advise(self, name: str, first: int, end: int) -> None:
         option = getattr(mmap, name, None)
-        if option is None:  # not on this system: everything works, only later
+        if option is None:  # the system has no such advice: reading works, but more slowly
             return
         begin = (self._start + first * self._row_bytes) // mmap.PAGESIZE * mmap.PAGESIZE
         with contextlib.suppress(OSError):  # some file systems take no advice
@@ -68,8 +68,8 @@ class Mapping:
         return rows >> self._shift
 
     def runs(self, rows: NDArray[np.int64]) -> list[Run]:
-        """The rows of all blocks that hold some of ``rows``; neighbouring blocks are one run."""
-        held = np.zeros((self._rows >> self._shift) + 3, np.int8)  # with one before the first block, and after the last
+        """The row ranges of all blocks that contain any of ``rows``; adjacent blocks form one range."""
+        held = np.zeros((self._rows >> self._shift) + 3, np.int8)  # one extra entry before and after the blocks
         held[self.block_of(rows) + 1] = 1
         steps = np.diff(held)
         firsts, ends = np.flatnonzero(steps == 1), np.flatnonzero(steps == -1)
@@ -77,13 +77,13 @@ class Mapping:
 
 
 def shuffled(order: NDArray[np.int64], mapping: Mapping | None, random: Any) -> NDArray[np.int64]:
-    """``order`` in another order, drawn at random, for rows in memory or of a mapped file.
+    """``order``, shuffled at random, for rows in memory or in a mapped file.
 
-    Of a file whole blocks are drawn, and shuffled some dozens of them together: so every block is read once, in one piece,
-    and its rows still come among rows from all over the file.
+    For a file, the blocks are shuffled, and then the rows within each group of some dozens of blocks. So each block is read
+    once, in one piece, and its rows are still mixed with rows from all over the file.
     """
     if mapping is None:
-        places = np.arange(len(order))  # what sklearn.utils.shuffle makes of an index
+        places = np.arange(len(order))  # the same result as sklearn.utils.shuffle of an index
         random.shuffle(places)
         return order[places]
     order = np.sort(order)

@@ -1,4 +1,4 @@
-"""Memory as kernels want it: aligned to cache lines, in whole vectors."""
+"""Memory for kernels: aligned to cache lines, and sized in whole vectors."""
 
 from __future__ import annotations
 
@@ -8,19 +8,19 @@ _ALIGNMENT = 64  # bytes, one cache line and one AVX-512 register
 
 
 def round_up(n: int) -> int:
-    """The next multiple of 16: whole vectors on any target."""
+    """``n`` rounded up to a multiple of 16 elements, which are whole vectors on every target."""
     return -(-n // 16) * 16
 
 
 def aligned(n: int, dtype: np.dtype) -> np.ndarray:
-    """N zeros whose address is a multiple of a cache line."""
+    """A vector of ``n`` zeros whose address is a multiple of the cache line."""
     raw = np.zeros(n * dtype.itemsize + _ALIGNMENT, np.uint8)
     start = -raw.ctypes.data % _ALIGNMENT
     return raw[start : start + n * dtype.itemsize].view(dtype)
 
 
 def panels(threads: int, rows: int, n_units: int, dtype: np.dtype) -> np.ndarray:
-    """Scratch in which each thread packs a few columns of so many rows, and puts sums for so many units aside."""
+    """Scratch memory in which each thread packs a few columns of ``rows`` rows, and keeps sums for ``n_units`` units."""
     from ..kernels.matmul import PACK_FROM, panel_rows
     from ..kernels.tile import PANEL_BYTES
 

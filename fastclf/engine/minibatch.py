@@ -1,4 +1,4 @@
-"""Steps of a network on mini-batches: the samples, the scratch, and the kernel that takes the steps."""
+"""Mini-batch training of a network: the samples, the scratch memory, and the kernel calls that take the steps."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from .network import Network
 from .optimisers import SGD, Adam
 from .rows import Rows
 
-PIECE = 2048  # rows of a large batch whose floats, layer by layer, are held at a time
-_CALL_OPERATIONS = 1e10  # in one call of a kernel that can not be interrupted: a fraction of a second
+PIECE = 2048  # samples of a large batch that are processed at a time, unless all are floats in memory
+_CALL_OPERATIONS = 1e10  # in one kernel call, at most, because a call can not be interrupted: a fraction of a second
 _NO_LABELS, _NO_MIXES = np.empty(0, np.int64), np.empty(0)
 
 
 @cache
 def _kernel() -> Any:
-    """The kernel, whose import brings Numba and is asked for at every step."""
+    """The kernel. Importing the kernel loads Numba, so the first use imports it; the cache keeps later steps fast."""
     from ..kernels.mlp import run
 
     return run
@@ -32,19 +32,19 @@ def _kernel() -> Any:
 
 @cache
 def _nothing(dtype: np.dtype[Any]) -> NDArray[Any]:
-    """An empty vector, for what is not wanted."""
+    """An empty vector, which stands for an array that is not given."""
     return np.empty(0, dtype)
 
 
 def ignore(samples: int) -> None:
-    """Take no notice of samples that have been trained on."""
+    """Do nothing: the default for ``on_samples``."""
 
 
 class Samples(NamedTuple):
-    """What a model is trained on: samples (m, n), and one entry of each other array (m, …) for each, or None.
+    """The training data: samples (m, n), and for each sample an optional label or target distribution, and weight.
 
-    ``X`` is ``Rows``; per-sample SGD and full batches of linear models take a CSR matrix as well. ``labels`` are class
-    numbers; ``targets`` (m, c), of the dtype that is computed with, take their place.
+    ``X`` is ``Rows``, or a CSR matrix for per-sample SGD and full batches of linear models. ``labels`` are class numbers.
+    ``targets`` (m, c), in the dtype of the computation, are given instead of labels.
     """
 
     X: Any
@@ -53,7 +53,7 @@ class Samples(NamedTuple):
     weights: NDArray[Any] | None = None
 
     def record(self, dtype: np.dtype[Any]) -> Targets:
-        """The labels, targets and weights as kernels take them."""
+        """The labels, targets and weights as a record for kernels; an array that is None becomes empty."""
         nothing = _nothing(dtype)
         return Targets(
             _NO_LABELS if self.labels is None else self.labels,
@@ -62,19 +62,19 @@ class Samples(NamedTuple):
         )
 
     def total_weight(self, order: NDArray[np.int64]) -> float:
-        """The sum of the weights of the samples ``order``: their number, where they have none."""
+        """The total weight of the samples ``order``; without weights, the number of these samples."""
         return float(len(order)) if self.weights is None else float(self.weights[order].sum())
 
 
 def rows_per_call(network: Network, batch_size: int) -> int:
-    """Rows, in whole batches, that one call of a kernel may train on: it can not be interrupted."""
+    """The rows, in whole batches, for one kernel call, which must be short because it can not be interrupted."""
     return max(1, int(_CALL_OPERATIONS / (network.operations * batch_size))) * batch_size
 
 
 class Workspace:
-    """Scratch for batches of up to ``capacity`` samples, one buffer, laid out as ``kernels.mlp`` wants it.
+    """Scratch memory for batches of up to ``capacity`` samples: one buffer, in the layout that ``kernels.batch`` describes.
 
-    Larger batches come in pieces of that size.
+    Larger batches are processed in pieces of ``capacity`` samples.
     """
 
     def __init__(self, network: Network, capacity: int) -> None:
@@ -90,17 +90,17 @@ class Workspace:
 
     @staticmethod
     def rows_at_once(rows: Rows, batch_size: int) -> int:
-        """Samples of a batch that are worked on together: all, if they are in memory as floats, or else a piece."""
+        """The samples of a batch that are processed together: all if they are floats in memory, else one piece."""
         in_memory = rows.are_floats and rows.mapping is None
         return batch_size if in_memory else min(batch_size, PIECE)
 
     @classmethod
     def for_batches(cls, network: Network, rows: Rows, batch_size: int) -> Workspace:
-        """Room for batches of a set, or for their pieces."""
+        """A workspace for batches of ``rows``, or for the pieces of these batches."""
         return cls(network, cls.rows_at_once(rows, batch_size))
 
     def record(self, rows: Rows, threads: int) -> BatchScratch:
-        """The scratch as kernels take it; what only some batches or threads need is made when it is needed first."""
+        """The scratch memory as a record for kernels; buffers that only some calls need are allocated at their first use."""
         n = self.network.widths[0]
         if not rows.are_floats and not len(self._gathered):
             self._gathered = aligned(self.capacity * n, self.network.dtype).reshape(self.capacity, n)
@@ -111,13 +111,13 @@ class Workspace:
         return BatchScratch(self.buffer, self.capacity, gathered, self._panels, self._partial_sums, self.iota)
 
     def gradient(self) -> NDArray[Any]:
-        """Room for the gradient of a batch that comes in pieces."""
+        """A buffer for the gradient of a batch that is processed in pieces."""
         if not len(self._gradient):
             self._gradient = aligned(len(self.network.params), self.network.dtype)
         return self._gradient
 
     def shared_with(self, larger: Workspace, first: int, m: int) -> Iterator[tuple[NDArray[Any], NDArray[Any]]]:
-        """Every layer's Z and A of the first m samples here, and of the samples from ``first`` on in a larger workspace."""
+        """Yields, for each layer's Z and A, views of the first m samples here, and of m from ``first`` on in ``larger``."""
         for layer in range(len(self.network.layout)):
             for which in "ZA":
                 yield self.samples(which, layer, m), larger.samples(which, layer, first + m)[:, first:]
@@ -135,14 +135,14 @@ class Workspace:
 
 @dataclass
 class BatchTrainer:
-    """A network and the samples that it is trained on, in batches; those larger than the workspace come in pieces."""
+    """Trains a network on samples in batches; batches larger than the workspace are processed in pieces."""
 
     network: Network
     samples: Samples
     settings: Settings
     work: Workspace
-    optimiser: SGD | Adam | None = None  # None: each step is taken where its gradient arises, at the settings' rate
-    sigmoid: bool = False  # on top, in place of a softmax
+    optimiser: SGD | Adam | None = None  # None: plain gradient descent, by default at the settings' learning rate
+    sigmoid: bool = False  # the output is a sigmoid instead of a softmax
     threads: int = 1
 
     def epoch(
@@ -155,10 +155,10 @@ class BatchTrainer:
         seed: int = 0,
         on_samples: Callable[[int], object] = ignore,
     ) -> Iterator[tuple[slice, NDArray[np.float64]]]:
-        """Train on the batches of the samples ``order``, in calls that are short enough to be interrupted.
+        """Train on the samples ``order`` in batches, in kernel calls so short that a user can interrupt between them.
 
-        Yields, after each call, which steps it has taken, counted from the epoch's first, and their losses. The other
-        parameters are those of ``run``, for all steps of the epoch; ``rates`` are the optimiser's if they are None.
+        Yields, after each call, the slice of the epoch's steps that the call took, and their losses. The other parameters
+        are those of ``run``, for all steps of the epoch; if ``rates`` is None, the optimiser gives the rates.
         """
         done = 0
         for part in self.samples.X.stretches(order, rows_per_call(self.network, batch_size), batch_size):
@@ -185,12 +185,12 @@ class BatchTrainer:
         seed: int = 0,
         kept: Workspace | None = None,
     ) -> NDArray[np.float64]:
-        """Take a step on each batch, ``repeats`` times, in one call of the kernel; returns the mean loss before each step.
+        """Take a step on each batch, ``repeats`` times; returns the mean loss before each step.
 
-        ``phases`` says what a step does, in the bits of ``kernels.codes``. ``order`` are the samples to take, all if it is
-        None, in one batch if ``batch_size`` is None. Steps have the learning rates ``rates``, or that of the settings; the
-        average of the parameters takes ``mixes`` from them; ``seed`` is that of dropout. If the batch comes in pieces,
-        ``kept`` is where the Z's and A's of all pieces are, if they are wanted.
+        ``phases`` are the bits of ``kernels.codes`` that say what a step does. ``order`` selects samples, by default all; if
+        ``batch_size`` is None, they form one batch. ``rates`` are the learning rates of the steps, by default the settings'.
+        ``mixes`` are the weights with which the parameters enter their average after each step. ``seed`` is for dropout.
+        ``kept``, if given, holds Z and A of the whole batch while the batch is processed in pieces.
         """
         m = len(self.samples.X)
         if order is None:
@@ -206,7 +206,7 @@ class BatchTrainer:
         return self._call(order, rates, mixes, batch_size, repeats, phases, seed, 0.0)
 
     def _call(self, order: NDArray[np.int64], *schedule: Any) -> NDArray[np.float64]:
-        """Call the kernel on the samples ``order``, for the steps of a schedule, whose fields follow."""
+        """Call the kernel on the samples ``order``; ``schedule`` are the fields of a ``Schedule``."""
         steps, net, dtype = Schedule(*schedule), self.network, self.network.dtype
         kind, state = (IN_PLACE, None) if self.optimiser is None else (self.optimiser.kind, self.optimiser.state)
         if state is None:
@@ -227,7 +227,7 @@ class BatchTrainer:
         seed: int,
         kept: Workspace | None,
     ) -> NDArray[np.float64]:
-        """The same for batches larger than the workspace: the gradients of their pieces are added up before the update."""
+        """``run`` for batches larger than the workspace: the gradients of the pieces are added up before the update."""
         losses, starts = np.zeros(len(rates)), range(0, len(order), batch_size)
         for step in range(len(rates)):
             start = starts[step % len(starts)]

@@ -1,8 +1,8 @@
-"""The model that every trainer trains: a stack of dense layers in one flat buffer.
+"""Networks: stacks of dense layers whose parameters lie in one flat buffer.
 
 A linear classifier is a network of one layer, the lab's MLPs have two and three. All parameters lie in one aligned
-vector; the weights (n_out, n_in) and the bias (n_out,) of each layer are views of it. A checkpoint, an optimiser's state
-or an all-reduce is therefore one array, and one compiled kernel serves any depth.
+vector; the weights (n_out, n_in) and the bias (n_out,) of each layer are views of this vector. A checkpoint, an optimiser's
+state or an all-reduce is therefore one array, and one compiled kernel serves any depth.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ from .memory import aligned, round_up
 class Network:
     """Dense layers with ReLU between them.
 
-    ``widths`` are the inputs, the hidden units and the outputs, at least two numbers; ``dtype`` is float32 or float64.
+    ``widths`` are the numbers of inputs, hidden units and outputs, at least two; ``dtype`` is float32 or float64.
     ``params`` is one vector of all parameters, in which each layer's weights and bias start on a cache line; ``weights``
-    (n_out, n_in) and ``biases`` (n_out,) are views of it. ``layout`` (layers, 5) says where they are: see ``kernels.codes``.
+    (n_out, n_in) and ``biases`` (n_out,) are views. ``layout`` (layers, 5) has sizes and offsets: see ``kernels.codes``.
     """
 
     def __init__(self, widths: Sequence[int], dtype: np.dtype) -> None:
@@ -38,7 +38,7 @@ class Network:
         self.n_units = units
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """Copies and pickles hold the parameters once; the views are made anew."""
+        """Copies and pickles store the parameter vector once, and create the views again."""
         return _restored, (self.widths, self.dtype, np.asarray(self.params))
 
     @property

@@ -1,4 +1,4 @@
-"""How a network's parameters follow their gradient: the state an optimiser keeps, and its learning rates."""
+"""Optimisers of a network: the state and the learning rates. ``kernels.update`` has the formulas of the steps."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from .network import Network
 
 
 class SGD:
-    """Gradient descent, with momentum or Nesterov's.
+    """Gradient descent, optionally with momentum or Nesterov momentum.
 
-    v = momentum v - rate g, and w += v, or w += momentum v - rate g (Nesterov's, as Sutskever et al., 2013, write it).
-    Without momentum, and with nothing else to be done to a gradient, the step is taken where the gradient arises.
+    v = momentum v - rate g, and w += v; with Nesterov momentum, w += momentum v - rate g (Sutskever et al., 2013).
+    ``simple`` means no L1 penalty and no average: then steps without momentum are in place, and need no state.
     """
 
     def __init__(
@@ -32,7 +32,7 @@ class SGD:
 
 
 class Adam:
-    """Adam (Kingma and Ba, arXiv:1412.6980), the correction of its moments' bias taken into the learning rate."""
+    """Adam (Kingma and Ba, arXiv:1412.6980); the learning rates include the bias correction of the moments."""
 
     def __init__(
         self, network: Network, learning_rate: float, beta_1: float = 0.9, beta_2: float = 0.999, epsilon: float = 1e-8
@@ -42,7 +42,7 @@ class Adam:
         self.state = aligned(3 * len(network.params), network.dtype)
 
     def rates(self, steps: int) -> NDArray[np.float64]:
-        """The learning rates of the next steps, which are counted."""
+        """The learning rates of the next steps; each call advances the step count ``t``."""
         t = np.arange(self.t + 1, self.t + steps + 1, dtype=np.float64)
         self.t += steps
         rates: Any = self.learning_rate * np.sqrt(1 - self.beta_2**t) / (1 - self.beta_1**t)

@@ -1,7 +1,7 @@
-"""What a user sees of a run while it runs, and how a run is cut so that there is something to see.
+"""Progress of a run: printed lines, a progress bar and callbacks, and the cut of a run into stretches.
 
-A kernel does not come back to Python by itself. ``train_in_stretches`` asks it for as many epochs as fit into about
-``STRETCH`` seconds, so that Ctrl-C works, lines and bars move and callbacks run; a callback makes every stretch one epoch.
+A kernel returns to Python only when all its epochs are done. So ``train_in_stretches`` asks for the epochs that fit into
+about ``STRETCH`` seconds: between stretches, Ctrl-C works and progress is shown. With a callback, a stretch is one epoch.
 """
 
 from __future__ import annotations
@@ -13,17 +13,17 @@ from typing import Any
 import numpy as np
 
 STRETCH = 0.2  # seconds
-_SLOW = 5e9  # operations per second that any machine of interest reaches: for the first guess only
+_SLOW = 5e9  # operations per second that any current machine reaches: only for the length of the first stretch
 
 Callback = Callable[[int, float, Any], "bool | None"]
 
 
 class Reporter:
-    """Prints a run's lines, moves its bar, calls its callback.
+    """Prints the lines of a run, updates its progress bar, and calls its callback.
 
-    ``verbose`` is True for the lab's lines, False for nothing, or "bar" for a progress bar with the loss. ``line`` makes a
-    line of an epoch and its loss, or None where the lab prints none. The callback takes (epoch, loss, model), and ends the
-    run by a true result. If the ``samples`` in an epoch are known, the bar counts them, and shows their rate.
+    ``verbose`` is True for the lab's lines, False for no output, or "bar" for a progress bar with the loss. ``line`` gives
+    the text for an epoch and its loss, or None to print nothing. The callback takes (epoch, loss, model); a true result
+    ends the run. If the number of ``samples`` in an epoch is given, the bar counts samples, and shows samples per second.
     """
 
     def __init__(
@@ -48,7 +48,7 @@ class Reporter:
             self._bar = tqdm(total=epochs * (samples or 1), **unit)
 
     def say(self, line: str) -> None:
-        """Print a line that is not an epoch's."""
+        """Print a line that does not report an epoch."""
         if self._say:
             print(line)
         elif self._bar is not None:
@@ -56,17 +56,17 @@ class Reporter:
 
     @property
     def silent(self) -> bool:
-        """Whether nobody is told of epochs."""
+        """Whether epochs are not reported: no lines, no bar, no callback."""
         return not self._say and self._bar is None and self.callback is None
 
     def on_samples(self, samples: int) -> None:
-        """Move the bar within an epoch."""
+        """Advance the bar by ``samples`` within an epoch, if the bar counts samples."""
         if self._bar is not None and self._samples:
             self._seen += samples
             self._bar.update(samples)
 
     def epoch(self, epoch: int, loss: float, model: Callable[[], Any]) -> bool:
-        """Report one epoch; True if the callback asks to stop. ``model()`` is what the callback is given."""
+        """Report one epoch; True if the callback asks to stop. ``model()`` gives the callback's model."""
         if self._say and (line := self._line(epoch, loss)) is not None:
             print(line)
         if self._bar is not None:

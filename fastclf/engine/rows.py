@@ -1,7 +1,7 @@
-"""A set of samples as it is stored: numbers, bytes, a file in memory. Kernels make numbers of it, a few rows at a time.
+"""Sets of samples, in the form in which they are stored: floats, bytes or a memory-mapped file.
 
-Nothing here copies a set. What is stored as the numbers that are computed with, a kernel reads where it is; bytes, and
-numbers of a mapped file in another dtype, become such in scratch, when their turn comes.
+Nothing here copies a whole set. Kernels read samples in place if the samples are floats in the dtype of the computation.
+Bytes, and floats of another dtype in a mapped file, are converted in scratch memory just before they are used.
 """
 
 from __future__ import annotations
@@ -21,24 +21,24 @@ from .mapped import Mapping, Run
 from .threads import threads_for
 
 _STORED = {"uint8": BYTES, "float32": SINGLE, "float64": DOUBLE}
-_BLOCK_BYTES = 1 << 23  # of numbers that are made at a time
-_GATHER_OPERATIONS = 30  # that take about as long as making one number
+_BLOCK_BYTES = 1 << 23  # of floats that ``Rows.blocks`` converts at a time
+_GATHER_OPERATIONS = 30  # floating-point operations that take about as long as converting one value
 _NO_BYTES = np.empty((0, 1), np.uint8)
 
 Part = TypeVar("Part")
 
 
 def read_as_stored(array: NDArray[Any]) -> bool:
-    """Whether kernels make numbers of a set, a few rows at a time: of bytes, and of a file in memory."""
+    """Whether kernels read a set as it is stored, a few rows at a time: bytes, or floats in a mapped file."""
     if array.dtype == np.uint8:
         return True
     return array.dtype in (np.float32, np.float64) and Mapping.of(array) is not None
 
 
 def flattened(images: NDArray[Any]) -> tuple[NDArray[Any], int]:
-    """Images (m, …) as a C-ordered matrix, and the channels of a pixel that follow each other in it; see ``Rows``.
+    """Images (m, …) as a C-ordered matrix, and the number of interleaved channels in a pixel: see ``Rows``.
 
-    Pixels of several channels may be a view with the channels first, as torch has it, of an array that has them last.
+    A channels-first view of a channels-last array, as torch makes one, is not copied: its channels are interleaved.
     """
     m = len(images)
     if images.ndim == 4 and not images.flags.c_contiguous:
@@ -51,9 +51,9 @@ def flattened(images: NDArray[Any]) -> tuple[NDArray[Any], int]:
 class Rows:
     """Samples as rows, (m, n), of an array that ``inputs`` has checked: C-ordered, native, float32, float64 or uint8.
 
-    Computed with in ``dtype``. Bytes are multiplied by ``bytes_as``, or stand for the floats in their places of it, if it is
-    an array (256,). An image's pixels have so many ``channels``, one after the other; as floats, each channel is a plane.
-    ``mapping`` is that of a mapped file, or None.
+    The computation is in ``dtype``. ``bytes_as`` is a factor for bytes, or an array (256,) with the float for each byte.
+    ``channels`` is the number of interleaved channels in the pixels of images; as floats, each channel is a plane.
+    ``mapping`` is the mapping of a mapped file, or None.
     """
 
     def __init__(
@@ -69,12 +69,12 @@ class Rows:
 
     @property
     def are_floats(self) -> bool:
-        """Whether kernels read the samples where they are."""
+        """Whether kernels read the samples in place, without a conversion."""
         return self.stored == FLOATS
 
     @cached_property
     def source(self) -> Source:
-        """The set as kernels take it."""
+        """The set as a record for kernels."""
         nothing, table = np.empty(0, self.dtype), self._bytes_as
         if self.are_floats:
             return Source(self.array, _NO_BYTES, nothing, FLOATS, 1)
@@ -85,7 +85,7 @@ class Rows:
     def as_floats(
         self, order: NDArray[np.int64] | None = None, out: NDArray[Any] | None = None, n_jobs: int | None = 1
     ) -> NDArray[Any]:
-        """The samples ``order``, or all, as floats: in ``out``, or in new memory unless all are wanted and are floats."""
+        """The samples ``order`` as floats, in ``out`` or a new array; by default all, not copied if they are floats."""
         if self.are_floats:
             return self.array if order is None else np.take(self.array, order, axis=0, out=out)
         from ..kernels.gather import gather
@@ -96,7 +96,7 @@ class Rows:
         return out
 
     def blocks(self) -> Iterator[tuple[slice, NDArray[Any]]]:
-        """All samples as floats, and where they are; some megabytes at a time, unless they are in memory as floats."""
+        """Yields slices of rows and the floats of these rows, some megabytes at a time; floats in memory are one block."""
         if self.are_floats and self.mapping is None:
             yield slice(0, len(self)), self.array
             return
@@ -104,26 +104,26 @@ class Rows:
             yield slice(first, end), self.array[first:end] if self.are_floats else self.as_floats(np.arange(first, end))
 
     def stretches(self, order: NDArray[np.int64], rows: int, batch: int = 1) -> Iterator[NDArray[np.int64]]:
-        """Parts of ``order`` for one call of a kernel: ``rows`` each, or of a mapped file fewer, whole batches."""
+        """Cut ``order`` into parts for one kernel call each: ``rows`` rows; fewer, in whole batches, for a mapped file."""
         if self.mapping is not None:
             rows = max(batch, min(rows, self.mapping.window) // batch * batch)
         parts = (order[start : start + rows] for start in range(0, len(order), rows))
         return self._reading_ahead(parts, lambda part: self.mapping.runs(part) if self.mapping else [])
 
     def n_portions(self, operations: float, operations_per_call: float) -> int:
-        """In how many calls of a kernel to go through all rows, for so many operations on the whole set."""
+        """The number of kernel calls for one pass over all rows, which takes ``operations`` operations in total."""
         count = max(1.0, operations / operations_per_call)
         if self.mapping is not None:
             count = max(count, len(self) / self.mapping.window)
         return min(math.ceil(count), len(self))
 
     def portions(self, count: int) -> Iterator[tuple[int, int]]:
-        """All rows, in order, in ``count`` portions of equal size: (first, end)."""
+        """Cut all rows, in order, into ``count`` portions of equal size: (first, end)."""
         ends = [len(self) * i // count for i in range(count + 1)]
         return self._reading_ahead(pairwise(ends), lambda portion: [portion])
 
     def _reading_ahead(self, parts: Iterable[Part], runs_of: Callable[[Part], list[Run]]) -> Iterator[Part]:
-        """The parts; of a mapped file, each is asked for before the one before it is used, and given back after."""
+        """Yields the parts. A part of a mapped file is requested before the previous one is used, and released after use."""
         if self.mapping is None:
             yield from parts
             return

@@ -1,4 +1,4 @@
-"""What changes or ends a run while it goes on: the learning rate's steps, early stopping, and the wait on a plateau."""
+"""Rules that change or end a run: step decay of the learning rate, early stopping, and waiting on a plateau."""
 
 from __future__ import annotations
 
@@ -29,8 +29,8 @@ class StepDecay:
 class EarlyStopping:
     """Stop when the loss stays within ``min_delta`` of the best one for ``patience`` epochs.
 
-    A loss below the best one becomes the best and starts the count again; one further away than ``min_delta`` leaves the
-    count as it is. Source: the lab, section 4.
+    A loss below the best one becomes the best, and resets the count. A loss above the best one by more than ``min_delta``
+    leaves the count unchanged. Source: the lab, section 4.
     """
 
     patience: int
@@ -50,9 +50,9 @@ class EarlyStopping:
 
 
 class Plateau:
-    """Count the epochs in which a loss, which is to fall, or a score, which is to rise, has not improved.
+    """Count the epochs since the last improvement: of a loss, which should fall, or of a score, which should rise.
 
-    A value that is better by less than ``tol`` is a new best, but no improvement. Source: scikit-learn's MLPClassifier.
+    A value that is better by less than ``tol`` is a new best one, but no improvement. Source: scikit-learn's MLPClassifier.
     """
 
     def __init__(self, tol: float, rising: bool) -> None:

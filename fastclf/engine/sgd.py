@@ -1,8 +1,8 @@
-"""Stochastic gradient descent for linear models: which kernel takes the steps, and what it is told.
+"""Stochastic gradient descent for linear models: steppers choose the kernel, and prepare the kernel's arguments.
 
-A stepper trains on rows of one data set. ``epoch(rows, rates, t)`` takes the rows in their order, a learning rate per step,
-and returns their mean loss, each sample's before its step; t is one more than the number of samples before. ``on_samples``
-is told of samples as they are done with.
+A stepper trains on rows of one data set. ``epoch(rows, rates, t)`` takes the rows in order, with one learning rate per
+step, and returns their mean loss; the loss of each sample is taken before its step. t - 1 samples have been trained on
+before this epoch. ``on_samples`` is called with the number of samples after each part of the epoch.
 """
 
 from __future__ import annotations
@@ -24,20 +24,20 @@ from .rows import Rows
 from .threads import threads_for
 
 Parameters = tuple[NDArray[Any], NDArray[Any]]  # coefficients (c, n) and intercepts (c,)
-Mean = tuple[NDArray[Any], NDArray[Any], int]  # of the parameters after each step, and of how many steps
+Mean = tuple[NDArray[Any], NDArray[Any], int]  # averages of both over the steps, and the number of steps
 OnSamples = Callable[[int], object]
 
-SGD_ROWS = 1024  # that are made floats at a time
-_CALL_OPERATIONS = 2e9  # in one call of a kernel that can not be interrupted: a fraction of a second
-_SPARSE_INTERCEPT_DECAY = 0.01  # as in scikit-learn: intercepts of sparse data move less
+SGD_ROWS = 1024  # rows that are converted to floats at a time
+_CALL_OPERATIONS = 2e9  # in one kernel call, at most, because a call can not be interrupted: a fraction of a second
+_SPARSE_INTERCEPT_DECAY = 0.01  # as in scikit-learn: smaller steps for the intercepts of sparse data
 _NO_RATES, _NO_LOSSES = np.empty(0), np.empty(0)
 
 
 def in_calls(samples: Samples, order: NDArray[np.int64], width: float) -> Iterator[tuple[Any, NDArray[np.int64], Any]]:
-    """The samples ``order`` of a set in memory or a mapped file, cut into calls of a kernel that can not be interrupted.
+    """Cut the samples ``order`` into parts for one kernel call each, which must be short: a call can not be interrupted.
 
-    ``width`` is the number of parameters that a step changes, for each feature of the sample. Yields floats, the index that
-    orders their rows, and the targets in the same places.
+    ``width`` is the number of parameters per feature that a step changes. Yields, for each call, samples as floats, the
+    index that selects and orders their rows, and the targets of the same rows.
     """
     X, dtype = samples.X, samples.X.dtype
     rows = max(1, int(_CALL_OPERATIONS / (4 * X.shape[1] * width)))
@@ -61,9 +61,9 @@ class DenseSGD:
     def take(
         self, order: NDArray[np.int64], rates: NDArray[np.float64] = _NO_RATES, on_samples: OnSamples = ignore
     ) -> float:
-        """A step on each sample of ``order``, at the rate of the settings where there are none for the steps.
+        """Take a step on each sample of ``order``; without ``rates``, at the learning rate of the settings.
 
-        Returns the sum of the losses before each step, where there are rates; else 0.
+        Returns the sum of the losses, each taken before the step on its sample; without ``rates``, returns 0.
         """
         from ..kernels.sgd import wide
 
@@ -81,18 +81,18 @@ class DenseSGD:
 
 @dataclass
 class Task:
-    """What an estimator wants of a stepper."""
+    """The data and the settings that an estimator gives to a stepper."""
 
     samples: Samples  # rows, or a CSR matrix, with labels
     penalty: tuple[float, float] = (0.0, 0.0)  # strengths of L1 and L2
-    bias_rate: float = 1.0  # learning rate of the intercepts over that of the coefficients
-    average: int = 0  # the first sample after which parameters enter the average; 0 for no average
-    mean: Mean | None = None  # the average to go on from
+    bias_rate: float = 1.0  # learning rate of the intercepts, divided by that of the coefficients
+    average: int = 0  # the parameters enter their average from this sample on, counted from 1; 0: no average
+    mean: Mean | None = None  # an earlier average to continue
     n_jobs: int | None = None
 
 
 class _Stepper:
-    """What all have: data, parameters, penalties."""
+    """Base of all steppers: data, parameters and penalties."""
 
     def __init__(self, task: Task, W: NDArray[Any], b: NDArray[Any]) -> None:
         self.task, self.samples, self.dtype, self.sigmoid = task, task.samples, W.dtype, len(W) == 1
@@ -104,33 +104,33 @@ class _Stepper:
         self._allocate(W, b)
 
     def _allocate(self, W: NDArray[Any], b: NDArray[Any]) -> None:
-        """Make room for the parameters and the scratch, and start at these parameters."""
+        """Allocate memory for the parameters and the scratch, and start with the parameters ``W`` and ``b``."""
         raise NotImplementedError
 
     def mean(self) -> Mean | None:
-        """The average of the parameters after each step, for a stepper that goes on."""
+        """The average of the parameters over the steps, which a later stepper can continue; None without an average."""
         return self._mean
 
     def parameters(self) -> Parameters:
-        """The parameters, copied."""
+        """A copy of the parameters."""
         W, b = self._laid_out()
         return W.copy(), b.copy()
 
     def _laid_out(self) -> Parameters:
-        """The parameters as they are laid out, not copied: zeros may stand among them."""
+        """The parameters in the stepper's own layout, not copied; the layout may contain padding zeros."""
         raise NotImplementedError
 
     def is_finite(self) -> bool:
         return all(bool(np.isfinite(p).all()) for p in self._laid_out())
 
     def penalty(self) -> float:
-        """What the penalties add to the mean loss."""
+        """The penalties, which the objective adds to the mean loss."""
         W = self._laid_out()[0].reshape(-1)
         return (self.l2 / 2 * float(W @ W) if self.l2 else 0.0) + (self.l1 * float(np.abs(W).sum()) if self.l1 else 0.0)
 
 
 class _OnNetwork(_Stepper):
-    """Parameters as a network of one layer."""
+    """A stepper whose parameters are a network of one layer."""
 
     def _allocate(self, W: NDArray[Any], b: NDArray[Any]) -> None:
         self.network = Network(W.shape[::-1], W.dtype)
@@ -184,7 +184,7 @@ class SparseSGD(_Stepper):
 
     @staticmethod
     def _padded(W: NDArray[Any], width: int) -> NDArray[Any]:
-        """(c, n) → a row per feature."""
+        """W (c, n) transposed to one row per feature, padded with zeros to ``width`` columns."""
         out = np.zeros((W.shape[1], width), W.dtype)
         out[:, : len(W)] = W.T
         return out
@@ -202,7 +202,7 @@ class SparseSGD(_Stepper):
         return np.ascontiguousarray(self.model.A[:, : self.model.n_classes].T), self.model.average_bias.copy(), 0
 
     def _calls(self, rows: NDArray[np.int64]) -> Iterator[tuple[Any, NDArray[np.int64], Any]]:
-        """The values of each call, the order of its rows, and their targets."""
+        """Yields, for each kernel call, the values, the index that selects and orders the rows, and the targets."""
         width = self.model.W.shape[1]
         if self.dense:
             for X, order, targets in in_calls(self.samples, rows, 2 * width):
@@ -229,7 +229,7 @@ class SparseSGD(_Stepper):
 
 
 class MiniBatch(_OnNetwork):
-    """Mini-batches and full batches of dense rows: steps of a network of one layer."""
+    """Steps on mini-batches and full batches of dense rows, with a network of one layer."""
 
     def __init__(self, task: Task, W: NDArray[Any], b: NDArray[Any], batch_size: int) -> None:
         self.batch_size = batch_size
@@ -249,7 +249,7 @@ class MiniBatch(_OnNetwork):
             self._load(W, b)
 
     def _average(self) -> NDArray[Any]:
-        """Where the optimiser keeps the average of the parameters, laid out as they are."""
+        """A view of the average that the optimiser keeps, in the layout of the parameters."""
         state: Any = self._optimiser.state
         return state[-len(self.network.params) :]
 
@@ -270,7 +270,7 @@ class MiniBatch(_OnNetwork):
         sums = np.add.reduceat(np.ones(len(rows)) if weights is None else weights[rows], starts)
         mixes = None
         if self._mean is not None:
-            # Steps are counted by their last samples; the first in the average replaces what was there.
+            # A step enters the average if its last sample does. The first step to enter has weight 1: it sets the average.
             last = t - 1 + np.minimum(starts + size, len(rows))
             first = self.task.average <= last
             count = self.steps + np.cumsum(first)
@@ -281,7 +281,7 @@ class MiniBatch(_OnNetwork):
 
 
 class SparseBatch(_Stepper):
-    """Full batches of CSR rows, by scipy's products: for a few rows, where no kernel is needed."""
+    """Steps on full batches of CSR rows, with SciPy's products: for few rows, which need no kernel."""
 
     def _allocate(self, W: NDArray[Any], b: NDArray[Any]) -> None:
         self.W, self.b = W, b
@@ -317,7 +317,7 @@ class SparseBatch(_Stepper):
 
 
 def stepper_for(task: Task, start: Parameters, batch_size: int) -> PerSample | SparseSGD | MiniBatch | SparseBatch:
-    """The stepper that suits the data, the penalty and the batches, at the parameters ``start``."""
+    """The stepper that suits the data, the penalty and the batches; it starts at the parameters ``start``."""
     W, b = start
     dense = isinstance(task.samples.X, Rows)
     if batch_size > 1:

@@ -1,16 +1,16 @@
-"""How many threads a piece of work gets."""
+"""The number of threads for a computation."""
 
 from __future__ import annotations
 
 import operator
 
-#: Floating-point operations in one step below which a second thread costs more than it brings: two are 0.65 times as
-#: fast as one at 0.7 million, 1.4 times at 2.8 million. ``asv_benchmarks/benchmarks/threads.py`` is the measurement.
+#: Steps of fewer floating-point operations run on one thread, because a second one costs more than it gains: two threads are
+#: 0.65 times as fast as one at 0.7 million, 1.4 times at 2.8 million (measured by asv_benchmarks/benchmarks/threads.py).
 SERIAL_BELOW = 1_500_000
 
 
 def resolve_n_jobs(n_jobs: int | None) -> int:
-    """The threads that ``n_jobs`` asks for: None all that Numba may use, -1 the same, -2 one less, and so on."""
+    """The number of threads for ``n_jobs``: None and -1 mean all that Numba may use, -2 one less, and so on."""
     if check_n_jobs(n_jobs) == 1:
         return 1
     from ..kernels.threads import available
@@ -22,7 +22,7 @@ def resolve_n_jobs(n_jobs: int | None) -> int:
 
 
 def check_n_jobs(n_jobs: int | None) -> int | None:
-    """``n_jobs``, if it can be one."""
+    """``n_jobs`` if it is None or a whole number other than 0; TypeError or ValueError if not."""
     if n_jobs is None:
         return None
     if isinstance(n_jobs, bool):
@@ -37,7 +37,7 @@ def check_n_jobs(n_jobs: int | None) -> int | None:
 
 
 def threads_for(operations: float, n_jobs: int | None) -> int:
-    """Threads for steps of so many floating-point operations each."""
+    """The number of threads for steps of ``operations`` floating-point operations each."""
     if operations >= SERIAL_BELOW:
         return resolve_n_jobs(n_jobs)
     check_n_jobs(n_jobs)

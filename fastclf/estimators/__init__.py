@@ -1,4 +1,4 @@
-"""The kernels behind scikit-learn's interface: ``FastLinearClassifier`` and ``FastMLPClassifier``."""
+"""Classifiers with scikit-learn's interface on compiled kernels: ``FastLinearClassifier`` and ``FastMLPClassifier``."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ __all__ = ["FastLinearClassifier", "FastMLPClassifier"]
 
 
 def as_estimator(model: Any) -> Any:
-    """An estimator that predicts as a lab's model does, or as what ``train_model`` returns; anything else as it is."""
+    """An estimator with the predictions of a lab model or of ``train_model``'s result; any other object unchanged."""
     if isinstance(model, tuple):
         theta, _ = model
         (layers, top), scale = layers_of_theta(theta), None

@@ -1,4 +1,4 @@
-"""What both estimators share: data as scikit-learn checks it, weights, patience and callbacks."""
+"""What both estimators share: scikit-learn's checks of the data, sample weights, the loop over epochs, and callbacks."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ try:
 except ImportError:  # before scikit-learn 1.9
 
     class CallbackSupportMixin:  # type: ignore[no-redef]
-        """Stands for scikit-learn's class of that name, where there is none."""
+        """Replaces scikit-learn's class of this name in versions that lack it."""
 
     def with_callbacks(method: Callable[..., Any]) -> Callable[..., Any]:  # type: ignore[no-redef]
         return method
@@ -38,13 +38,13 @@ BYTE_SCALE = 1 / 255
 
 
 def clipped(dtype: Any) -> LossRule:
-    """scikit-learn's rule for vanishing probabilities: p within [eps, 1 - eps]."""
+    """scikit-learn's rule for vanishing probabilities: p is clipped to [eps, 1 - eps], eps being the machine epsilon."""
     eps = float(np.finfo(dtype).eps)
     return LossRule(float(np.log(eps)), float(np.log1p(-eps)), 0.0)
 
 
 class FastClassifier(Portable, CallbackSupportMixin, ClassifierMixin, BaseEstimator):  # type: ignore[misc]
-    """The part of an estimator that does not depend on its model."""
+    """The base of both estimators, with everything that does not depend on the kind of model."""
 
     scale: float | None
     class_weight: Any
@@ -53,7 +53,7 @@ class FastClassifier(Portable, CallbackSupportMixin, ClassifierMixin, BaseEstima
     scale_: float
     n_iter_: int
     loss_curve_: list[float]
-    _parameter_names: ClassVar[tuple[str, str]]  # the attributes that hold what has been learned
+    _parameter_names: ClassVar[tuple[str, str]]  # the attributes with the trained weights and biases
 
     # ------------------------------------------------------------ files and other libraries
 
@@ -64,19 +64,18 @@ class FastClassifier(Portable, CallbackSupportMixin, ClassifierMixin, BaseEstima
         Parameters
         ----------
         module : torch.nn.Sequential
-            Linear layers with ReLU between them, one for ``FastLinearClassifier``, of one dtype, float32 or float64. A
-            Flatten before, Dropout anywhere, and Softmax, LogSoftmax or Sigmoid at the end may be there. One output is the
-            logit of the second of two classes. A Sigmoid on several outputs makes a ``FastMLPClassifier`` for several
-            labels.
+            Linear layers with ReLU between them, all float32 or all float64; ``FastLinearClassifier`` takes one layer. A
+            Flatten first, Dropout anywhere, and Softmax, LogSoftmax or Sigmoid last are allowed. A single output is the
+            logit of the second of two classes. A Sigmoid on several outputs makes a multi-label ``FastMLPClassifier``.
         classes : array-like of shape (n_classes,), optional
             The class of each output, in any order; 0 … n_classes - 1 by default.
         **parameters
-            Those of the constructor; ``hidden_layer_sizes`` is the module's.
+            Parameters of the constructor. The module gives ``hidden_layer_sizes``.
 
         Returns
         -------
         estimator
-            With copies of the parameters; a bias that is not there is 0. ``partial_fit`` goes on from there.
+            It has copies of the module's parameters, and 0 for a missing bias. ``partial_fit`` trains them further.
 
         Raises
         ------
@@ -97,7 +96,7 @@ class FastClassifier(Portable, CallbackSupportMixin, ClassifierMixin, BaseEstima
         entries(state, cls.__name__, ("parameters", "fitted"))
         model = cls(**state["parameters"])
         if state["fitted"] is not None:
-            model._validate_params()  # as fit does: partial_fit takes it that fit has
+            model._validate_params()  # partial_fit of a fitted model skips this, relying on fit
             model._restore(state["fitted"])
         return model
 
@@ -120,24 +119,24 @@ class FastClassifier(Portable, CallbackSupportMixin, ClassifierMixin, BaseEstima
         return cls._from_state({"parameters": {**own_parameters, **parameters}, "fitted": fitted | own_fitted})
 
     def _name_features(self, names: Sequence[str]) -> None:
-        """Remember the features' names, as if X had come with them."""
+        """Set the names of the features, as if X had been a data frame with these columns."""
         self.feature_names_in_ = np.array(names, object)
 
     def _fold_in(self, mean: NDArray[Any], spread: NDArray[Any]) -> None:
-        """Make the model of standardised features one of the features themselves.
+        """Turn a model of standardised features, in place, into one of the original features.
 
-        W (x - mean) / spread + b is linear in x.
+        This is exact up to rounding, because W (x - mean) / spread + b is linear in x.
         """
         W, b = self._first_layer()
         W /= spread.astype(W.dtype)
         b -= W @ mean.astype(W.dtype)
 
     def _samples_seen(self) -> int:
-        """The number of samples that the model has been trained on, each as often as it came."""
+        """The number of samples that the model was trained on; a sample counts once per epoch."""
         raise NotImplementedError
 
     def _validation_score(self) -> float | None:
-        """The accuracy of the model as it is on validation data; None without such data."""
+        """The accuracy on the validation data of the model in its final state; None without validation data."""
         raise NotImplementedError
 
     def _fitted_state(self) -> dict[str, Any]:
@@ -145,44 +144,44 @@ class FastClassifier(Portable, CallbackSupportMixin, ClassifierMixin, BaseEstima
         raise NotImplementedError
 
     def _restore(self, fitted: Any) -> None:
-        """Set the fitted attributes to such values, once they are proved to be those of one model."""
+        """Check that values as from ``_fitted_state`` form one consistent model, and set the fitted attributes."""
         raise NotImplementedError
 
     @classmethod
     def _before_training(
         cls, layers: list[Layer], n_classes: int, several: bool
     ) -> tuple[dict[str, Any], dict[str, Any]]:
-        """The parameters that follow from these layers, and the fitted attributes of a model that has not been trained.
+        """The constructor parameters that follow from these layers, and the fitted attributes before any training.
 
-        ``several`` says that each output is the logit of a label of its own.
+        ``several`` marks a multi-label model, in which each output is the logit of a label of its own.
         """
         raise NotImplementedError
 
     # ------------------------------------------------------------ fitting
 
     def _check(self, X: Any, y: Any = "no_validation", *, reset: bool, **options: Any) -> Any:
-        """X, and y if given, as scikit-learn checks them: float64, float32 or uint8, C-ordered, not copied if they are."""
+        """X, and y if given, checked by scikit-learn. X is copied unless it is C-ordered float64, float32 or uint8."""
         return validate_data(self, X, y, dtype=DTYPES, order="C", reset=reset, **options)
 
     def _note_scale(self, X: Any) -> None:
-        """What bytes are multiplied by from now on."""
+        """Set ``scale_``, the factor for bytes, from ``scale`` and the dtype of the training data."""
         if X.dtype == np.uint8:
             self.scale_ = BYTE_SCALE if self.scale is None else float(self.scale)
         else:
             self.scale_ = 1.0 if self.scale is None else float(self.scale)
 
     def _rows(self, X: Any, dtype: Any) -> Rows:
-        """Samples that are checked, to be computed with in ``dtype``; bytes and mapped files stay what they are."""
+        """Checked samples as ``Rows``, for computing in ``dtype``. Bytes and memory-mapped files are not converted."""
         X = X if read_as_stored(X) else np.ascontiguousarray(X, dtype)
         return Rows(X, np.dtype(dtype), self.scale_)
 
     @staticmethod
     def _computing_dtype(X: Any) -> np.dtype[Any]:
-        """Bytes are computed with in float32."""
+        """The dtype to compute in: float32 for bytes, otherwise X's own."""
         return np.dtype(np.float32 if X.dtype == np.uint8 else X.dtype)
 
     def _weights(self, sample_weight: Any, y: Any, X: Any, dtype: Any) -> NDArray[Any] | None:
-        """Sample weights times class weights; None if all are 1."""
+        """Sample weights times class weights; None if neither is given."""
         if sample_weight is None and self.class_weight is None:
             return None
         weights = _check_sample_weight(sample_weight, X, dtype=dtype, ensure_non_negative=True)
@@ -191,14 +190,14 @@ class FastClassifier(Portable, CallbackSupportMixin, ClassifierMixin, BaseEstima
         return np.ascontiguousarray(weights, dtype)
 
     def _is_watched(self) -> bool:
-        """Whether scikit-learn's callbacks are to be told of epochs."""
+        """Whether scikit-learn's callbacks are set, on this estimator or on one that contains it."""
         return bool(getattr(self, "_skl_callbacks", None)) or hasattr(self, "_parent_callback_ctx")
 
     @contextmanager
     def _callbacks(self, X: Any, y: Any, epochs: int) -> Iterator[Callable[[], bool]]:
-        """Tell scikit-learn's callbacks, if there are any, of the fit's begin and end.
+        """Tell scikit-learn's callbacks, if there are any, when the fit begins and ends.
 
-        The context is a function to be called after every epoch; True if a callback wants to stop.
+        The context yields a function to call after every epoch; it returns True if a callback wants to stop.
         """
         if not self._is_watched():
             yield lambda: False
@@ -224,12 +223,12 @@ class FastClassifier(Portable, CallbackSupportMixin, ClassifierMixin, BaseEstima
         evaluate: Callable[[float], None],
         is_over: Callable[[Reporter], bool],
     ) -> bool:
-        """The frame of a fit: at most so many epochs, what is reported of them, and the ways in which they end.
+        """The training loop of a fit: at most ``epochs`` epochs, with reports, callbacks and early endings.
 
-        ``data`` are X and y, as callbacks are given them, and the number of samples in an epoch. ``train`` trains an epoch,
-        is told what to call with the number of samples that are done, and returns the loss; ``evaluate`` takes note of it,
-        and of what follows from the parameters; ``is_over`` says whether too many epochs have brought no improvement.
-        Returns whether all epochs have been trained.
+        ``data`` holds X and y, for the callbacks, and the number of samples in an epoch. ``line`` makes an epoch's printed
+        line. ``train`` trains one epoch and returns the loss; its argument is a function to call with the number of samples
+        just trained on. ``evaluate`` takes the loss and scores the model. ``is_over`` says whether too many epochs have
+        brought no improvement. Returns True if all epochs were trained, False if training ended before.
         """
         X, y, n_samples = data
         verbose = "bar" if self.verbose == "bar" else bool(self.verbose)
@@ -254,7 +253,7 @@ class FastClassifier(Portable, CallbackSupportMixin, ClassifierMixin, BaseEstima
 
 
 class TrainingInterruptedWarning(UserWarning):
-    """Somebody has pressed Ctrl-C in ``fit``, which ends as if it had been asked for no more epochs."""
+    """The user pressed Ctrl-C in ``fit``, which then ends normally, with the model as trained so far."""
 
 
 def warn_interrupted() -> None:

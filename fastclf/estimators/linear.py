@@ -1,4 +1,4 @@
-"""A linear classifier, native softmax, behind scikit-learn's interface."""
+"""A linear classifier with scikit-learn's interface and, for several classes, a true softmax."""
 
 from __future__ import annotations
 
@@ -31,68 +31,68 @@ from ..io.layers import Layer
 from .base import FastClassifier, with_callbacks
 from .state import linear_state, restore_linear, with_two_scores
 
-_FEW_SAMPLES = 100  # batch_size="auto" takes full-batch steps for so few
-_FIRST_SOFTMAX_RATE = 0.5  # of "optimal": scikit-learn's, for a class against the rest, is 10 with the default alpha
-_DECISION_ROWS = 4096  # that are scored at a time
+_FEW_SAMPLES = 100  # up to so many, batch_size="auto" takes full batches
+_FIRST_SOFTMAX_RATE = 0.5  # of "optimal"; scikit-learn's, for one class against the rest, is 10 at the default alpha
+_DECISION_ROWS = 4096  # validation samples that are scored at a time
 
 
 class FastLinearClassifier(FastClassifier, LinearClassifierMixin, SparseCoefMixin):  # type: ignore[misc]
-    """Linear classifier, softmax or for two classes a sigmoid, trained on the log-loss by SGD in compiled kernels.
+    """Linear classifier with a softmax, for two classes a sigmoid, trained on the log-loss by SGD in compiled kernels.
 
     The parameters up to ``average`` are those of scikit-learn's ``SGDClassifier(loss="log_loss")``, with the same defaults
-    and meaning. For two classes both take the same steps, to rounding, if they take the samples in the same order. For more,
-    this is one softmax model where scikit-learn trains one model per class against the rest. The others are new.
+    and meaning; the others are new. For two classes and samples in the same order, both take the same steps up to rounding.
+    For more classes, this class trains one softmax model; scikit-learn trains one model per class against the rest.
 
     Parameters
     ----------
     loss : {"log_loss"}, default="log_loss"
     penalty : {"l2", "l1", "elasticnet"} or None, default="l2"
     alpha : float, default=0.0001
-        Strength of the penalty; it also sets the pace of the learning rate "optimal".
+        Strength of the penalty. The learning rate "optimal" depends on it, too.
     l1_ratio : float, default=0.15
-        For "elasticnet": 0 is l2, 1 is l1.
+        Share of l1 in "elasticnet": 0 is l2 alone, 1 is l1 alone.
     fit_intercept : bool, default=True
     max_iter : int, default=1000
-        Epochs at most.
+        Maximum number of epochs.
     tol : float or None, default=1e-3
-        Training ends when the objective, or the validation score, has not improved by this for ``n_iter_no_change`` epochs.
+        Training ends when the objective, or the validation score, has not improved by tol for ``n_iter_no_change`` epochs.
     shuffle : bool, default=True
     verbose : int, bool or "bar", default=0
         True prints a line per epoch, "bar" shows a progress bar.
     n_jobs : int or None, default=None
-        Threads for mini-batches and full batches; per-sample SGD has one. The results are the same bits for any number.
+        Threads for mini-batches and full batches; per-sample SGD takes one. Results are bit-identical for any number.
     random_state : int, RandomState instance or None, default=None
     learning_rate : {"optimal", "constant", "invscaling", "adaptive"}, default="optimal"
-        "optimal" is 1 / (alpha (t + t0)) as in scikit-learn; for softmax it starts at 1/2, and with full batches it is
-        1 / L, where L bounds the curvature of the objective.
+        "optimal" is 1 / (alpha (t + t0)) as in scikit-learn. For softmax it starts at 1/2. With full batches it is 1 / L,
+        where L bounds the curvature of the objective.
     eta0 : float, default=0.01
     power_t : float, default=0.5
     early_stopping : bool, default=False
-        End by the accuracy on a ``validation_fraction`` of the data.
+        Hold out ``validation_fraction`` of the data, and end training when the accuracy on it stops improving.
     validation_fraction : float, default=0.1
     n_iter_no_change : int, default=5
     class_weight : dict, "balanced" or None, default=None
     warm_start : bool, default=False
     average : bool or int, default=False
-        Return the average of the parameters after each step, from that step on.
+        Make ``coef_`` and ``intercept_`` averages over the steps; with an int n, over the steps from sample n on.
     batch_size : int, "full" or "auto", default="auto"
-        Samples per step. "auto" is 1, per-sample SGD, except for at most 100 samples: these take full batches, for which an
-        integer weight is exactly a repeated sample. CSR matrices take 1 or "full".
+        Samples per step. "auto" is 1 (per-sample SGD) with ``average`` or more than 100 samples, else "full", where an
+        integer sample weight equals repetition. CSR matrices take 1 or "full".
     scale : float or None, default=None
-        What bytes are multiplied by; None is 1/255 if the training data are uint8, else 1.
+        Factor for X if it holds bytes (uint8); None is 1/255 if the training data are bytes, else 1.
 
     Attributes
     ----------
     classes_ : ndarray of shape (n_classes,)
     coef_ : ndarray of shape (1, n_features) or (n_classes, n_features)
-        Of X's dtype; float32 for bytes, and then for bytes times ``scale_``.
+        In X's dtype. If X holds bytes: float32, to be applied to bytes times ``scale_``.
     intercept_ : ndarray of shape (1,) or (n_classes,)
     loss_curve_ : list of float
-        Mean loss of each epoch, each sample or batch before its step, without the penalty; in nats.
+        Mean loss of each epoch in nats, without the penalty; each sample or batch counts as before its step.
     validation_scores_ : list of float
         Accuracy on the validation samples after each epoch; None without early stopping.
     n_iter_ : int
-        Epochs.
+        Number of epochs in the last ``fit`` or ``partial_fit``.
     t_ : float
         One more than the number of samples trained on.
     scale_ : float
@@ -195,11 +195,11 @@ class FastLinearClassifier(FastClassifier, LinearClassifierMixin, SparseCoefMixi
         Parameters
         ----------
         X : array-like or CSR matrix of shape (n_samples, n_features)
-            float32, float64 and uint8 are taken as they are, if C-ordered; anything else becomes float64. CSR matrices are
+            C-ordered arrays of float32, float64 or uint8 are not copied; other dtypes become float64. CSR matrices are
             float32 or float64, and are never made dense.
         y : array-like of shape (n_samples,)
         coef_init, intercept_init : array-like, optional
-            Where to start, of the shapes of ``coef_`` and ``intercept_``; else 0.
+            Initial parameters, in the shapes of ``coef_`` and ``intercept_``; 0 if not given.
         sample_weight : array-like of shape (n_samples,), optional
 
         Returns
@@ -209,7 +209,7 @@ class FastLinearClassifier(FastClassifier, LinearClassifierMixin, SparseCoefMixi
         Raises
         ------
         ValueError, TypeError
-            If a parameter or an argument is not what is described here, or training diverged.
+            If a parameter or an argument does not match its description, or if training diverges.
         """
         X, y = self._check_both(X, y, reset=True)
         start = None
@@ -238,14 +238,14 @@ class FastLinearClassifier(FastClassifier, LinearClassifierMixin, SparseCoefMixi
         classes: ArrayLike | None = None,
         sample_weight: ArrayLike | None = None,
     ) -> FastLinearClassifier:
-        """One epoch over the given data.
+        """Train for one epoch on the given data.
 
         Parameters
         ----------
         X, y, sample_weight : array-like
             As for ``fit``.
         classes : array-like of shape (n_classes,), optional
-            All classes that will ever occur: for the first call.
+            All classes that will ever occur; required in the first call.
 
         Returns
         -------
@@ -254,7 +254,7 @@ class FastLinearClassifier(FastClassifier, LinearClassifierMixin, SparseCoefMixi
         Raises
         ------
         ValueError, TypeError
-            As by ``fit``; and if the model stops early or balances classes, for which it has to see all data.
+            As in ``fit``; also for ``early_stopping`` and ``class_weight="balanced"``, which need all data at once.
         """
         if self.early_stopping:
             raise ValueError("partial_fit does not support early_stopping=True")
@@ -278,7 +278,7 @@ class FastLinearClassifier(FastClassifier, LinearClassifierMixin, SparseCoefMixi
         return self
 
     def _forget(self) -> None:
-        """Nothing has been trained yet."""
+        """Reset the attributes that training adds to."""
         self.t_, self._mean, self._last = 1.0, None, None
         self.loss_curve_: list[float] = []
         self.validation_scores_: list[float] | None = [] if self.early_stopping else None
@@ -307,7 +307,7 @@ class FastLinearClassifier(FastClassifier, LinearClassifierMixin, SparseCoefMixi
         return W, b
 
     def _parameters(self) -> tuple[NDArray[Any], NDArray[Any]]:
-        """Where to go on from: not from their average."""
+        """The parameters to continue training from: those of the last step, not their average."""
         return self._first_layer() if self._last is None else self._last
 
     def _train(self, X: Any, y: Any, sample_weight: Any, start: Any, epochs: int) -> None:
@@ -366,7 +366,7 @@ class FastLinearClassifier(FastClassifier, LinearClassifierMixin, SparseCoefMixi
                 self.coef_, self.intercept_ = self._mean[:2]
 
     def _split(self, y: Any, weights: Any, random: Any) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """Rows to train on and rows to be scored on; samples without weight belong to neither."""
+        """The rows to train on and the rows to score on; samples of weight 0 belong to neither."""
         rows = np.arange(len(y)) if weights is None else np.flatnonzero(weights > 0)
         train, held_out = train_test_split(
             rows, test_size=self.validation_fraction, random_state=random, stratify=y[rows]
@@ -382,11 +382,11 @@ class FastLinearClassifier(FastClassifier, LinearClassifierMixin, SparseCoefMixi
         return n if batch == "full" else min(int(batch), n)
 
     def _steps(self, samples: Samples, rows: NDArray[np.int64]) -> tuple[int, float, float]:
-        """The samples in a step, its learning rate where no schedule says it, and that of the intercepts over it.
+        """The batch size, the learning rate where no schedule sets it, and the ratio of the intercepts' rate to that rate.
 
-        For full batches "optimal" is one over the curvature of the objective at most. The log-loss's Hessian is at most half
-        that of |x|^2 / 2, averaged (Böhning, 1992), and at most twice its diagonal blocks, of which the intercepts' is 1:
-        these need not wait for the coefficients where features are large.
+        For full batches, "optimal" is 1 / L, where L bounds the curvature of the objective. The log-loss's Hessian is at
+        most mean(z z^T) / 2 with z = (x, 1) (Böhning, 1992). That is at most the matrix of the diagonal blocks mean(x x^T)
+        and, for the intercepts, 1. So the intercepts have a rate of 1, and large features do not slow them down.
         """
         batch, bias_rate = self._batch_size(samples.X, len(rows)), float(self.fit_intercept)
         if not batch == len(rows) > 1 or self.learning_rate != "optimal":
@@ -399,13 +399,13 @@ class FastLinearClassifier(FastClassifier, LinearClassifierMixin, SparseCoefMixi
         return batch, rate, bias_rate / rate
 
     def _penalties(self) -> tuple[float, float]:
-        """L1 and l2 strengths."""
+        """The strengths of the l1 and the l2 penalty."""
         ratio = {None: 0.0, "l2": 0.0, "l1": 1.0, "elasticnet": self.l1_ratio}[self.penalty]
         alpha = 0.0 if self.penalty is None else self.alpha
         return alpha * ratio, alpha * (1 - ratio)
 
     def _rates(self, rate: float, n: int, batch: int) -> NDArray[np.float64]:
-        """Learning rates of an epoch's steps."""
+        """The learning rate of each step of an epoch."""
         t = self.t_ + np.arange(0, n, batch, dtype=np.float64)
         if self.learning_rate == "optimal" and batch < n:
             if self.alpha == 0:
@@ -421,7 +421,7 @@ class FastLinearClassifier(FastClassifier, LinearClassifierMixin, SparseCoefMixi
     # ------------------------------------------------------------ predicting
 
     def decision_function(self, X: ArrayLike) -> NDArray[Any]:
-        """The logits of each sample; for two classes those of the second.
+        """The logits of each sample; for two classes, only the logit of the second.
 
         Parameters
         ----------
@@ -438,7 +438,7 @@ class FastLinearClassifier(FastClassifier, LinearClassifierMixin, SparseCoefMixi
         return self._logits(samples)
 
     def _logits(self, X: Any, rows: NDArray[np.int64] | None = None) -> NDArray[Any]:
-        """The same for some rows, or all, of a CSR matrix or of Rows."""
+        """The logits of ``rows``, or of all rows, of a CSR matrix or of ``Rows``."""
         blocks: Iterable[Any]
         if sparse.issparse(X):
             blocks = (X if rows is None else X[rows],)
@@ -450,7 +450,7 @@ class FastLinearClassifier(FastClassifier, LinearClassifierMixin, SparseCoefMixi
         return Z[:, 0] if Z.shape[1] == 1 else Z
 
     def _labels(self, logits: NDArray[Any]) -> NDArray[Any]:
-        """The class of each sample."""
+        """The class of each sample, from its logits."""
         return self.classes_[(logits > 0).astype(int) if logits.ndim == 1 else logits.argmax(axis=1)]
 
     def predict_proba(self, X: ArrayLike) -> NDArray[Any]:
@@ -459,7 +459,7 @@ class FastLinearClassifier(FastClassifier, LinearClassifierMixin, SparseCoefMixi
         return np.column_stack([expit(-Z), expit(Z)]) if Z.ndim == 1 else softmax(Z, axis=1)
 
     def predict_log_proba(self, X: ArrayLike) -> NDArray[Any]:
-        """The logarithm of ``predict_proba(X)``, computed without it: finite where a probability vanishes."""
+        """The logarithm of ``predict_proba(X)``, computed from the logits: finite where a probability underflows."""
         Z = self.decision_function(X)
         return np.column_stack([log_expit(-Z), log_expit(Z)]) if Z.ndim == 1 else log_softmax(Z, axis=1)
 

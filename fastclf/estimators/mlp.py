@@ -1,4 +1,4 @@
-"""A ReLU multi-layer perceptron behind scikit-learn's interface."""
+"""A ReLU multi-layer perceptron with scikit-learn's interface."""
 
 from __future__ import annotations
 
@@ -37,19 +37,19 @@ _PREDICT_ROWS = 1024
 
 
 class HeldOut(NamedTuple):
-    """The samples that a network is scored on after each epoch."""
+    """The validation samples, on which a network is scored after each epoch."""
 
     samples: Samples
     y: NDArray[Any]
-    rows: NDArray[np.int64]  # of the samples and of y
-    score_decides: bool  # when training ends and which epoch is the best one; else their loss does
+    rows: NDArray[np.int64]  # the validation samples' rows in ``samples`` and ``y``
+    score_decides: bool  # the accuracy ends training and picks the best epoch; otherwise the loss does
 
 
 class FastMLPClassifier(FastClassifier):
     """Multi-layer perceptron with ReLU, trained on the log-loss by mini-batch SGD or Adam in compiled kernels.
 
-    The parameters up to ``max_fun`` are those of scikit-learn's ``MLPClassifier``, with the same defaults and meaning:
-    started from the same weights and given the same batches, both take the same steps, to rounding. The others are new.
+    The parameters up to ``max_fun`` are those of scikit-learn's ``MLPClassifier``, with the same defaults and meaning;
+    the others are new. From the same weights and on the same batches, both take the same steps up to rounding.
 
     Parameters
     ----------
@@ -60,7 +60,7 @@ class FastMLPClassifier(FastClassifier):
     solver : {"adam", "sgd"}, default="adam"
         "lbfgs" is not supported.
     alpha : float, default=0.0001
-        Strength of the L2 penalty, which the samples of a batch share.
+        Strength of the L2 penalty; as in scikit-learn, each step divides it by the total weight of its samples.
     batch_size : int or "auto", default="auto"
         Samples per step; "auto" is min(200, n_samples).
     learning_rate : {"constant", "invscaling", "adaptive", "step"}, default="constant"
@@ -70,62 +70,62 @@ class FastMLPClassifier(FastClassifier):
     power_t : float, default=0.5
         Exponent of "invscaling".
     max_iter : int, default=200
-        Epochs at most.
+        Maximum number of epochs.
     shuffle : bool, default=True
-        Take the samples in a new order in each epoch.
+        Draw a new order of the samples for each epoch.
     random_state : int, RandomState instance or None, default=None
-        Initial weights, validation split, shuffling, dropout.
+        Source of the initial weights, the validation split, the shuffling and the dropout.
     tol : float, default=1e-4
-        Training ends when the loss, or the validation score, has not improved by this for ``n_iter_no_change`` epochs.
+        Training ends when the loss, or the validation score, has not improved by tol for ``n_iter_no_change`` epochs.
     verbose : bool or "bar", default=False
         True prints a line per epoch, "bar" shows a progress bar.
     warm_start : bool, default=False
-        Let ``fit`` go on from the weights it finds.
+        Let ``fit`` continue from the weights of the previous call.
     momentum : float, default=0.9
     nesterovs_momentum : bool, default=True
         For solver "sgd".
     early_stopping : bool, default=False
-        End by the score on validation data, a ``validation_fraction`` of the training data, unless ``fit`` is given some.
+        End training by the accuracy on a ``validation_fraction`` of the data, or by the loss on ``X_val`` if that is given.
     validation_fraction : float, default=0.1
     beta_1, beta_2, epsilon : float, default=0.9, 0.999, 1e-8
         For solver "adam".
     n_iter_no_change : int, default=10
     max_fun : int, default=15000
-        Not used: it belongs to "lbfgs".
+        Not used: it is a parameter of "lbfgs".
     class_weight : dict, "balanced" or None, default=None
-        Weights of classes, multiplied with ``sample_weight``.
+        Weights of the classes, which multiply ``sample_weight``.
     clip_threshold : float or None, default=None
-        Bring every component of the gradient into [-clip_threshold, clip_threshold].
+        Clip every component of the gradient to [-clip_threshold, clip_threshold]; None does not clip.
     dropout : float, default=0.0
         Probability that a hidden unit is left out in a step.
     step_size : int, default=10
     gamma : float, default=0.5
         For the schedule "step".
     scale : float or None, default=None
-        What bytes are multiplied by; None is 1/255 if the training data are uint8, else 1.
+        Factor for X if it holds bytes (uint8); None is 1/255 if the training data are bytes, else 1.
     n_jobs : int or None, default=None
-        Threads; None and -1 for all. The results are the same bits for any number.
+        Number of threads; None and -1 take all. The results are bit-identical for any number.
 
     Attributes
     ----------
     classes_ : ndarray of shape (n_classes,)
     coefs_ : list of ndarray of shape (n_in, n_out)
-        Weights of each layer, of X's dtype; float32 for bytes.
+        Weights of each layer, in X's dtype; float32 if X holds bytes.
     intercepts_ : list of ndarray of shape (n_out,)
     loss_, best_loss_ : float
-        Loss of the last epoch, and the lowest; in nats, with the penalty. ``best_loss_`` is None with early stopping.
+        Loss of the last epoch, and the lowest; in nats, with the penalty. ``best_loss_`` is None if accuracy ends training.
     loss_curve_ : list of float
-        Mean loss of each epoch, each batch before its update.
+        Mean loss of each epoch; each batch counts as before its update.
     validation_scores_, best_validation_score_ : list of float, float
-        Accuracy on the validation data after each epoch, and the best; None without validation data.
+        Accuracy on the validation data after each epoch, and the best of these; None without validation data.
     validation_loss_curve_ : list of float
         Mean loss on the validation data after each epoch, without the penalty.
     n_iter_, t_ : int
-        Epochs, and samples trained on.
+        Numbers of epochs and of samples trained on.
     n_layers_, n_outputs_, out_activation_, n_features_in_, feature_names_in_
         As in scikit-learn.
     scale_ : float
-        What bytes are multiplied by.
+        Factor for bytes.
     """
 
     _parameter_constraints: dict[str, list[Any]] = {  # noqa: RUF012
@@ -247,13 +247,13 @@ class FastMLPClassifier(FastClassifier):
         Parameters
         ----------
         X : array-like of shape (n_samples, n_features)
-            float32, float64 and uint8 are taken as they are, if C-ordered; anything else becomes float64.
+            C-ordered arrays of float32, float64 or uint8 are not copied; other dtypes become float64.
         y : array-like of shape (n_samples,) or (n_samples, n_outputs)
-            Classes, or for several labels a matrix of 0 and 1.
+            Classes; for multi-label data, a matrix of 0 and 1.
         sample_weight : array-like of shape (n_samples,), optional
         X_val, y_val : array-like, optional
-            Validation data. Their loss and accuracy are kept after every epoch, and the weights of the epoch with the lowest
-            loss are what remains; with ``early_stopping``, training ends when that loss no longer improves.
+            Validation data. ``fit`` records their loss and accuracy after every epoch, and keeps the weights of the epoch
+            with the lowest validation loss. With ``early_stopping``, training ends when that loss stops improving.
         sample_weight_val : array-like, optional
             Weights of the validation samples.
 
@@ -264,7 +264,7 @@ class FastMLPClassifier(FastClassifier):
         Raises
         ------
         ValueError, TypeError
-            If a parameter or an argument is not what is described here, or training diverged.
+            If a parameter or an argument does not match its description, or if training diverges.
         """
         validation = None if X_val is None and y_val is None else (X_val, y_val, sample_weight_val)
         return self._fit(X, y, sample_weight, validation, incremental=False)
@@ -277,14 +277,14 @@ class FastMLPClassifier(FastClassifier):
         sample_weight: ArrayLike | None = None,
         classes: ArrayLike | None = None,
     ) -> FastMLPClassifier:
-        """One epoch over the given data.
+        """Train for one epoch on the given data.
 
         Parameters
         ----------
         X, y, sample_weight : array-like
             As for ``fit``.
         classes : array-like of shape (n_classes,), optional
-            All classes that will ever occur: for the first call.
+            All classes that will ever occur; required in the first call.
 
         Returns
         -------
@@ -320,7 +320,7 @@ class FastMLPClassifier(FastClassifier):
             X_val, y_val, weights_val = self._check_validation(validation, dtype)
             held_out = HeldOut(self._samples(X_val, y_val, weights_val, net), y_val, np.arange(len(X_val)), False)
         elif self.early_stopping and not incremental:
-            stratify = y if self.n_outputs_ == 1 else None  # as scikit-learn has it, so that the parts are the same
+            stratify = y if self.n_outputs_ == 1 else None  # as in scikit-learn, for the same split
             rows, rows_val = train_test_split(
                 rows, random_state=random, test_size=self.validation_fraction, stratify=stratify
             )
@@ -349,7 +349,7 @@ class FastMLPClassifier(FastClassifier):
             raise ValueError(f"hidden_layer_sizes must be > 0, got {[*sizes]}.")
 
     def _take_classes(self, y: NDArray[Any], incremental: bool) -> None:
-        """Learn the classes, or see that they are those known."""
+        """Learn the classes from y, or check y against the known classes."""
         if not hasattr(self, "classes_") or not (self.warm_start or incremental):
             self._label_binarizer = LabelBinarizer().fit(y)
             self.classes_ = self._label_binarizer.classes_
@@ -367,7 +367,7 @@ class FastMLPClassifier(FastClassifier):
             )
 
     def _begin(self, n_features: int, dtype: np.dtype[Any], random: np.random.RandomState) -> None:
-        """Weights as Glorot and Bengio (2010) draw them, and everything else as before the first epoch."""
+        """Draw the weights as Glorot and Bengio (2010) do, and set all other attributes as before the first epoch."""
         multiclass = self._label_binarizer.y_type_ == "multiclass"
         self.out_activation_ = "softmax" if multiclass else "logistic"
         self.n_outputs_ = (
@@ -391,12 +391,12 @@ class FastMLPClassifier(FastClassifier):
         self._plateau: Plateau | None = None
 
     def _bind(self) -> None:
-        """Show the network's parameters as scikit-learn does."""
+        """Set ``coefs_`` and ``intercepts_``, in scikit-learn's shapes, to views of the network's parameters."""
         self.coefs_ = [W.T for W in self._network.weights]
         self.intercepts_ = [*self._network.biases]
 
     def _bound(self) -> Network:
-        """The network, with the parameters that ``coefs_`` and ``intercepts_`` hold: somebody may have put others there."""
+        """The network. If the user or unpickling has replaced ``coefs_`` or ``intercepts_``, it first takes their values."""
         shown = [*self.coefs_, *self.intercepts_]
         if getattr(self, "_network", None) is None:
             widths = self.coefs_[0].shape[0], *(W.shape[1] for W in self.coefs_)
@@ -427,7 +427,7 @@ class FastMLPClassifier(FastClassifier):
         return X, y, self._weights(sample_weight, y, X, dtype)
 
     def _samples(self, X: Any, y: NDArray[Any], weights: NDArray[Any] | None, net: Network) -> Samples:
-        """The data as the kernels want them: class numbers, or a matrix of 0 and 1."""
+        """The data as kernels take them: y as class numbers, or as a matrix of 0 and 1 for several labels."""
         rows = self._rows(X, net.dtype)
         several = self.n_outputs_ > 1 and self.out_activation_ == "logistic"
         wanted = (len(X), self.n_outputs_) if several else (len(X),)
@@ -513,7 +513,7 @@ class FastMLPClassifier(FastClassifier):
         return min(batch_size, n)
 
     def _trainer(self, net: Network, samples: Samples, batch_size: int) -> BatchTrainer:
-        """What takes the steps."""
+        """A trainer with this estimator's settings and optimiser."""
         optimiser = self._optimiser
         settings = Settings(
             *clipped(net.dtype), clip_threshold=self.clip_threshold or math.inf, l2_shared=self.alpha,
@@ -524,14 +524,14 @@ class FastMLPClassifier(FastClassifier):
         return BatchTrainer(net, samples, settings, work, optimiser, self.out_activation_ == "logistic", threads)
 
     def _change_rate(self, optimiser: SGD | Adam, decay: StepDecay | None) -> None:
-        """Bring the learning rate to that of the next epoch."""
+        """Set the learning rate of the next epoch."""
         if self.solver == "sgd" and self.learning_rate == "invscaling":
             optimiser.learning_rate = self.learning_rate_init / (self.t_ + 1) ** self.power_t
         if decay is not None and decay.after(self.n_iter_ - 1):
             optimiser.learning_rate = decay.learning_rate
 
     def _is_over(self, plateau: Plateau, optimiser: SGD | Adam, reporter: Reporter) -> bool:
-        """Whether there have been too many epochs without improvement; an adaptive learning rate falls first."""
+        """Whether too many epochs brought no improvement; if so, an adaptive learning rate is first lowered instead."""
         if plateau.count <= self.n_iter_no_change:
             return False
         what = "Validation score" if self.early_stopping else "Training loss"
@@ -545,7 +545,7 @@ class FastMLPClassifier(FastClassifier):
         return True
 
     def _validate(self, net: Network, held_out: HeldOut) -> tuple[float, float]:
-        """Loss, without the penalty, and accuracy on the samples that are held out."""
+        """The loss, without the penalty, and the accuracy on the validation samples."""
         samples, y, rows, _ = held_out
         P, loss = self._forward(net, samples, rows, with_loss=True)
         weights = np.ones(len(rows)) if samples.weights is None else samples.weights[rows]
@@ -558,7 +558,7 @@ class FastMLPClassifier(FastClassifier):
     def _forward(
         self, net: Network, samples: Samples, rows: NDArray[np.int64] | None = None, with_loss: bool = False
     ) -> tuple[NDArray[Any], float]:
-        """Probabilities (m, n_outputs) of some rows, or all, and their mean loss."""
+        """The probabilities (m, n_outputs) of ``rows``, or of all rows, and their mean loss; NaN unless it is asked for."""
         order = np.arange(len(samples.X)) if rows is None else rows
         capacity = min(_PREDICT_ROWS, len(order))
         P, settings = (
@@ -627,14 +627,14 @@ class FastMLPClassifier(FastClassifier):
         return int(self.t_)
 
     def _validation_score(self) -> float | None:
-        return self.best_validation_score_  # the weights are those of that epoch
+        return self.best_validation_score_  # of the epoch whose weights remain, unless there was X_val
 
     def _first_layer(self) -> tuple[NDArray[Any], NDArray[Any]]:
         return self.coefs_[0].T, self.intercepts_[0]
 
     def _fold_in(self, mean: NDArray[Any], spread: NDArray[Any]) -> None:
         super()._fold_in(mean, spread)
-        self._optimiser = None  # what it kept was of the other features' gradients
+        self._optimiser = None  # its state is of the gradients for standardised features
 
     def _layers(self) -> tuple[list[Layer], str | None]:
         check_is_fitted(self)
@@ -655,7 +655,7 @@ class FastMLPClassifier(FastClassifier):
     # ------------------------------------------------------------ scikit-learn
 
     def __getstate__(self) -> dict[str, Any]:
-        """The network is what ``coefs_`` and ``intercepts_`` show: they are kept once."""
+        """Leave out the network: ``coefs_`` and ``intercepts_`` hold the same parameters."""
         state = super().__getstate__()
         return {**state, "_network": None} if "_network" in state else state
 

@@ -1,7 +1,7 @@
 """The fitted attributes of both estimators as plain values, and back: for files and for other libraries.
 
-What is restored is in a state in which a fit could have left it: sizes, classes and shapes agree, so that kernels may index
-by them. What follows from other attributes is made anew.
+Restoring accepts only a state in which a fit could have left the model: sizes, classes and shapes must agree, because
+kernels index by them. Attributes that follow from others are not saved, but made anew.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ Rule = tuple[Callable[[Any], bool], str]
 
 
 def _is_whole(value: Any) -> bool:
-    return type(value) is int and 0 <= value < 2**53  # so that it is exact as a float, too
+    return type(value) is int and 0 <= value < 2**53  # a float represents these numbers exactly
 
 
 def _is_curve(value: Any) -> bool:
@@ -72,11 +72,11 @@ _MLP_REMADE = (
 _OPTIMISERS = {"in place": IN_PLACE, "momentum": MOMENTUM, "nesterov": NESTEROV, "adam": ADAM}
 
 
-# ---------------------------------------------------------------- apart
+# ---------------------------------------------------------------- saving
 
 
 def _kept(model: Any, names: Collection[str], remade: Collection[str]) -> dict[str, Any]:
-    """The fitted attributes of these names, with those that both estimators have; the others must be remade ones."""
+    """The fitted attributes ``names``, and those of both estimators. Any other attribute must be in ``remade``."""
     names = {*names, *_IN_BOTH, *_OPTIONAL}
     refuse_others(model, {*model.get_params(deep=False), *names, *remade})
     if not hasattr(model, "intercept_") and not hasattr(model, "intercepts_"):
@@ -90,7 +90,7 @@ def linear_state(model: Any) -> dict[str, Any]:
 
 
 def mlp_state(model: Any) -> dict[str, Any]:
-    """The fitted attributes of a multi-layer perceptron, with its optimiser and its wait on a plateau."""
+    """The fitted attributes of a multi-layer perceptron, with its optimiser and its count of epochs without gain."""
     kept = _kept(model, {*_MLP, "out_activation_", "loss_"}, _MLP_REMADE)
     optimiser, plateau = model._optimiser, model._plateau
     return {
@@ -105,11 +105,11 @@ def mlp_state(model: Any) -> dict[str, Any]:
     }  # fmt: skip
 
 
-# ---------------------------------------------------------------- together
+# ---------------------------------------------------------------- restoring
 
 
 def _set(model: Any, fitted: dict[str, Any], rules: dict[str, Rule], n_features: int, least_classes: int) -> None:
-    """Check and set the attributes that are plain values, and those that both estimators have."""
+    """Check and set the attributes that are plain values, and the attributes that both estimators have."""
     for name, rule in rules.items():
         check(name, fitted[name], rule)
         setattr(model, name, fitted[name])
@@ -118,7 +118,7 @@ def _set(model: Any, fitted: dict[str, Any], rules: dict[str, Rule], n_features:
         raise ValueError(f"classes_ must be an array of at least {least_classes}, got {reprlib.repr(classes)}")
     if classes.dtype.kind == "f" and not np.isfinite(classes).all():
         raise ValueError("classes_ must be finite")
-    if not (classes[:-1] < classes[1:]).all():  # labels become row numbers by bisection
+    if not (classes[:-1] < classes[1:]).all():  # np.searchsorted finds the number of a label's class
         raise ValueError("classes_ must be sorted, each once")
     check("n_features_in_", fitted["n_features_in_"], (lambda n: _is_whole(n) and n == n_features, str(n_features)))
     model.classes_, model.n_features_in_ = classes, n_features
@@ -129,7 +129,7 @@ def _set(model: Any, fitted: dict[str, Any], rules: dict[str, Rule], n_features:
 
 
 def restore_linear(model: Any, fitted: Any) -> None:
-    """Set the fitted attributes of a linear model to values that ``linear_state`` could have made."""
+    """Check that ``linear_state`` could have made these values, and set the fitted attributes of a linear model."""
     entries(fitted, "fitted", (*_IN_BOTH, *_LINEAR, *_LINEAR_ARRAYS), _OPTIONAL)
     coef, intercept, mean, last = (fitted[name] for name in _LINEAR_ARRAYS)
     is_csr = sparse.issparse(coef) and coef.format == "csr"
@@ -157,7 +157,7 @@ def restore_linear(model: Any, fitted: Any) -> None:
 
 
 def restore_mlp(model: Any, fitted: Any) -> None:
-    """Set the fitted attributes of a multi-layer perceptron to values that ``mlp_state`` could have made."""
+    """Check that ``mlp_state`` could have made these values, and set the fitted attributes of a perceptron."""
     required = (*_IN_BOTH, *_MLP, "out_activation_", "layers", "optimiser", "watch")
     entries(fitted, "fitted", required, (*_OPTIONAL, "loss_"))
     network, top = network_of(fitted["layers"]), fitted["out_activation_"]
@@ -185,7 +185,7 @@ def restore_mlp(model: Any, fitted: Any) -> None:
 
 
 def _label_binarizer(classes: NDArray[Any], several: bool) -> Any:
-    # With fewer labels of each, scikit-learn suspects a regression.
+    # Three labels of each class: with too few, scikit-learn warns that this may be a regression.
     indices = np.arange(len(classes)).repeat(3)
     binarizer = LabelBinarizer().fit(np.zeros((1, len(classes)), int) if several else indices)
     binarizer.classes_ = classes
@@ -234,7 +234,7 @@ def _plateau(values: Any) -> Plateau:
 
 
 def with_two_scores(layers: list[Layer]) -> list[Layer]:
-    """The same model with a score for each of two classes, the first of them 0, where it has a logit of the second."""
+    """The same layers, but a single logit becomes two scores: 0 for the first class, the logit for the second."""
     *hidden, last = layers
     if len(last["bias"]) == 1:
         last = {name: np.concatenate([np.zeros_like(array), array]) for name, array in last.items()}
@@ -244,9 +244,9 @@ def with_two_scores(layers: list[Layer]) -> list[Layer]:
 def with_classes(
     layers: list[Layer], top: str | None, several: bool, classes: ArrayLike | None
 ) -> tuple[list[Layer], NDArray[Any]]:
-    """The layers of an estimator whose outputs are those of ``layers``, and its classes, sorted.
+    """The layers with their outputs in the order of the sorted classes, and these classes; two classes get one logit.
 
-    ``classes`` are those of the outputs, in their order; None numbers them. ``several`` outputs are labels of their own.
+    ``classes`` holds the class of each output; None numbers the outputs. ``several`` marks a multi-label model.
     """
     if len(layers[-1]["bias"]) == 1 and top == "softmax":
         raise ValueError("a softmax of one output is always 1: the module must end in a Sigmoid, or have more outputs")

@@ -1,1 +1,1 @@
-"""Models to files and to other libraries, and back."""
+"""Conversion of models to files and to other libraries, and back."""

@@ -1,8 +1,9 @@
-"""Python's values as JSON and tensors, and back: the part of a file that takes the place of a pickle.
+"""Encoding of Python values as JSON and tensors, and decoding: the part of a file that replaces a pickle.
 
-None, bools, whole numbers, finite floats, strings and lists stand for themselves. Any other value is a JSON object of one
-entry, whose key says what it is: ``{"tuple": [1, 2]}``, ``{"float": "inf"}``. Arrays, and lists of floats, are tensors
-beside the JSON, which names them. Only the types of the table at the end are ever made, whatever a file says.
+None, bools, whole numbers, finite floats, strings and lists are plain JSON. Any other value is a JSON object of one
+entry, whose key names the type: ``{"tuple": [1, 2]}``, ``{"float": "inf"}``. Arrays, and lists of floats, are tensors
+beside the JSON, which refers to them by name. Whatever a file contains, decoding creates only these types of values: the
+table at the end of this module lists them.
 """
 
 from __future__ import annotations
@@ -22,13 +23,13 @@ _LAST_CHARACTER = 0x10FFFF
 
 
 class Encoder:
-    """Makes JSON of values; the tensors that it refers to gather in ``tensors``."""
+    """Encodes values as JSON, and collects the tensors to which the JSON refers in ``tensors``."""
 
     def __init__(self) -> None:
         self.tensors: dict[str, NDArray[Any]] = {}
 
     def __call__(self, value: Any, name: str) -> Any:
-        """The value as JSON. ``name`` is what it is called, in messages and as a tensor.
+        """The value as JSON. ``name`` names the value in error messages, and its tensor.
 
         Raises TypeError if the value, or one inside it, is of a type that a file can not hold.
         """
@@ -60,7 +61,7 @@ class Encoder:
     def _array(self, array: NDArray[Any], name: str) -> Any:
         if array.dtype.kind in "biuf" and array.itemsize <= 8:
             return {"array": self._tensor(array, name)}
-        if array.dtype.kind == "U" and array.size:  # as numbers, four bytes per character, so that its dtype is kept
+        if array.dtype.kind == "U" and array.size:  # as code points of four bytes each, so that the dtype is kept
             text = np.ascontiguousarray(array, array.dtype.newbyteorder("="))
             return {"text": self._tensor(text.reshape(-1).view(np.uint32).reshape(*array.shape, -1), name)}
         if array.dtype == object and array.ndim == 1 and all(type(v) is str for v in array):
@@ -77,19 +78,19 @@ class Encoder:
     def _tensor(self, array: NDArray[Any], name: str) -> str:
         while name in self.tensors:
             name += "'"
-        shape = array.shape  # of an array without dimensions, NumPy makes a contiguous one that has one
+        shape = array.shape  # ascontiguousarray turns an array of no dimensions into one of one dimension
         self.tensors[name] = np.ascontiguousarray(array, array.dtype.newbyteorder("=")).reshape(shape)
         return name
 
 
 class Decoder:
-    """Makes values of JSON and of the tensors that it refers to, each of them once; what is left stays in ``tensors``."""
+    """Decodes values from JSON and tensors. Each tensor can be used once; tensors not used stay in ``tensors``."""
 
     def __init__(self, tensors: dict[str, NDArray[Any]]) -> None:
         self.tensors = tensors
 
     def __call__(self, value: Any) -> Any:
-        """The value that an Encoder made this JSON of; ValueError, TypeError or OverflowError if none did."""
+        """The value that an Encoder wrote as this JSON; ValueError, TypeError or OverflowError if the JSON is invalid."""
         if isinstance(value, list):
             return [self(v) for v in value]
         if not isinstance(value, dict):
@@ -160,7 +161,7 @@ class Decoder:
 
     def _random_state(self, content: Any) -> np.random.RandomState:
         words, position, has_gauss, gauss = self._list(content, 4)
-        # NumPy takes any position, and then reads the words there.
+        # NumPy accepts any position, and would later read words outside the array.
         valid = isinstance(words, np.ndarray) and words.dtype == np.uint32 and words.shape == (_MT19937_WORDS,)
         if not valid or type(position) is not int or not 0 <= position <= _MT19937_WORDS:
             raise ValueError("a RandomState must have 624 words and a position among them")

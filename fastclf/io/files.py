@@ -1,4 +1,4 @@
-"""Files that are whole at any time: written beside the old one, which gives way to the new one in one step."""
+"""Atomic replacement of files: a new file is written beside the old one, and replaces the old one in one step."""
 
 from __future__ import annotations
 
@@ -21,18 +21,18 @@ def as_path(path: Any) -> Path:
 
 @contextlib.contextmanager
 def replacing(path: Any) -> Iterator[BinaryIO]:
-    """A file to write bytes to, which takes the place of ``path`` at the end of the ``with`` block.
+    """Open a file for writing bytes, which replaces the file at ``path`` at the end of the ``with`` block.
 
-    Until then, and if anything fails, whatever has been there stays as it is. The bytes are on the disk before the name is
-    theirs: after a crash there is the old file or the new one. A link is followed, and an old file's permissions are kept.
-    What is there and is no file, a folder or a device, is a ValueError.
+    Until then, and if anything fails, the old file stays unchanged. The bytes are on the disk before the new file gets its
+    name: after a crash, the old file or the new file is there. Links are followed, and the old file's permissions are kept.
+    Raises ValueError if ``path`` is a folder or a device.
     """
     target = Path(os.path.realpath(as_path(path)))
     if target.exists() and not target.is_file():
         raise ValueError(f"path must be that of a file, got {str(target)!r}")
     temporary = target.with_name(f".fastclf-{secrets.token_hex(8)}.tmp")
     try:
-        # Not by tempfile, whose files are private: the usual permissions are those that others expect.
+        # tempfile would make a private file; users expect the usual permissions.
         file = open(temporary, "xb")  # noqa: SIM115
     except OSError as error:
         error.filename = str(target)
@@ -52,7 +52,7 @@ def replacing(path: Any) -> Iterator[BinaryIO]:
 
 
 def _sync_folder(folder: Path) -> None:
-    """Bring the new name to the disk, where the system lets a folder be opened."""
+    """Write the folder's new entry to the disk, if the system allows to open a folder."""
     with contextlib.suppress(OSError):
         descriptor = os.open(folder, os.O_RDONLY)
         try:

@@ -1,8 +1,7 @@
-"""Models as torch modules and ONNX files, and torch modules as models.
+"""Conversion of models to torch modules and ONNX files, and of torch modules to models.
 
-All of fastclf's models are Linear layers with ReLU between them, so that a module is a list of layers and what is on top of
-them. A model's class makes such a list of it, and a model of the list; here the list becomes a ``Sequential``, or is read
-from one.
+All of fastclf's models are Linear layers with ReLU between them: a list of layers, and the function on top of the last one.
+A model's class converts a model to this list and back. This module converts the list to a ``Sequential`` and back.
 """
 
 from __future__ import annotations
@@ -20,12 +19,12 @@ from .files import replacing
 from .kinds import kind_of
 from .layers import Layer, layers_of_theta
 
-_OPSET, _IR_VERSION = 17, 8  # of ONNX, from 2022: what reads them is everywhere by now
+_OPSET, _IR_VERSION = 17, 8  # versions of ONNX from 2022, which programs that read ONNX support by now
 
 
 @contextlib.contextmanager
 def _needs(package: str) -> Iterator[None]:
-    """An error of the import within says how to install the package: the extra has its name."""
+    """Turn a failed import in the ``with`` block into an error that names the extra to install."""
     try:
         yield
     except ModuleNotFoundError as error:
@@ -36,16 +35,16 @@ def _needs(package: str) -> Iterator[None]:
 
 
 def to_torch(model: Any, *, logits: bool = False) -> Any:
-    """A torch module with a model's outputs, on samples as rows: see ``Portable.to_torch``.
+    """A torch module that computes a model's outputs for samples as rows: see ``Portable.to_torch``.
 
-    The model may be a tuple, too: (theta, losses), what ``train_model`` returned. Its module takes samples without a bias
-    column; one column of theta is the logit of a sigmoid, several are the scores of a softmax.
+    The model may also be (theta, losses), the result of ``train_model``. Its module takes samples without a bias column.
+    The module ends in a sigmoid if theta has one column, in a softmax if theta has several.
     """
     return _module(*_taken_apart(model), logits)
 
 
 def _taken_apart(model: Any) -> tuple[list[Layer], str | None]:
-    """The layers of a model, or of what ``train_model`` returned, and what is on top of them."""
+    """The layers of a model, or of the result of ``train_model``, and the function on top of them."""
     if isinstance(model, tuple):
         theta, _ = model
         return layers_of_theta(as_theta(theta))
@@ -75,9 +74,9 @@ def _module(layers: list[Layer], top: str | None, logits: bool) -> Any:
 
 
 def layers_of_module(module: Any) -> tuple[list[Layer], str | None]:
-    """The Linear layers of a torch module, and "softmax", "sigmoid" or None for what is on top of them.
+    """The Linear layers of a torch module, and the function on top of them: "softmax", "sigmoid" or None.
 
-    Raises TypeError or ValueError, whose message says where, if it is anything but Linear layers with ReLU between them.
+    Raises TypeError or ValueError if the module is not Linear layers with ReLU between them; the message says where.
     """
     with _needs("torch"):
         from torch import nn
@@ -107,7 +106,7 @@ def layers_of_module(module: Any) -> tuple[list[Layer], str | None]:
 
 
 def _steps(module: Any, place: str, nn: Any) -> Iterator[tuple[str, Any]]:
-    """What a module does, one after the other, and where it stands."""
+    """Yields the submodules of nested Sequentials in order, each with its place, such as "module[0][1]"."""
     if not isinstance(module, nn.Module):
         raise TypeError(f"{place} must be a torch.nn.Sequential, got {type(module).__name__}")
     if type(module) is not nn.Sequential:
@@ -124,7 +123,7 @@ def _check_dims(place: str, step: Any, **allowed: tuple[int | None, ...]) -> Non
 
 
 def _layer(linear: Any, place: str) -> Layer:
-    """Weight and bias as arrays, copied."""
+    """Copies of the weight and the bias as arrays; a missing bias is 0."""
     arrays: Layer = {}
     for name in ("weight", "bias"):
         tensor = getattr(linear, name)
@@ -144,7 +143,7 @@ def _layer(linear: Any, place: str) -> Layer:
 
 
 def to_onnx(model: Any, path: str | os.PathLike[str], *, logits: bool = False) -> None:
-    """Write a model, or what ``train_model`` returned, as an ONNX file: see ``Portable.to_onnx``."""
+    """Write a model, or the result of ``train_model``, as an ONNX file: see ``Portable.to_onnx``."""
     layers, top = _taken_apart(model)
     with _needs("onnx"):
         from onnx import helper, numpy_helper
@@ -159,7 +158,7 @@ def to_onnx(model: Any, path: str | os.PathLike[str], *, logits: bool = False) -
         )  # samples times the weights, transposed
         data = f"hidden_{i}"
         nodes.append(helper.make_node("Relu", [scores], [data]))
-    nodes.pop()  # of the last layer
+    nodes.pop()  # the last layer has no ReLU
     output = "scores"
     if top is not None:
         output, options = "probabilities", {"axis": 1} if top == "softmax" else {}

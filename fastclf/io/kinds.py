@@ -1,19 +1,19 @@
-"""The classes whose models go to files and to other libraries, by the names under which files know them."""
+"""The classes of the models that can be saved and exported, by the names that files use for these classes."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from typing import Any
 
-#: Each entry returns its class, which is imported by then. The face of the package fills this table when it is imported
-#: itself, and so before any other module of the package: it knows where everything is, and nothing here has to.
+#: Each entry is a function that imports a class and returns the class. ``fastclf/__init__.py`` knows where the classes are,
+#: and fills this table when the package is imported; so the modules of this folder do not import the classes.
 CLASSES: dict[str, Callable[[], Any]] = {}
 
 
 def kind_of(model: Any) -> str:
-    """The name of the model's class, if that is one of fastclf's own.
+    """The name of the model's class, if the class is one of fastclf's own.
 
-    Anything else is a TypeError, and so are subclasses: what they add or change would be lost without a word.
+    Raises TypeError for any other class, and for a subclass: a file would silently lose what the subclass adds or changes.
     """
     own = [cls for cls in type(model).__mro__ if cls.__name__ in CLASSES and cls is CLASSES[cls.__name__]()]
     if not own:

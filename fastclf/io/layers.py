@@ -1,6 +1,6 @@
-"""The layers that every model of ours can be taken apart into, and the checks before one is put together again.
+"""The list of layers into which every model can be converted, and the checks before a list becomes a model again.
 
-The checks trust nothing: a kernel indexes by the sizes of what they let pass.
+The checks trust nothing, because kernels compute indices from the sizes of the layers that pass.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ Layer = dict[str, NDArray[Any]]  # "weight" (n_out, n_in) and "bias" (n_out,)
 
 
 def entries(values: Any, what: str, required: Collection[str], optional: Collection[str] = ()) -> dict[str, Any]:
-    """The values, a dict that has the required keys and none but these and the optional ones."""
+    """``values``, if it is a dict with all required keys and no others except the optional ones; else ValueError."""
     if not isinstance(values, dict):
         raise ValueError(f"{what} must be a dict, got {reprlib.repr(values)}")
     if missing := [key for key in required if key not in values]:
@@ -31,7 +31,7 @@ def entries(values: Any, what: str, required: Collection[str], optional: Collect
 
 
 def check(name: str, value: Any, rule: tuple[Callable[[Any], bool], str]) -> None:
-    """Raise ValueError unless the value is what the rule says."""
+    """Raise ValueError unless the value satisfies the rule: a predicate, and its description for the message."""
     holds, wanted = rule
     if not holds(value):
         raise ValueError(f"{name} must be {wanted}, got {reprlib.repr(value)}")
@@ -42,7 +42,7 @@ def is_number(value: Any) -> bool:
 
 
 def refuse_others(model: Any, known: Collection[str]) -> None:
-    """Raise TypeError if the model has attributes that nobody here knows of: they would be lost."""
+    """Raise TypeError if the model has attributes other than the known ones: a file would lose them."""
     if others := sorted(vars(model).keys() - set(known)):
         raise TypeError(
             f"{type(model).__name__} can not be saved with attributes that are not its own: {', '.join(others)}"
@@ -50,7 +50,7 @@ def refuse_others(model: Any, known: Collection[str]) -> None:
 
 
 def network_of(layers: Any) -> Network:
-    """A network with the given weights and biases, once these are proved to be those of one; they are copied."""
+    """A network with copies of the given weights and biases; ValueError if these do not form a network."""
     if not isinstance(layers, list) or not layers:
         raise ValueError(f"layers must be a list of at least one, got {reprlib.repr(layers)}")
     for i, layer in enumerate(layers):
@@ -73,10 +73,10 @@ def network_of(layers: Any) -> Network:
 
 
 def layers_of(network: Network) -> list[Layer]:
-    """The weights and biases as ``network_of`` takes them."""
+    """The weights and biases of a network, in the form that ``network_of`` takes."""
     return [{"weight": W, "bias": b} for W, b in zip(network.weights, network.biases)]
 
 
 def layers_of_theta(theta: NDArray[Any]) -> tuple[list[Layer], str | None]:
-    """The layer that is in ``train_model``'s parameters, and what is on top of it: "softmax" or "sigmoid"."""
+    """``train_model``'s parameters as a list of one layer, and the function on top: "softmax" or "sigmoid"."""
     return [{"weight": theta[1:].T, "bias": theta[0]}], "sigmoid" if theta.shape[1] == 1 else "softmax"

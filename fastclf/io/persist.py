@@ -1,11 +1,11 @@
-"""Models in files: safetensors, with a JSON document that says what the tensors are.
+"""Models in files: safetensors, with a JSON document that says what the tensors mean.
 
 The document is the entry "fastclf" of the file's metadata: ``{"format": 1, "sha256": "…", "kind": "MLPClassifier",
-"fastclf": "0.1.0", "content": …}``. The kind is looked up in a table of classes, and the content, which ``codec`` explains,
-is the state of a model of that class. Nothing in a file is ever executed or imported.
+"fastclf": "0.1.0", "content": …}``. The kind is looked up in a table of classes. The content is the state of a model of
+that class, in the encoding of ``codec``. Nothing in a file is ever executed or imported.
 
-The checksum, of the document without it and of the tensors, finds damage. It does not find malice: what is loaded is checked
-as if it had been made to do harm. The same checks stand before a file is written, so that what has been saved can be loaded.
+The checksum covers the tensors, and the document without the checksum. It detects damage, but not malice: ``load`` checks
+every file as if an attacker had written it. ``save`` does the same checks before writing, so a saved file can be loaded.
 """
 
 from __future__ import annotations
@@ -31,26 +31,25 @@ _RESULT = "train_model"
 
 
 def save(model: Any, path: str | os.PathLike[str]) -> None:
-    """Write a model, or what ``train_model`` returned, to a file.
+    """Write a model, or the result of ``train_model``, to a file.
 
-    The file is in the safetensors format. It holds everything that outputs and further training depend on: an estimator's
-    parameters, fitted attributes, optimiser and averages, also before it is fitted; of the lab's classes not the last
-    forward pass. While it is written, and if that fails, an old file of that name stays as it is.
+    The file is in the safetensors format. It holds everything that outputs and further training depend on, such as an
+    estimator's parameters, fitted attributes, optimiser and averages. An estimator need not be fitted. The last forward
+    pass of the lab's classes is not saved. Until the new file is complete, an old file of the same name stays unchanged.
 
     Parameters
     ----------
     model : ImageLinearClassifier, MLPClassifier, DeepMLPClassifier, FastLinearClassifier, FastMLPClassifier or tuple
-        Not a subclass's. A tuple is (theta, losses).
+        Instances of subclasses can not be saved. A tuple is (theta, losses), as ``train_model`` returns it.
     path : str or os.PathLike
-        Exactly the file's name: nothing is appended.
+        The exact name of the file: no suffix is appended.
 
     Raises
     ------
     TypeError
-        If the model is of another class, or has a parameter that a file can not hold, such as a function: the message names
-        it.
+        If the model is of another class, or a file can not hold a parameter, such as a function; the message names it.
     ValueError
-        If it is in a state in which no training leaves it, or ``path`` is not that of a file.
+        If the model is in a state that no training produces, or ``path`` is a folder or a device.
     OSError
         If the file can not be written.
     """
@@ -74,10 +73,10 @@ def save(model: Any, path: str | os.PathLike[str]) -> None:
 
 
 def load(path: str | os.PathLike[str]) -> Any:
-    """The model in a file that ``save`` has written.
+    """Load the model in a file that ``save`` has written.
 
-    Its outputs are the same bits, and training goes on as it would have gone on. Files are safe to load wherever they come
-    from: nothing in them is executed, and one that is damaged, or made up, is refused.
+    The loaded model's outputs are the same bits, and further training gives what the saved model's would give. Files from
+    any source are safe to load: nothing in a file is executed, and a damaged or invalid file is refused.
 
     Parameters
     ----------
@@ -86,16 +85,16 @@ def load(path: str | os.PathLike[str]) -> Any:
     Returns
     -------
     model
-        Of the class that was saved; or the tuple (theta, losses), an ndarray and a list of float.
+        A model of the saved model's class; or the tuple (theta, losses), an ndarray and a list of float.
 
     Raises
     ------
     ValueError
-        If the file is not a whole and valid one, or a newer version of fastclf is needed to read it.
+        If the file is incomplete or invalid, or if reading the file needs a newer version of fastclf.
     TypeError
         If ``path`` is neither a str nor an os.PathLike.
     OSError
-        If the file is not there, or can not be read.
+        If the file does not exist, or can not be read.
     """
     name = as_path(path)
     data = name.read_bytes()  # not mapped: a file that shrinks while it is read must not end the process
@@ -105,7 +104,7 @@ def load(path: str | os.PathLike[str]) -> Any:
         raise ValueError(f"{str(name)!r} can not be loaded: {error}") from error
 
 
-_NOT_A_MODEL = (ValueError, TypeError, OverflowError, RecursionError)  # what content may raise while it is understood
+_NOT_A_MODEL = (ValueError, TypeError, OverflowError, RecursionError)  # what decoding invalid content may raise
 
 
 def _packed(document: dict[str, Any], tensors: dict[str, NDArray[Any]]) -> bytes:
@@ -136,7 +135,7 @@ def _unpacked(data: bytes) -> Any:
 
 
 def _read(data: bytes) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
-    """The document and the tensors, each of them whole; what they say is not yet checked."""
+    """The document and the tensors, checked for damage; the content is not checked yet."""
     from safetensors import SafetensorError
     from safetensors.numpy import load as tensors_of
 

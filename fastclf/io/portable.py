@@ -1,7 +1,7 @@
-"""What every model of ours has in common: it goes to files and to other libraries, and comes back.
+"""The base class of all models: saving, and conversion to and from other libraries.
 
-The public methods are thin: ``persist`` and ``interchange`` do the work, on what the four methods below take a model apart
-into. A class implements these four, and nothing else has to know it.
+The public methods are thin: ``persist`` and ``interchange`` do the work, on the state or the layers of a model. Each class
+implements the private methods below, so that no other module needs to know the class.
 """
 
 from __future__ import annotations
@@ -20,39 +20,39 @@ class Portable:
     def _state(self) -> dict[str, Any]:
         """Everything that outputs and further training depend on, as values that ``codec`` can write.
 
-        Attributes that the class does not give the model are a TypeError: they would be lost. A state in which no training
-        leaves a model is a ValueError.
+        Raises TypeError if the model has attributes that the class does not define, because a file would lose them, and
+        ValueError if the model is in a state that no training produces.
         """
         raise NotImplementedError
 
     @classmethod
     def _from_state(cls, state: Any) -> Any:
-        """The model of which this is the state; ValueError or TypeError if it is that of none, whoever has written it."""
+        """The model with this state, which may come from an untrusted file; ValueError or TypeError if it is invalid."""
         raise NotImplementedError
 
     def _layers(self) -> tuple[list[Layer], str | None]:
-        """The layers that give the model's outputs, and what is on top of them: "softmax", "sigmoid" or None."""
+        """The layers that give the model's outputs, and the function on top of them: "softmax", "sigmoid" or None."""
         raise NotImplementedError
 
     @classmethod
     def _from_layers(cls, layers: list[Layer], top: str | None, **options: Any) -> Any:
-        """A model with these layers below a softmax, a sigmoid or nothing; the options are the class's own.
+        """A model with these layers and the function ``top`` on top of them; ``options`` depend on the class.
 
-        Layers that the class can not have, and options that it does not take, are a ValueError or a TypeError.
+        Raises ValueError or TypeError for layers that the class can not have, and for options that it does not take.
         """
         raise NotImplementedError
 
     def _first_layer(self) -> tuple[NDArray[Any], NDArray[Any]]:
-        """The weights of the first layer, a row per unit or class, and its bias: views, where they can be."""
+        """The weights of the first layer, one row per unit or class, and its bias: views, if possible."""
         raise NotImplementedError
 
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Write the model to a file, from which ``fastclf.load`` makes an equal one: see ``fastclf.save``.
+        """Write the model to a file, from which ``fastclf.load`` loads an equal model: see ``fastclf.save``.
 
         Parameters
         ----------
         path : str or os.PathLike
-            Exactly the file's name: nothing is appended.
+            The exact name of the file: no suffix is appended.
 
         Raises
         ------
@@ -64,28 +64,28 @@ class Portable:
         save(self, path)
 
     def to_torch(self, *, logits: bool = False) -> Any:
-        """The model as a torch module with the same outputs, to rounding, on samples as rows.
+        """The model as a torch module, which takes samples as rows and has the same outputs up to rounding.
 
-        The outputs are those of ``predict_proba``, of ``forward`` transposed, or for ``ImageLinearClassifier`` the scores of
-        ``predict``, transposed. For two classes the module has two outputs. Bytes are not scaled by the module: give it
-        ``X * scale_`` where the model was trained on bytes.
+        The outputs are those of ``predict_proba``, or ``forward`` transposed; for ``ImageLinearClassifier``, the scores of
+        ``predict``, transposed. For two classes, the module has two outputs. The module does not scale bytes: pass
+        ``X * scale_`` (the lab's classes: ``X * scale``) if the model was trained on bytes.
 
         Parameters
         ----------
         logits : bool, default=False
-            Leave the final softmax or sigmoid out: for training with ``CrossEntropyLoss``.
+            Leave out the final softmax or sigmoid, to train with ``CrossEntropyLoss``.
 
         Returns
         -------
         torch.nn.Sequential
-            Of Linear, ReLU and Softmax or Sigmoid, with copies of the parameters, of their dtype, on the CPU.
+            Linear, ReLU and Softmax or Sigmoid modules on the CPU, with copies of the parameters in their dtype.
 
         Raises
         ------
         ImportError
             If torch is not installed.
         TypeError
-            If the model is of a class of your own, whose outputs may be others.
+            If the model's class is not one of fastclf's own, such as a subclass, whose outputs may be different.
         NotFittedError
             If an estimator is not fitted.
         """
@@ -96,15 +96,15 @@ class Portable:
     def to_onnx(self, path: str | os.PathLike[str], *, logits: bool = False) -> None:
         """Write the module of ``to_torch`` as an ONNX file, for any number of samples.
 
-        The input is "X" (m, n), of the model's dtype, the output "probabilities" or "scores" (m, c). An estimator's classes
-        are in the file's metadata, as JSON under "classes".
+        The input is "X" (m, n), in the model's dtype. The output is "probabilities" or "scores" (m, c). The classes of an
+        estimator are in the file's metadata, as JSON under "classes".
 
         Parameters
         ----------
         path : str or os.PathLike
-            Exactly the file's name. An old file stays whole until the new one is.
+            The exact name of the file. An old file stays unchanged until the new file is complete.
         logits : bool, default=False
-            Leave the final softmax or sigmoid out.
+            Leave out the final softmax or sigmoid.
 
         Raises
         ------

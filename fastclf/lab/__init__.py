@@ -1,4 +1,4 @@
-"""The lab's own names, on compiled kernels: ``fastclf.reference`` has the same ones in plain NumPy."""
+"""The lab's functions and classes, on compiled kernels; ``fastclf.reference`` has the same names in plain NumPy."""
 
 from .image import ImageLinearClassifier, train
 from .linear import (

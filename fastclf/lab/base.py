@@ -1,4 +1,4 @@
-"""What the lab's classes have in common: attributes that are views of a network, and the ways to files and back."""
+"""What the lab's classes share: parameters as views of a network, the activations, saving, loading and exporting."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from ..io.portable import Portable
 
 
 class LayerParameter:
-    """An attribute that is a view of one layer's weights or bias; assigning to it copies into the view.
+    """An attribute that is a view of one layer's weights or bias. Assigning an array copies it into the view.
 
-    The lab's biases are columns, (n_out, 1).
+    As in the lab, a bias is a column, (n_out, 1).
     """
 
     def __init__(self, layer: int, bias: bool = False) -> None:
@@ -40,7 +40,7 @@ class LayerParameter:
 
 
 class LayerOutput:
-    """An attribute that the last forward pass has set: a layer's Z or A, samples as columns."""
+    """An attribute that holds a layer's Z or A of the last forward pass, with samples as columns."""
 
     def __init__(self, layer: int, buffer: str) -> None:
         self._layer, self._buffer = layer, buffer
@@ -76,17 +76,17 @@ class Activations(reference.Activations):
         return super().softmax(as_array(z, "z"))
 
 
-_ARGUMENTS = ("n_jobs", "scale")  # keywords of the constructors that are attributes too
-_REMADE = ("_network", "_work")  # the parameters, and the scratch of the last forward pass
+_ARGUMENTS = ("n_jobs", "scale")  # constructor keywords that every model keeps as attributes
+_REMADE = ("_network", "_work")  # not saved by name: a file has the layers, and no forward pass
 
 
 class LabModel(Portable, Activations):
-    """A class of the lab: a network whose weights and biases are attributes."""
+    """The base of the lab's classes: a network whose weights and biases are attributes."""
 
-    _sizes: ClassVar[str]  # the width of each layer, from the inputs on, as a letter for one of the constructor's sizes
-    _drawing_order: ClassVar[tuple[str, ...]]  # the weights, as the lab draws them
-    _progress: ClassVar[dict[str, float]] = {}  # attributes that training goes on from, and what they are before it
-    _top: ClassVar[str | None] = "softmax"  # on top of the last layer's scores, where outputs are more than these
+    _sizes: ClassVar[str]  # one letter per width, input first; each different letter is one argument of the constructor
+    _drawing_order: ClassVar[tuple[str, ...]]  # names of the weights, in the order in which the lab draws them
+    _progress: ClassVar[dict[str, float]] = {}  # attributes that training updates, with their initial values
+    _top: ClassVar[str | None] = "softmax"  # the last layer's activation; None: outputs are scores
 
     def __init__(
         self, sizes: tuple[int, ...], dtype: DTypeLike, random_state: Any, n_jobs: int | None, scale: float
@@ -106,15 +106,15 @@ class LabModel(Portable, Activations):
         Parameters
         ----------
         module : torch.nn.Sequential
-            Linear layers with ReLU between them, as many as the class has, of one dtype, float32 or float64. A Flatten
-            before, Dropout anywhere, and Softmax or LogSoftmax at the end may be there, and change nothing.
+            As many Linear layers as the class has, with ReLU between them, all float32 or all float64. A Flatten first,
+            Dropout anywhere, and Softmax or LogSoftmax last are allowed and ignored.
         **arguments
-            Keywords of the constructor; sizes and dtype are the module's.
+            ``n_jobs`` and ``scale`` of the constructor. The module gives the sizes and the dtype.
 
         Returns
         -------
         model
-            With copies of the parameters; a bias that is not there is 0.
+            It has copies of the module's parameters. The bias of a layer without one is 0.
 
         Raises
         ------
@@ -141,8 +141,8 @@ class LabModel(Portable, Activations):
         if tuple(sizes.get(letter) for letter in cls._sizes) != network.widths:
             wanted, given = "-".join(cls._sizes), "-".join(map(str, network.widths))
             raise ValueError(f"{cls.__name__} has the widths {wanted}, these layers have {given}")
-        # A seed, whose weights are not kept, leaves NumPy's global generator as it is.
-        construct: Any = cls  # the classes take their sizes one by one
+        # The constructor draws weights that are replaced below: a seed keeps it away from NumPy's global generator.
+        construct: Any = cls  # no common type: the number of sizes depends on the class
         model = construct(*sizes.values(), dtype=network.dtype, random_state=0, **state["arguments"])
         model._network = network
         for name, value in entries(state["progress"], "progress", (), cls._progress).items():
@@ -158,12 +158,12 @@ class LabModel(Portable, Activations):
 
     @classmethod
     def _from_layers(cls, layers: list[Layer], top: str | None, **arguments: Any) -> Any:
-        """A model that is to be trained: what may be on top of its layers does not change its parameters."""
+        """A model with these layers. ``top`` may be "softmax" or None, because training applies a softmax anyway."""
         if top == "sigmoid":
             raise ValueError(f"{cls.__name__} ends in a softmax, not a sigmoid")
         return cls._from_state({"arguments": arguments, "progress": {}, "layers": layers})
 
 
 def overrides(model: Any, base: type, *methods: str) -> bool:
-    """Whether a subclass replaces one of the methods that a kernel would bypass: then plain NumPy calls them."""
+    """Whether a subclass replaces one of the methods. A kernel would not call them, so NumPy then does the work."""
     return any(getattr(type(model), name, None) is not getattr(base, name) for name in methods)

@@ -1,6 +1,6 @@
-"""Section 2 of the lab: a softmax classifier on flattened images, by full-batch gradient descent.
+"""Section 2 of the lab: a softmax classifier of flattened images, trained by full-batch gradient descent.
 
-Where this differs from the lab, on purpose: the loss stays finite when a probability underflows (log-sum-exp), and bad
+Two differences from the lab are deliberate: the loss stays finite when a probability underflows (log-sum-exp), and bad
 input raises a clear error.
 """
 
@@ -22,22 +22,22 @@ from .base import LabModel, LayerParameter, overrides
 
 
 class ImageLinearClassifier(LabModel):
-    """Scores W x + b, softmax over them.
+    """A linear classifier: the probabilities are the softmax of the scores W x + b.
 
     Parameters
     ----------
     input_size : int
-        Features n.
+        Number of features, n.
     n_classes : int
-        Classes c.
+        Number of classes, c.
     dtype : float64 or float32
-        Of parameters and computation; float32 is faster.
+        Dtype of the parameters and of the computation; float32 is faster.
     random_state : None, int, RandomState or Generator, optional
-        Where the initial weights come from; None is NumPy's global generator, as in the lab.
+        Source of the initial weights; None takes NumPy's global generator, as in the lab.
     n_jobs : int, optional
-        Threads; None for all. The results are the same bits for any number.
+        Number of threads; None takes all. The results are bit-identical for any number.
     scale : float
-        What bytes are multiplied by, where X is uint8; 1/255 brings pixels into [0, 1].
+        Factor for X if it holds bytes (uint8); 1/255 brings pixels into [0, 1].
 
     Attributes
     ----------
@@ -49,7 +49,7 @@ class ImageLinearClassifier(LabModel):
     Raises
     ------
     TypeError, ValueError
-        If a size is not a positive whole number, or another argument is not what is described above.
+        If a size is not a positive whole number, or another argument does not match its description.
     """
 
     W = LayerParameter(0)
@@ -85,7 +85,7 @@ class ImageLinearClassifier(LabModel):
         return overrides(self, ImageLinearClassifier, "predict", "softmax")
 
     def predict(self, X: ArrayLike) -> NDArray[Any]:
-        """Scores, not labels: W X^T + b.
+        """The scores W X^T + b; as in the lab, not the labels.
 
         Parameters
         ----------
@@ -107,7 +107,7 @@ class ImageLinearClassifier(LabModel):
         return scores
 
     def compute_loss(self, X: ArrayLike, y: ArrayLike) -> float:
-        """Mean of -log p[y], in nats.
+        """The mean of -log p[y] over the samples, in nats.
 
         Parameters
         ----------
@@ -122,7 +122,7 @@ class ImageLinearClassifier(LabModel):
         Raises
         ------
         TypeError, ValueError
-            If a shape does not fit, a label is out of range, or a number is not finite.
+            If a shape does not fit, a label is out of range, or a value is not finite.
         """
         samples, labels = self._checked(X, y)
         if self._by_methods:
@@ -131,7 +131,7 @@ class ImageLinearClassifier(LabModel):
         return float(self._trainer(samples, labels).descend(0.0, 1, update=False)[0])
 
     def gradient_descent(self, X: ArrayLike, y: ArrayLike, learning_rate: float = 0.001) -> None:
-        """One step on all samples, in place: W -= learning_rate (1/m) (p - onehot(y)) X, and likewise b.
+        """One gradient step on all samples, in place: W -= learning_rate (1/m) (p - onehot(y)) X, and likewise for b.
 
         Parameters
         ----------
@@ -143,7 +143,7 @@ class ImageLinearClassifier(LabModel):
         Raises
         ------
         TypeError, ValueError
-            If a shape does not fit, a label is out of range, or a number is not finite.
+            If a shape does not fit, a label is out of range, or a value is not finite.
         """
         samples, labels = self._checked(X, y)
         rate = as_scalar(learning_rate, "learning_rate")
@@ -169,10 +169,10 @@ def train(
     Parameters
     ----------
     classifier : ImageLinearClassifier
-        Trained in place. Any other object with ``compute_loss`` and ``gradient_descent`` is trained through these.
+        Trained in place. For an object of another class, ``train`` calls its ``compute_loss`` and ``gradient_descent``.
     X_train : array-like of shape (m, n)
-        Any dtype, order and strides; a torch tensor on the CPU will do. Bytes (uint8), and float32 and float64 numbers of a
-        file in memory (``np.memmap``), are read as they are stored: the set is not copied.
+        An array of any dtype, order and strides, or a torch tensor on the CPU. Bytes (uint8) and memory-mapped files
+        (``np.memmap``) of float32 or float64 are read as they are stored: the set is not copied.
     y_train : array-like of int, shape (m,)
         Labels in 0 … c - 1.
     epochs : int
@@ -190,7 +190,7 @@ def train(
     Raises
     ------
     TypeError, ValueError
-        If an argument is not what is described above; the message names it.
+        If an argument does not match its description; the message names the argument.
     """
     epochs, rate = as_count(epochs, "epochs"), as_scalar(learning_rate, "learning_rate")
     fused = isinstance(classifier, ImageLinearClassifier) and not overrides(

@@ -1,10 +1,10 @@
-"""Section 1 of the lab: the linear classifier as functions, sigmoid or softmax, by batch descent or per-sample SGD.
+"""Section 1 of the lab: a linear classifier as functions, with sigmoid or softmax, full-batch steps or per-sample SGD.
 
-``train_model`` is where the time goes, and it runs in kernels. The small functions are the lab's building blocks, for
-those who write their own loop; they are NumPy, behind the same checks.
+``train_model`` takes nearly all of the time, so it runs in kernels. The small functions are the lab's building blocks, for
+users who write their own training loop. All of them check their input; all but the SGD step run in NumPy.
 
-Where this differs from the lab, on purpose: one-dimensional ``y`` works where ``multiclass`` is False (the lab broadcasts
-it to an (m, m) matrix without a word), and bad input raises a clear error.
+Two differences from the lab are deliberate: ``y`` may be one-dimensional where ``multiclass`` is False (the lab silently
+broadcasts it to an (m, m) matrix), and bad input raises a clear error.
 """
 
 from __future__ import annotations
@@ -52,11 +52,11 @@ def initialize_parameters(
     Parameters
     ----------
     X : array-like of shape (m, n)
-        The samples; with the bias column, if there is to be a bias.
+        Samples, with the bias column if the model is to have a bias.
     y : array-like of shape (m, c)
-        Targets; c is read from it where ``multiclass``.
+        Targets; their number of columns is c where ``multiclass`` is True.
     multiclass : bool
-        False makes one column.
+        If False, there is one column of parameters.
     random_state : None, int, RandomState or Generator, optional
         None draws from NumPy's global generator, as the lab does.
     dtype : float64 or float32
@@ -68,7 +68,7 @@ def initialize_parameters(
     Raises
     ------
     TypeError, ValueError
-        If X or y is not an array of the right dimension.
+        If X or y is not an array with the right number of dimensions.
     """
     n_columns = as_array(X, "X").shape[-1:]
     if not n_columns:
@@ -81,7 +81,7 @@ def initialize_parameters(
 
 
 def linear_prediction(X: ArrayLike, theta: ArrayLike) -> NDArray[np.float64]:
-    """Scores X theta.
+    """The scores X theta.
 
     Parameters
     ----------
@@ -102,7 +102,7 @@ def linear_prediction(X: ArrayLike, theta: ArrayLike) -> NDArray[np.float64]:
 
 
 def sigmoid(z: ArrayLike) -> NDArray[np.float64]:
-    """1 / (1 + e^-z), element by element; 0 and 1 at the far ends, without a warning.
+    """1 / (1 + e^-z), element by element, without an overflow warning for very negative z.
 
     Parameters
     ----------
@@ -189,18 +189,18 @@ def categorical_cross_entropy_loss(y_true: ArrayLike, y_pred: ArrayLike) -> floa
 def gradient_descent_step(
     X: ArrayLike, y: ArrayLike, predictions: ArrayLike, theta: ArrayLike, learning_rate: float, multiclass: bool
 ) -> NDArray[np.float64]:
-    """Theta - learning_rate (1/m) X^T (predictions - y).
+    """The parameters after one step: theta - learning_rate (1/m) X^T (predictions - y).
 
     Parameters
     ----------
     X : array-like of shape (m, n)
         Samples, with the bias column if theta has a bias.
     y : array-like of shape (m, c)
-        Targets; (m,) is taken as one column where ``multiclass`` is False.
+        Targets. Where ``multiclass`` is False, they may have the shape (m,).
     predictions : array-like of y's shape
         Probabilities.
     theta : array-like of shape (n, c)
-        Not modified.
+        Parameters, not modified.
     learning_rate : float
     multiclass : bool
 
@@ -211,7 +211,7 @@ def gradient_descent_step(
     Raises
     ------
     TypeError, ValueError
-        If a shape does not fit, or a number is not finite.
+        If a shape does not fit, or a value is not finite.
     """
     weights = as_matrix(theta, "theta", _FLOAT64)
     samples = as_matrix(X, "X", _FLOAT64, n_columns=len(weights))
@@ -228,16 +228,16 @@ def gradient_descent_step(
 def stochastic_gradient_descent_step(
     X: ArrayLike, y: ArrayLike, theta: ArrayLike, learning_rate: float, multiclass: bool
 ) -> NDArray[np.float64]:
-    """One pass over the rows in order: theta <- theta - learning_rate x^T (activation(x theta) - y) for each.
+    """One step per sample, in order: theta <- theta - learning_rate x^T (activation(x theta) - y).
 
     Parameters
     ----------
     X : array-like of shape (m, n)
         Samples, with the bias column if theta has a bias.
     y : array-like of shape (m, c)
-        Targets; (m,) is taken as one column where ``multiclass`` is False.
+        Targets. Where ``multiclass`` is False, they may have the shape (m,).
     theta : array-like of shape (n, c)
-        Not modified.
+        Parameters, not modified.
     learning_rate : float
     multiclass : bool
         Softmax if True, sigmoid if False.
@@ -249,7 +249,7 @@ def stochastic_gradient_descent_step(
     Raises
     ------
     TypeError, ValueError
-        If a shape does not fit, or a number is not finite.
+        If a shape does not fit, or a value is not finite.
     """
     weights = as_matrix(theta, "theta", _FLOAT64)
     samples = as_matrix(X, "X", _FLOAT64, n_columns=len(weights))
@@ -257,7 +257,7 @@ def stochastic_gradient_descent_step(
     if targets.shape[1] != weights.shape[1]:
         raise ValueError(f"y must have shape {(len(samples), weights.shape[1])}, got {targets.shape}")
     rate = as_scalar(learning_rate, "learning_rate")
-    # The kernels have a bias of their own, which a matrix with a column of ones does not want: give it no say.
+    # The kernels keep the bias apart from X. Here X itself may hold the column of ones, so their bias stays 0.
     rows = Samples(Rows(samples, _FLOAT64), targets=targets)
     trainer = trainer_for(rows, targets.shape[1], sigmoid=not multiclass, bias=False)
     trainer.set_theta(np.vstack([np.zeros((1, weights.shape[1])), weights]))
@@ -280,36 +280,36 @@ def train_model(
     n_jobs: int | None = None,
     scale: float = 1.0,
 ) -> tuple[NDArray[Any], list[float]]:
-    """Train a linear classifier: full-batch gradient descent, or per-sample SGD over the rows in order.
+    """Train a linear classifier by full-batch gradient descent, or by per-sample SGD over the samples in order.
 
-    Each iteration computes the loss of all the data and then updates the parameters, once (``batch``) or once per sample.
+    Each iteration computes the loss of all samples and then updates the parameters, once (``batch``) or once per sample.
 
     Parameters
     ----------
     X : array-like of shape (m, n)
-        Samples, without a bias column. Any dtype, order and strides; a torch tensor on the CPU will do. Bytes (uint8), and
-        float32 and float64 numbers of a file in memory (``np.memmap``), are read as they are stored: the set is not copied.
+        Samples without a bias column: an array of any dtype, order and strides, or a torch tensor on the CPU. Bytes (uint8)
+        and memory-mapped files (``np.memmap``) of float32 or float64 are read as they are stored: the set is not copied.
     y : array-like of shape (m, c)
-        A target distribution per sample where ``multiclass`` (one-hot, or any other); otherwise probabilities of the
-        positive class, (m, 1) or (m,).
+        Where ``multiclass`` is True, a target distribution per sample, one-hot or any other. Otherwise the probability
+        of the positive class, of shape (m, 1) or (m,).
     learning_rate : float
     iterations : int
     batch : bool
-        True for gradient descent on all samples, False for a pass of SGD per iteration.
+        True makes an iteration one gradient step on all samples, False makes it one pass of per-sample SGD.
     multiclass : bool
         Softmax and categorical cross-entropy if True, sigmoid and binary cross-entropy if False.
     dtype : float64 or float32
-        What to compute in; float32 is faster.
+        Dtype of the parameters and of the computation; float32 is faster.
     random_state : None, int, RandomState or Generator, optional
-        Where the initial parameters come from; None is NumPy's global generator, as in the lab.
+        Source of the initial parameters; None takes NumPy's global generator, as in the lab.
     verbose : bool or "bar"
         True prints ``Iteration {i}/{iterations}, Loss: {loss:.4f}`` every 100 iterations, "bar" shows a progress bar.
     callback : callable, optional
         ``callback(iteration, loss, theta)`` after each iteration; a true result stops the training.
     n_jobs : int, optional
-        Threads; None for all. The results are the same bits for any number.
+        Number of threads; None takes all. The results are bit-identical for any number.
     scale : float
-        What bytes are multiplied by, if X is uint8; 1/255 brings pixels into [0, 1].
+        Factor for X if it holds bytes (uint8); 1/255 brings pixels into [0, 1].
 
     Returns
     -------
@@ -321,12 +321,12 @@ def train_model(
     Raises
     ------
     TypeError, ValueError
-        If an argument is not what is described above; the message names it.
+        If an argument does not match its description; the message names the argument.
 
     Notes
     -----
-    The losses are the lab's: -(1/m) sum y log p, or the binary form, with p clipped to [1e-15, 1 - 1e-15]; the update is
-    theta - learning_rate (1/m) X^T (p - y), or the same for one row.
+    The losses are the lab's: -(1/m) sum y log p, or its binary form, with p clipped to [1e-15, 1 - 1e-15]. A full-batch
+    step gives theta - learning_rate (1/m) X^T (p - y); a step of SGD is the same with m = 1.
     """
     real = real_dtype(dtype)
     rows = as_rows(X, "X", real, n_jobs=n_jobs, scale=as_scalar(scale, "scale"))

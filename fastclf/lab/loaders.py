@@ -1,11 +1,11 @@
-"""Where mini-batches come from, when they need not be made one by one: a set in memory, and the order of its samples.
+"""The fast path for loaders of mini-batches: a kernel reads the samples from one array, in the loader's order.
 
-A torch DataLoader asks a data set for one sample after the other, has each made a tensor, and stacks them. Where the set
-holds all of its samples in one array, and nothing else is asked of them, a kernel reads the batches there. Their samples
-are those that the loader would have given: its own sampler is asked for the order, by torch itself, so that torch's random
-numbers are drawn as they would have been.
+A torch DataLoader asks its data set for one sample after the other, turns each into a tensor, and stacks them. If the
+data set holds all samples in one array, and a sample needs no further work, a kernel can read the batches from that array.
+The kernel gets the samples that the loader would have yielded, in the same order: torch draws the order with the loader's
+own sampler, so torch's random numbers are the usual ones.
 
-Torch is imported by ``subsample_dataset`` alone, section 5 of the lab: who has no DataLoader may not have torch.
+Only ``subsample_dataset`` (section 5 of the lab) imports torch, so a user without DataLoaders need not install torch.
 """
 
 from __future__ import annotations
@@ -24,11 +24,11 @@ from ..engine.minibatch import Samples
 from ..engine.rows import Rows, flattened
 from ..inputs import as_array, as_count, as_labels, as_random, check_finite, check_rows
 
-_CHECKED_ROWS = 4096  # of a part of a data set, at a time
+_CHECKED_ROWS = 4096  # rows of a Subset that are checked at a time
 
 
 class InMemoryLoader(NamedTuple):
-    """What a run needs of its mini-batches: the set, the size of a batch, and the order of an epoch's samples."""
+    """What training needs of a loader: samples, batch size, and a function that draws the order of the next epoch."""
 
     samples: Samples
     batch_size: int
@@ -36,27 +36,27 @@ class InMemoryLoader(NamedTuple):
 
 
 class Batches:
-    """Mini-batches of arrays, for ``DeepMLPClassifier.train`` in place of a DataLoader.
+    """Mini-batches of arrays, which ``DeepMLPClassifier.train`` takes in place of a torch DataLoader.
 
     Parameters
     ----------
     X : array-like of shape (m, …)
-        Samples of any shape. Bytes (uint8) and files in memory (``np.memmap``) are not copied.
+        Samples of any shape. Bytes (uint8) and memory-mapped files (``np.memmap``) are not copied.
     y : array-like of int, shape (m,)
         Labels.
     batch_size : int
     shuffle : bool
-        Take the samples in a new order in each epoch. Of a file in memory, whole blocks are drawn at random and shuffled
-        together, so that it is read in large pieces.
+        Draw a new order of the samples for each epoch. For a memory-mapped file, whole blocks are drawn at random, and a
+        few dozen blocks are shuffled together, so that the file is read in large pieces.
     drop_last : bool
-        Leave out a last batch that is not full.
+        Leave out the last batch if it is not full.
     random_state : None, int, RandomState or Generator, optional
-        For the orders; None is NumPy's global generator.
+        Source of the orders; None takes NumPy's global generator.
 
     Raises
     ------
     TypeError, ValueError
-        If X and y are not arrays of one length, or another argument is not what is described above.
+        If X and y are not arrays of one length, or another argument does not match its description.
     """
 
     def __init__(
@@ -80,19 +80,19 @@ class Batches:
         self._random = as_random(random_state)
 
     def __len__(self) -> int:
-        """Batches in an epoch."""
+        """The number of batches in an epoch."""
         m = len(self.X)
         return m // self.batch_size if self.drop_last else -(-m // self.batch_size)
 
     def __iter__(self) -> Iterator[tuple[NDArray[Any], NDArray[Any]]]:
-        """An epoch's batches (X, y), as the arrays hold them."""
+        """The batches (X, y) of the next epoch, with the dtypes of the arrays."""
         order = self.order()
         for start in range(0, len(order), self.batch_size):
             batch = order[start : start + self.batch_size]
             yield self.X[batch], self.y[batch]
 
     def order(self) -> NDArray[np.int64]:
-        """The samples of the next epoch, in their order."""
+        """The indices of the next epoch's samples, in their order."""
         order = np.arange(len(self.X))
         if self.shuffle:
             order = shuffled(order, Mapping.of(self.X), self._random)
@@ -100,14 +100,14 @@ class Batches:
 
 
 def subsample_dataset(dataset: Any, sample_size: int = 1000, *, random_state: Any = None) -> Any:
-    """A random part of a torch data set.
+    """A random subset of a torch data set.
 
     Parameters
     ----------
     dataset : torch.utils.data.Dataset
-        With a length.
+        A data set that has a length.
     sample_size : int
-        Samples to draw, without replacement.
+        Number of samples to draw, without replacement.
     random_state : None, int, RandomState or Generator, optional
         None draws from NumPy's global generator, by ``np.random.choice`` as in the lab.
 
@@ -118,7 +118,7 @@ def subsample_dataset(dataset: Any, sample_size: int = 1000, *, random_state: An
     Raises
     ------
     TypeError, ValueError
-        If ``sample_size`` is not a whole number between 0 and the length.
+        If ``sample_size`` is not a whole number between 0 and the length of the data set.
     """
     from torch.utils.data import Subset
 
@@ -129,26 +129,26 @@ def subsample_dataset(dataset: Any, sample_size: int = 1000, *, random_state: An
 
 
 class _Source(NamedTuple):
-    """Where a loader takes its samples from."""
+    """The arrays that a loader takes its samples from, and how it takes them."""
 
     images: NDArray[Any]  # (m, …)
     labels: Any
     batch_size: int
     order: Callable[[], NDArray[np.int64]]
-    bytes_as: NDArray[Any] | None = None  # the numbers that they stand for, where the loader says so
-    places: NDArray[np.int64] | None = None  # the samples that it may yield; all if None
+    bytes_as: NDArray[Any] | None = None  # (256,), the float that each byte stands for; None: ``scale`` decides
+    places: NDArray[np.int64] | None = None  # indices of the samples that the loader may yield; None: all
 
 
 class _NotInMemory(Exception):
-    """A DataLoader has to be read as usual; says why."""
+    """The DataLoader has no fast path; the message gives the reason."""
 
 
 def in_memory(
     loader: Any, dtype: np.dtype[Any], widths: tuple[int, ...], scale: float, n_jobs: int | None
 ) -> InMemoryLoader | None:
-    """How to train a network on a loader without asking it for its batches; None if it has to be asked.
+    """The fast path for a loader; None if training has to take the batches from the loader itself.
 
-    A DataLoader that has to be asked is warned about, because it takes most of the time.
+    A DataLoader without a fast path gets a warning, because loading then takes most of the training time.
     """
     if isinstance(loader, Batches):
         source = _Source(loader.X, loader.y, loader.batch_size, loader.order)
@@ -173,7 +173,7 @@ def in_memory(
 
 
 def _checked(rows: Rows, source: _Source, n_classes: int, n_jobs: int | None) -> NDArray[np.int64]:
-    """The labels, once they and the samples are proved to be right; of samples that the loader does not yield, 0."""
+    """Check the samples and labels that the loader may yield. Returns all labels; 0 where the loader yields none."""
     X, y = "X of train_loader", "y of train_loader"
     if source.places is None:
         check_rows(rows, X, n_jobs)
@@ -188,7 +188,7 @@ def _checked(rows: Rows, source: _Source, n_classes: int, n_jobs: int | None) ->
 
 
 def _read(loader: Any, data: Any) -> _Source:
-    """Where a DataLoader takes its samples from, if that is an array."""
+    """The arrays behind a DataLoader; raises ``_NotInMemory`` if the loader has no fast path."""
     batches = loader.batch_sampler
     for name, value, kinds in (
         ("batch_sampler", batches, (data.BatchSampler,)),
@@ -225,7 +225,7 @@ def _read(loader: Any, data: Any) -> _Source:
 
 
 def _arrays(dataset: Any, data: Any) -> tuple[NDArray[Any], Any, NDArray[Any] | None]:
-    """The arrays that a data set takes its samples from: images (m, …), labels, and the numbers that bytes stand for."""
+    """The arrays behind a data set: images (m, …), labels, and the float of each byte, (256,) or None."""
     getter, vision = type(dataset).__getitem__, sys.modules.get("torchvision.datasets")
     if hasattr(type(dataset), "__getitems__"):
         raise _NotInMemory(f"its data set is {_name(dataset)}, which has a __getitems__ of its own")
@@ -252,7 +252,7 @@ def _arrays(dataset: Any, data: Any) -> tuple[NDArray[Any], Any, NDArray[Any] | 
     while type(transform) is sys.modules["torchvision.transforms"].Compose and len(transform.transforms) == 1:
         [transform] = transform.transforms
     if getter is vision.SVHN.__getitem__:  # type: ignore[union-attr]
-        images = images.transpose(0, 2, 3, 1)  # it is kept with the channels first
+        images = images.transpose(0, 2, 3, 1)  # SVHN stores the channels first, unlike CIFAR10
     if transform is None:
         return images, labels, None
     if type(transform) is not sys.modules["torchvision.transforms"].ToTensor:
@@ -262,13 +262,13 @@ def _arrays(dataset: Any, data: Any) -> tuple[NDArray[Any], Any, NDArray[Any] | 
 
 
 def _to_tensor() -> NDArray[Any]:
-    """The numbers that torchvision's ToTensor makes of bytes, to the last bit."""
+    """The float that torchvision's ToTensor makes of each byte, exact to the last bit."""
     torch = sys.modules["torch"]
     return np.asarray(torch.arange(256).to(torch.get_default_dtype()).div(255))
 
 
 class _Places:
-    """A data set of places: a DataLoader of it yields the places of each batch."""
+    """A data set whose samples are their own indices: its DataLoader yields the indices of each batch."""
 
     def __init__(self, m: int) -> None:
         self._m = m

@@ -1,9 +1,9 @@
 """Sections 3 and 4 of the lab: ReLU networks with one and with two hidden layers, samples as columns.
 
-Both classes are faces of one network (``network.py``); what they add is the lab's names, its lines and its loops.
+Both classes wrap a ``Network`` (``engine/network.py``). They add the lab's names, its printed lines and its loops.
 
-Where this differs from the lab, on purpose: losses stay finite when a probability underflows (log-sum-exp); ``A2`` still
-holds probabilities after ``backward``; bad input raises a clear error.
+Three differences from the lab are deliberate: losses stay finite when a probability underflows (log-sum-exp); ``A2``
+still holds probabilities after ``backward``; bad input raises a clear error.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from ..kernels.records import Settings
 from .base import Activations, LabModel, LayerOutput, LayerParameter, overrides
 from .loaders import InMemoryLoader, in_memory
 
-# Probabilities below these may be what is left of smaller ones (see kernels.simd, the range of exp).
+# By itemsize: a probability below this may be too large, because the kernels' exp has a lower limit (kernels.simd).
 _VANISHED = {4: 1e-25, 8: 1e-250}
 
 
@@ -36,7 +36,7 @@ class _Perceptron(LabModel):
     """What the lab's two networks share: construction, forward, loss and backward."""
 
     _rule: ClassVar[LossRule]
-    _plain: ClassVar[Any]  # the lab's class in plain NumPy, for subclasses with activations of their own
+    _plain: ClassVar[Any]  # the class in plain NumPy, which serves subclasses that replace the activations
 
     def __init__(
         self,
@@ -53,7 +53,7 @@ class _Perceptron(LabModel):
         super().__init__((n, h, as_count(output_size, "output_size", 1)), dtype, random_state, n_jobs, scale)
         self._work: tuple[Workspace, int] | None = None
 
-    # Z's and A's of the layers are attributes of the classes below; this is the last layer's A, for all of them.
+    # The classes below define every layer's Z and A as attributes. In each class, A2 is the last layer's A.
     A2: Any
 
     @property
@@ -71,14 +71,14 @@ class _Perceptron(LabModel):
         clip_threshold: float = math.inf,
         batch_size: int | None = None,
     ) -> BatchTrainer:
-        """What takes steps on the samples, all of them in a batch unless ``batch_size`` says otherwise."""
+        """A trainer for the samples. ``batch_size``, by default all samples, decides the number of threads."""
         net = self._network
         settings = Settings(*self._rule, learning_rate, clip_threshold)
         threads = threads_for(float(net.operations) * (batch_size or len(samples.X)), self.n_jobs)
         return BatchTrainer(net, samples, settings, work, threads=threads)
 
     def forward(self, X: ArrayLike) -> NDArray[Any]:
-        """Probabilities of every class; Z's and A's of all layers are kept as attributes.
+        """The probability of every class. Z and A of all layers are kept as attributes.
 
         Parameters
         ----------
@@ -88,7 +88,7 @@ class _Perceptron(LabModel):
         Returns
         -------
         ndarray of shape (c, m)
-            A2.
+            The probabilities A2.
 
         Raises
         ------
@@ -98,7 +98,7 @@ class _Perceptron(LabModel):
         samples = self._columns(X, "X")
         if self._own_activations:
             return self._plain.forward(self, samples.as_floats().T)
-        work = Workspace(self._network, len(samples))  # a new one: what an earlier call returned stays as it is
+        work = Workspace(self._network, len(samples))  # a new one, so that earlier results keep their values
         self._run_keeping(FORWARD, work, Samples(samples))
         self._work = work, len(samples)
         return self.A2
@@ -106,7 +106,7 @@ class _Perceptron(LabModel):
     def _run_keeping(
         self, phases: int, work: Workspace, samples: Samples, rate: float = 0.0, clip: float = math.inf
     ) -> None:
-        """A pass forward or back whose Z's and A's are in ``work``, however few samples are made floats at a time."""
+        """A forward or backward pass with all Z and A in ``work``, even if the samples become floats in pieces."""
         at_once = Workspace.rows_at_once(samples.X, len(samples.X))
         room = work if at_once == len(samples.X) else Workspace(self._network, at_once)
         self._trainer(room, samples, rate, clip).run(phases, kept=work)
@@ -124,8 +124,8 @@ class _Perceptron(LabModel):
         Returns
         -------
         float
-            Mean of -log p[y]; for the deep network of -log(p[y] + 1e-10). Where p[y] has vanished
-            from the A2 of this object's last forward pass, it is taken from the scores, and finite.
+            Mean of -log p[y]; for the deep network, of -log(p[y] + 1e-10). If A2 is that of the last forward
+            pass, a term whose p[y] underflows is computed from the scores, and stays finite.
 
         Raises
         ------
@@ -147,7 +147,7 @@ class _Perceptron(LabModel):
         return float(np.mean(losses))
 
     def _is_last(self, p: NDArray[Any]) -> bool:
-        """Whether p is the very array that the last forward pass has set."""
+        """Whether p is the last forward pass's A2 itself, in the same memory, so that its scores are known."""
         return self._work is not None and p.__array_interface__ == self.A2.__array_interface__
 
     def _losses_from_scores(self, labels: NDArray[np.int64]) -> NDArray[Any]:
@@ -174,34 +174,34 @@ class _Perceptron(LabModel):
 
 
 class MLPClassifier(_Perceptron):
-    """One hidden ReLU layer, softmax on top; full-batch gradient descent. Samples are columns.
+    """A network with one hidden ReLU layer and a softmax, trained by full-batch gradient descent. Samples are columns.
 
     Parameters
     ----------
     input_size, hidden_size, output_size : int
-        Features n, hidden units h, classes c.
+        Numbers of features n, of hidden units h and of classes c.
     dtype : float64 or float32
-        Of parameters and computation; float32 is faster.
+        Dtype of the parameters and of the computation; float32 is faster.
     random_state : None, int, RandomState or Generator, optional
-        Where the initial weights come from; None is NumPy's global generator, as in the lab.
+        Source of the initial weights; None takes NumPy's global generator, as in the lab.
     n_jobs : int, optional
-        Threads; None for all. The results are the same bits for any number.
+        Number of threads; None takes all. The results are bit-identical for any number.
     scale : float
-        What bytes are multiplied by, where X is uint8; 1/255 brings pixels into [0, 1].
+        Factor for X if it holds bytes (uint8); 1/255 brings pixels into [0, 1].
 
     Attributes
     ----------
     W1, W2 : ndarray of shape (h, n) and (c, h)
-        Initially 0.01 times standard normal draws, in this order.
+        Initially 0.01 times standard normal draws; W1 is drawn first.
     b1, b2 : ndarray of shape (h, 1) and (c, 1)
         Initially zeros.
     Z1, A1, Z2, A2 : ndarray of shape (h, m), (h, m), (c, m) and (c, m)
-        Of the last forward pass, before and after each activation.
+        Values of the last forward pass, before (Z) and after (A) each activation.
 
     Raises
     ------
     TypeError, ValueError
-        If a size is not a positive whole number, or another argument is not what is described above.
+        If a size is not a positive whole number, or another argument does not match its description.
     """
 
     W1, b1, W2, b2 = LayerParameter(0), LayerParameter(0, bias=True), LayerParameter(1), LayerParameter(1, bias=True)
@@ -212,7 +212,7 @@ class MLPClassifier(_Perceptron):
     _sizes = "nhc"
 
     def backward(self, X: ArrayLike, y: ArrayLike, learning_rate: float = 0.01) -> None:
-        """One gradient step in place, from the last forward pass.
+        """One gradient step, in place, from the Z and A of the last forward pass.
 
         dZ2 = (A2 - onehot(y)) / m;  dZ1 = (W2^T dZ2) [Z1 > 0];  W -= learning_rate dZ A^T;  b -= learning_rate sum dZ.
 
@@ -227,7 +227,7 @@ class MLPClassifier(_Perceptron):
         Raises
         ------
         TypeError, ValueError
-            If a shape does not fit, a label is out of range, or ``forward`` was not called on as many samples.
+            If a shape does not fit, a label is out of range, or the last ``forward`` had another number of samples.
         """
         self._backward(X, y, learning_rate, math.inf)
 
@@ -241,12 +241,12 @@ class MLPClassifier(_Perceptron):
         verbose: bool | str = True,
         callback: Callback | None = None,
     ) -> list[float]:
-        """Full-batch gradient descent.
+        """Train by full-batch gradient descent.
 
         Parameters
         ----------
         X_train : array-like of shape (n, m)
-            One sample per column. Any dtype, order and strides; a torch tensor on the CPU will do.
+            One sample per column: an array of any dtype, order and strides, or a torch tensor on the CPU.
         y_train : array-like of int, shape (m,)
             Labels in 0 … c - 1.
         epochs : int
@@ -264,7 +264,7 @@ class MLPClassifier(_Perceptron):
         Raises
         ------
         TypeError, ValueError
-            If an argument is not what is described above; the message names it.
+            If an argument does not match its description; the message names the argument.
         """
         samples = self._columns(X_train, "X_train")
         labels = as_labels(y_train, "y_train", len(samples), self._network.widths[-1])
@@ -293,38 +293,38 @@ class MLPClassifier(_Perceptron):
 
 
 class DeepMLPClassifier(_Perceptron):
-    """Two hidden ReLU layers, softmax on top; mini-batches, step decay, clipping and early stopping. Samples are columns.
+    """A network with two hidden ReLU layers and a softmax; mini-batches, step decay, clipping and early stopping.
 
-    The lab calls this class MLPClassifier too: ``from fastclf import DeepMLPClassifier as MLPClassifier``.
+    Samples are columns. The lab calls this class MLPClassifier: ``from fastclf import DeepMLPClassifier as MLPClassifier``.
 
     Parameters
     ----------
     input_size, hidden_size, output_size : int
-        Features n, units h of each hidden layer, classes c.
+        Numbers of features n, of units h in each hidden layer, and of classes c.
     dtype : float64 or float32
-        Of parameters and computation; float32 is faster.
+        Dtype of the parameters and of the computation; float32 is faster.
     random_state : None, int, RandomState or Generator, optional
-        Where the initial weights come from; None is NumPy's global generator, as in the lab.
+        Source of the initial weights; None takes NumPy's global generator, as in the lab.
     n_jobs : int, optional
-        Threads; None for all. The results are the same bits for any number.
+        Number of threads; None takes all. The results are bit-identical for any number.
     scale : float
-        What bytes are multiplied by, where X is uint8; 1/255 brings pixels into [0, 1].
+        Factor for X if it holds bytes (uint8); 1/255 brings pixels into [0, 1].
 
     Attributes
     ----------
     W1, W3, W2 : ndarray of shape (h, n), (h, h) and (c, h)
-        From the input to the output: W3 is the middle one. Drawn in the order W1, W2, W3.
+        From the input to the output: W3 is the middle layer's. Initial values are drawn in the order W1, W2, W3.
     b1, b3, b2 : ndarray of shape (h, 1), (h, 1) and (c, 1)
         Initially zeros.
     Z1, A1, Z3, A3, Z2, A2 : ndarray
-        Of the last forward pass, before and after each activation, one column per sample.
+        Values of the last forward pass, before (Z) and after (A) each activation, one column per sample.
     best_loss : float
-        The lowest loss that ``train`` has seen.
+        The lowest epoch loss that ``train`` has seen so far.
 
     Raises
     ------
     TypeError, ValueError
-        If a size is not a positive whole number, or another argument is not what is described above.
+        If a size is not a positive whole number, or another argument does not match its description.
     """
 
     W1, b1, W3, b3 = LayerParameter(0), LayerParameter(0, bias=True), LayerParameter(1), LayerParameter(1, bias=True)
@@ -337,7 +337,7 @@ class DeepMLPClassifier(_Perceptron):
     best_loss: float
 
     def backward(self, X: ArrayLike, y: ArrayLike, learning_rate: float = 0.01, clip_threshold: float = 1.0) -> None:
-        """One gradient step in place, from the last forward pass, every gradient clipped element by element.
+        """One gradient step, in place, from the Z and A of the last forward pass; gradients are clipped per element.
 
         Parameters
         ----------
@@ -347,12 +347,12 @@ class DeepMLPClassifier(_Perceptron):
             Labels in 0 … c - 1.
         learning_rate : float
         clip_threshold : float
-            Gradients, those of the biases too, are brought into [-clip_threshold, clip_threshold]; infinity for none.
+            Gradients of weights and biases are clipped to [-clip_threshold, clip_threshold]; infinity turns this off.
 
         Raises
         ------
         TypeError, ValueError
-            If a shape does not fit, a label is out of range, or ``forward`` was not called on as many samples.
+            If a shape does not fit, a label is out of range, or the last ``forward`` had another number of samples.
         """
         self._backward(X, y, learning_rate, clip_threshold)
 
@@ -370,22 +370,22 @@ class DeepMLPClassifier(_Perceptron):
         verbose: bool | str = True,
         callback: Callback | None = None,
     ) -> list[float]:
-        """Gradient descent on the batches of a loader, with step decay and early stopping.
+        """Train on the mini-batches of a loader, with step decay and early stopping.
 
         Parameters
         ----------
         train_loader : iterable of (X, y)
-            A torch DataLoader, or anything that can be iterated once per epoch. X (m, …) is flattened to (m, n), labels y
-            (m,) are integers in 0 … c - 1; arrays or tensors.
+            A torch DataLoader, ``Batches``, or another object that can be iterated once per epoch. X and y are arrays or
+            tensors. X (m, …) is flattened to (m, n); y (m,) holds integer labels in 0 … c - 1.
         epochs : int
         learning_rate : float
         step_size, gamma : int, float
             The learning rate is multiplied by gamma after every step_size epochs.
         patience, min_delta : int, float
-            Training stops when the loss has stayed within min_delta of the best one, without being better, for patience
-            epochs.
+            Training stops after ``patience`` epochs whose loss is not below the best one, but within ``min_delta`` of it.
+            A new best loss restarts the count.
         clip_threshold : float
-            Gradients are clipped to [-clip_threshold, clip_threshold], element by element.
+            Gradients are clipped to [-clip_threshold, clip_threshold], element by element; infinity turns this off.
         verbose : bool or "bar"
             True prints the lab's lines, "bar" shows a progress bar.
         callback : callable, optional
@@ -399,7 +399,7 @@ class DeepMLPClassifier(_Perceptron):
         Raises
         ------
         TypeError, ValueError
-            If an argument, or a batch, is not what is described above; the message names it.
+            If an argument or a batch does not match its description; the message names it.
         """
         epochs = as_count(epochs, "epochs")
         decay = StepDecay(
@@ -433,7 +433,7 @@ class DeepMLPClassifier(_Perceptron):
         return losses
 
     def _epochs(self, loader: Any) -> Callable[[float, float], float | None]:
-        """A function of learning rate and clip threshold that trains an epoch: its last loss, or None without a batch."""
+        """A function (learning rate, clip threshold) that trains an epoch; returns the last loss, None without a batch."""
         own = self._own_activations or overrides(self, DeepMLPClassifier, "forward", "compute_loss", "backward")
         net = self._network
         stored = None if own else in_memory(loader, net.dtype, net.widths, self.scale, self.n_jobs)
@@ -450,7 +450,7 @@ class DeepMLPClassifier(_Perceptron):
         return train_epoch
 
     def _epochs_in_memory(self, loader: InMemoryLoader) -> Callable[[float, float], float | None]:
-        """The same where the samples are in memory, or in a file: many batches are one call of a kernel."""
+        """``_epochs`` for samples in one array, in memory or memory-mapped: one kernel call trains on many batches."""
         samples, size = loader.samples, loader.batch_size
         work = Workspace.for_batches(self._network, samples.X, min(size, len(samples.X)))
 
@@ -465,7 +465,7 @@ class DeepMLPClassifier(_Perceptron):
         return train_epoch
 
     def _batch(self, batch: Any) -> tuple[Rows, NDArray[np.int64]]:
-        """A loader's batch, through the door: X (m, n) and labels."""
+        """The samples (m, n) and labels of a loader's batch, checked."""
         try:
             X, y = batch
         except (TypeError, ValueError):
@@ -478,7 +478,7 @@ class DeepMLPClassifier(_Perceptron):
         return samples, as_labels(y, "y of a batch", len(samples), net.widths[-1])
 
     def _fused_step(self) -> Callable[..., float]:
-        """A step in scratch of its own: what ``forward`` has returned, before or in a callback, stays as it is."""
+        """A function that trains on one batch, in scratch of its own, so that results of ``forward`` keep their values."""
         work = Workspace(self._network, 1)
 
         def step(X: Rows, y: NDArray[np.int64], rate: float, clip: float) -> float:

@@ -1,8 +1,8 @@
-"""Pictures of a training, in scikit-learn's Display convention, on matplotlib.
+"""Pictures of a training, drawn by matplotlib, in scikit-learn's Display convention.
 
-A display is made from data; ``plot`` draws it and returns it, with ``figure_`` and ``ax_`` or ``axes_``; the class methods
-``from_…`` take a model, or what a trainer returned, and draw at once. ``ax=None`` makes a new figure with pyplot; axes that
-are given are drawn on, and pyplot is not asked. matplotlib is imported when something is drawn.
+A display is made from data. ``plot`` draws it, sets ``figure_`` and ``ax_`` or ``axes_``, and returns the display. The class
+methods ``from_…`` take a model, or the result of a trainer, and draw at once. ``ax=None`` makes a new figure with pyplot; a
+display on given axes does not use pyplot. matplotlib is imported when something is drawn.
 """
 
 from .boundary import DecisionBoundary

@@ -1,4 +1,4 @@
-"""The regions of a plane that a classifier gives to each class."""
+"""A picture of the regions of the plane that a classifier assigns to each class."""
 
 from __future__ import annotations
 
@@ -11,25 +11,25 @@ from numpy.typing import ArrayLike
 from ..inputs import as_array, as_count, as_matrix, as_theta
 from .common import INK, check_fitted, colour, new_axes, styled
 
-_MARGIN = 0.1  # of the samples' smaller extent, around them
-_CLASSES_INSIDE = 5  # a legend of more would hide samples
+_MARGIN = 0.1  # width of the margin around the samples, as a fraction of their smaller extent
+_CLASSES_INSIDE = 5  # a legend of more classes stands beside the axes, because inside it would hide samples
 
 
 class DecisionBoundary:
-    """The regions that a classifier of two features gives to each class, drawn by scikit-learn, and samples on top.
+    """The regions that a classifier of two features assigns to each class, drawn by scikit-learn, with samples on top.
 
     Parameters
     ----------
     estimator : classifier
-        Fitted, with ``predict`` and ``classes_``; or one of the lab's classes, whose classes are numbers.
+        A fitted classifier with ``predict`` and ``classes_``, or a model of the lab, whose classes are numbers from 0 on.
     X : array-like of shape (n_samples, 2)
-        Samples, as rows for every class; the plane reaches a little beyond them.
+        Samples as rows, also for a model of the lab; the drawn part of the plane reaches a little beyond them.
     y : array-like of shape (n_samples,), optional
-        Their classes.
+        The classes of the samples.
     class_names : sequence, optional
-        For the legend, in the order of ``classes_``; these themselves if None.
+        Names for the legend, in the order of ``classes_``; None shows ``classes_`` themselves.
     grid_resolution : int
-        Predictions along each axis.
+        Number of predictions along each axis.
 
     Attributes
     ----------
@@ -67,10 +67,10 @@ class DecisionBoundary:
         self.estimator, self.classes = estimator, np.asarray(estimator.classes_)
         self.grid_resolution = as_count(grid_resolution, "grid_resolution", 2)
         self.X = as_matrix(X, "X", np.dtype(np.float64), n_columns=2)
-        # The estimator may ask for the names of columns.
+        # A data frame keeps the names of its columns, because the estimator may check them.
         self._plane = cast(Any, X) if hasattr(X, "columns") else self.X
         if as_array(X, "X").dtype == np.uint8:
-            scale = getattr(estimator, "scale_", 1)  # bytes are scaled by an estimator, the plane's numbers are not
+            scale = getattr(estimator, "scale_", 1)  # the estimator scales bytes, but not the floats of the plane
             self.X, self._plane = self.X * scale, self._plane * scale
         self.class_names = [str(name) for name in (self.classes if class_names is None else class_names)]
         if len(self.class_names) != len(self.classes):
@@ -110,7 +110,7 @@ class DecisionBoundary:
             self.estimator, self._plane, ax=ax, response_method="predict", plot_method="pcolormesh", alpha=0.3, zorder=-1,
             grid_resolution=self.grid_resolution, eps=_MARGIN * (extents[extents > 0].min() if extents.any() else 1),
         )  # fmt: skip
-        # Which arguments set colours depends on scikit-learn's version and on the number of classes.
+        # Set here, because the argument for colours depends on scikit-learn's version and on the number of classes.
         self.boundary_.surface_.set_cmap(ListedColormap([colour(k) for k in range(n_classes)]))
         self.boundary_.surface_.set_clim(-0.5, n_classes - 0.5)
         style = {"s": 26, "edgecolor": "white", "linewidth": 0.5, "clip_on": False}
@@ -134,12 +134,12 @@ class DecisionBoundary:
         Parameters
         ----------
         estimator : classifier
-            Fitted, with ``predict`` and ``classes_``: one of this package or of scikit-learn, a pipeline, a search; or one
-            of the lab's classes, whose classes are numbers.
+            A fitted classifier with ``predict`` and ``classes_``, of this package or of scikit-learn, also a pipeline or a
+            search; or a model of the lab, whose classes are numbers from 0 on.
         X : array-like of shape (n_samples, 2)
-            Samples, as rows for every class; the plane reaches a little beyond them.
+            Samples as rows, also for a model of the lab; the drawn part of the plane reaches a little beyond them.
         y : array-like of shape (n_samples,), optional
-            Their classes.
+            The classes of the samples.
         ax : matplotlib Axes, optional
             Where to draw; None makes a new figure.
         **options
@@ -160,14 +160,14 @@ class DecisionBoundary:
     def from_theta(
         cls, theta: ArrayLike, X: ArrayLike, y: ArrayLike | None = None, *, ax: Any = None, **options: Any
     ) -> DecisionBoundary:
-        """Draw the regions of what ``train_model`` returned for two features.
+        """Draw the regions of a linear model of two features, given by the parameters that ``train_model`` returned.
 
         Parameters
         ----------
         theta : array-like of shape (3, n_classes)
-            Row 0 is the bias; one column is a sigmoid's, for class 1.
+            Row 0 is the bias. A single column is that of a sigmoid, for class 1.
         X : array-like of shape (n_samples, 2)
-            Samples, without a column of ones; the plane reaches a little beyond them.
+            Samples without a column of ones; the drawn part of the plane reaches a little beyond them.
         y : array-like of shape (n_samples,), (n_samples, 1) or (n_samples, n_classes), optional
             Class numbers, or the targets that ``train_model`` took.
         ax : matplotlib Axes, optional

@@ -1,4 +1,4 @@
-"""How often each class is taken for each other one; scikit-learn draws it."""
+"""The confusion matrix: how often each class is predicted for each true class. scikit-learn draws it."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ from typing import Any
 
 from numpy.typing import ArrayLike
 
-_LONGEST_ROW = 30  # letters that stand side by side under a picture
+_LONGEST_ROW = 30  # letters side by side under the picture; class names that need more are written vertically
 
 
 def draw_confusion(
     ax: Any, truth: ArrayLike, predictions: ArrayLike, classes: ArrayLike, names: Sequence[str] | None = None
 ) -> None:
-    """Rows are the truth, columns the predictions; ``names`` are those of the classes, which are their own if None."""
+    """Draw the matrix: rows are the truth, columns the predictions. ``names``, if given, label the classes."""
     from sklearn.metrics import ConfusionMatrixDisplay
 
     shown = [str(name) for name in (classes if names is None else names)]  # type: ignore[union-attr]

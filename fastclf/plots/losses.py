@@ -1,4 +1,4 @@
-"""Losses by epoch."""
+"""A picture of losses by epoch."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ _DASHES = ("-", "--", ":", "-.")
 
 
 class LossCurveDisplay:
-    """Losses by epoch, above 0.
+    """Loss curves by epoch, on an axis that starts at 0.
 
     Parameters
     ----------
     curves : mapping of str to sequence of float
-        The loss of each epoch, in nats, under the name that the legend shows; an empty name has no place in it.
+        The loss of each epoch, in nats, under the name that the legend shows; the legend leaves out an empty name.
 
     Attributes
     ----------
@@ -59,14 +59,14 @@ class LossCurveDisplay:
         curve_kwargs: Mapping[str, Any] | Sequence[Mapping[str, Any]] | None = None,
         legend: bool = True,
     ) -> LossCurveDisplay:
-        """Draw a line per curve: the first whole, those after it broken, so that equal ones all show.
+        """Draw a line per curve: the first solid, the next ones dashed or dotted, so that equal curves all show.
 
         Parameters
         ----------
         ax : matplotlib Axes, optional
             Where to draw; None makes a new figure.
         curve_kwargs : dict or list of dict, optional
-            Arguments of matplotlib's ``plot`` for all curves, or for each.
+            Arguments of matplotlib's ``plot``: one dict for all curves, or a list with one for each curve.
         legend : bool
             Show the names of the curves.
 
@@ -78,7 +78,7 @@ class LossCurveDisplay:
         Raises
         ------
         ValueError
-            If ``curve_kwargs`` is a list of another length.
+            If ``curve_kwargs`` is a list with fewer or more entries than there are curves.
         """
         ax = new_axes() if ax is None else ax
         from matplotlib.lines import Line2D
@@ -96,7 +96,7 @@ class LossCurveDisplay:
                 marker="o" if len(losses) == 1 else None, label=name,
             )  # fmt: skip
             self.lines_ += ax.plot(np.arange(1, len(losses) + 1), losses, **style)
-        ax.update_datalim([(1, 0)])  # down to 0, and with a margin of all that height, which a flat curve has not
+        ax.update_datalim([(1, 0)])  # include 0: margins are a fraction of the height, and a flat curve has none
         ax.autoscale_view()
         if ax.dataLim.y0 >= 0:
             ax.set_ylim(bottom=0)
@@ -114,7 +114,7 @@ class LossCurveDisplay:
     def from_losses(
         cls, losses: ArrayLike | Mapping[str, ArrayLike], *, ax: Any = None, **options: Any
     ) -> LossCurveDisplay:
-        """Draw what ``train_model``, ``train`` and the training of the lab's MLPs return.
+        """Draw the losses that ``train_model``, ``train`` or the ``train`` method of the lab's MLPs has returned.
 
         Parameters
         ----------
@@ -158,7 +158,7 @@ class LossCurveDisplay:
         TypeError
             If the estimator keeps no losses.
         sklearn.exceptions.NotFittedError
-            If it is not fitted.
+            If the estimator is not fitted.
         """
         check_fitted(estimator)
         if not hasattr(estimator, "loss_curve_"):

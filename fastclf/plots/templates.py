@@ -1,4 +1,4 @@
-"""Weights as images."""
+"""Pictures of weights as images."""
 
 from __future__ import annotations
 
@@ -15,23 +15,24 @@ from .common import check_fitted, new_axes
 
 
 class WeightTemplatesDisplay:
-    """The weights of each class, or of each hidden unit, as the image that it answers to.
+    """The weights of each class, or of each hidden unit, drawn as an image.
 
-    One channel goes from blue, below 0, to red; three are colours around grey. Each image is scaled by its largest weight.
+    One channel goes from blue for negative weights to red for positive ones; three channels are colours around grey. Each
+    image is scaled by its largest absolute weight.
 
     Parameters
     ----------
     weights : array-like of shape (n_images, n_features)
     shape : tuple of int, optional
-        Of one image: (height, width), or with 1 or 3 channels (channels, height, width), as the lab flattens, or
-        (height, width, channels). None guesses a square, of one channel or of three that come first.
+        The shape of one image: (height, width), or with 1 or 3 channels (channels, height, width), the order in which the
+        lab flattens images, or (height, width, channels). None guesses a square of one channel, or of three that come first.
     names : sequence, optional
-        A title for each image; its number if None.
+        A title for each image; None shows the number of the image.
 
     Attributes
     ----------
     images : list of ndarray of shape (height, width) or (height, width, 3)
-        What is drawn: weights in [-1, 1], or colours in [0, 1].
+        The images as drawn: weights in [-1, 1], or colours in [0, 1].
     axes_ : ndarray of matplotlib Axes
         One per image.
     figure_ : matplotlib Figure
@@ -61,9 +62,9 @@ class WeightTemplatesDisplay:
         Parameters
         ----------
         ax : matplotlib Axes or array of Axes, optional
-            At least one per image; those left over are emptied. None makes a new figure.
+            At least one per image; surplus axes stay blank. None makes a new figure.
         n_columns : int
-            Images side by side in a new figure.
+            Number of images side by side in a new figure.
 
         Returns
         -------
@@ -106,14 +107,14 @@ class WeightTemplatesDisplay:
         Parameters
         ----------
         estimator : classifier
-            With ``coef_`` or ``W``, a row per class, as FastLinearClassifier and ImageLinearClassifier have; or with
-            ``coefs_`` or ``W1``, as FastMLPClassifier and the lab's MLPs.
+            A linear model with ``coef_`` or ``W``, a row per class, such as FastLinearClassifier or ImageLinearClassifier;
+            or an MLP with ``coefs_`` or ``W1``, such as FastMLPClassifier or the lab's MLPs.
         shape : tuple of int, optional
-            Of one image, as for the class.
+            The shape of one image, as for the class.
         names : sequence, optional
-            A title for each image; if None, the class of a fitted estimator, or the number.
+            A title for each image; None shows the class that a fitted estimator knows, else the number.
         n_units : int
-            Hidden units to draw, at most.
+            The largest number of hidden units to draw.
         ax : matplotlib Axes or array of Axes, optional
             At least one per image; None makes a new figure.
         **options
@@ -128,7 +129,7 @@ class WeightTemplatesDisplay:
         TypeError, ValueError
             If the estimator has no such weights, or shape or names does not fit.
         sklearn.exceptions.NotFittedError
-            If it is not fitted.
+            If the estimator is not fitted.
         """
         check_fitted(estimator)
         units = as_count(n_units, "n_units", 1)
@@ -136,7 +137,7 @@ class WeightTemplatesDisplay:
         if has_hidden:
             weights = weights[:units]
         elif names is None and (classes := getattr(estimator, "classes_", None)) is not None:
-            names = classes[-len(weights) :]  # of two classes, the one row speaks for the second
+            names = classes[-len(weights) :]  # with two classes there is one row, that of the second class
         return cls(weights, shape, names).plot(ax, **options)
 
     @classmethod
@@ -156,9 +157,9 @@ class WeightTemplatesDisplay:
         theta : array-like of shape (n_features + 1, n_classes)
             Row 0 is the bias.
         shape : tuple of int, optional
-            Of one image, as for the class.
+            The shape of one image, as for the class.
         names : sequence, optional
-            A title for each image; its number if None, which is 1 for a sigmoid's only one.
+            A title for each image; None shows the class number, which is 1 for the single column of a sigmoid.
         ax : matplotlib Axes or array of Axes, optional
             At least one per image; None makes a new figure.
         **options
@@ -180,7 +181,7 @@ class WeightTemplatesDisplay:
 def _first_layer(estimator: Any) -> tuple[Any, bool]:
     """The weights of the first layer, a row per unit or class, and whether they are those of hidden units.
 
-    Models of ours say so themselves; others have scikit-learn's attributes, or the lab's.
+    A ``Portable`` model provides its own layers; any other one is read by scikit-learn's attributes, or by the lab's.
     """
     if isinstance(estimator, Portable):
         layers, _ = estimator._layers()
@@ -195,14 +196,14 @@ def _first_layer(estimator: Any) -> tuple[Any, bool]:
 
 
 def grid(n: int, n_columns: int = 5) -> tuple[int, int, tuple[float, float]]:
-    """Rows and columns for so many images, and the size of a figure of them, in inches."""
+    """The numbers of rows and columns for ``n`` images, and the size of their figure in inches."""
     columns = min(n, n_columns)
     rows = -(-n // columns)
     return rows, columns, (1.7 * columns, 1.9 * rows)
 
 
 def _image_shape(shape: Sequence[int] | None, n: int) -> tuple[int, ...]:
-    """The shape of an image of ``n`` numbers, checked, or guessed from how many they are."""
+    """The shape of an image of ``n`` numbers: the given one, checked, or if None a guess from ``n``."""
     if shape is None:
         for channels in ((), (3,)):
             side = math.isqrt(n // math.prod(channels))
@@ -218,7 +219,7 @@ def _image_shape(shape: Sequence[int] | None, n: int) -> tuple[int, ...]:
 
 
 def _image(weights: NDArray[Any]) -> NDArray[Any]:
-    """The weights of one image as matplotlib draws them, scaled: (H, W), or (H, W, 3) around 0.5."""
+    """The weights of one image, scaled for matplotlib: (H, W) in [-1, 1], or (H, W, 3) in [0, 1], where 0.5 is no weight."""
     scaled = weights / (np.abs(weights).max() or 1)
     if scaled.ndim == 3 and scaled.shape[0] in (1, 3):
         scaled = scaled.transpose(1, 2, 0)

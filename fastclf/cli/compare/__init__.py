@@ -1,1 +1,1 @@
-"""What ``fastclf lab`` runs: the whole lab on plain NumPy and on fastclf, compared."""
+"""The comparison behind ``fastclf lab``: every stage of the lab on plain NumPy and on fastclf."""

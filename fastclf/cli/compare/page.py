@@ -1,4 +1,4 @@
-"""The lab's report folder: pictures, and a page that shows them together."""
+"""The report of ``fastclf lab``: its pictures, and the page that shows them."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from .stages import Run, Stage
     from .timing import Row
 
-#: Styles of a stage's two curves: where they are equal, both show.
+#: Styles of a stage's two loss curves: a thin dashed line over a wide pale one, so both show where they are equal.
 _BOTH = (
     {"color": COLOURS[0], "linestyle": "-", "linewidth": 6, "alpha": 0.4},
     {"color": INK, "linestyle": "--", "linewidth": 1.6},
@@ -43,7 +43,7 @@ TITLE = "Classifiers step by step, on fastclf"
 
 
 def write_page(report: Report, stages: Sequence[Stage], rows: Sequence[Row], runs: Sequence[Run], table: str) -> Path:
-    """Write the pictures, ``table.txt`` and ``index.html`` into the report's folder; returns the page's path."""
+    """Write the pictures, ``table.txt`` and ``index.html`` into the report's folder; return the page's path."""
     figure, save = report.figure, report.picture
     report.paragraph(
         "Every stage of the lab, trained twice from the same seed: on plain NumPy and on compiled kernels. Times are the "
@@ -101,11 +101,11 @@ def write_page(report: Report, stages: Sequence[Stage], rows: Sequence[Row], run
     return report.write()
 
 
-# ---------------------------------------------------------------- pictures of the lab alone
+# ---------------------------------------------------------------- pictures that only this report has
 
 
 def scatter3d(ax: Any, X: NDArray[Any], labels: NDArray[Any], names: Sequence[str]) -> None:
-    """Points in three dimensions, coloured by class."""
+    """Draw samples of three features, coloured by class."""
     for k, name in enumerate(names):
         ax.scatter(*X[labels == k].T, s=26, color=colour(k), edgecolor="white", lw=0.4, label=name, depthshade=False)
     ax.set_xlabel("feature 1")
@@ -116,7 +116,7 @@ def scatter3d(ax: Any, X: NDArray[Any], labels: NDArray[Any], names: Sequence[st
 
 
 def speedups(ax: Any, stages: Sequence[str], ratios: Sequence[float]) -> None:
-    """Bars from 1 on a logarithmic scale, to the left where plain NumPy is faster; the first stage on top."""
+    """Draw a bar per stage from 1 on a logarithmic axis, to the left if plain NumPy is faster; the first stage is on top."""
     at = np.arange(len(stages))[::-1]
     ax.barh(at, np.asarray(ratios) - 1, left=1, color=COLOURS[0], height=0.62)
     ax.set_xscale("log")

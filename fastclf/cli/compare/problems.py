@@ -12,12 +12,12 @@ from ... import datasets
 from ...datasets import Dataset
 from ...datasets.sources import SPLITS
 
-PATCH = 32  # pixels, the side of a CIFAR-10 image
+PATCH = 32  # pixels along a side of a patch, as of a CIFAR-10 image
 
 
 @dataclass(frozen=True)
 class Problem:
-    """A training and a test set. Targets are what the trainers take: a matrix for functions, labels for classes."""
+    """A training and a test set; ``y_train`` is a target matrix for ``train_model``, and labels for the lab's classes."""
 
     name: str
     X_train: NDArray[Any]
@@ -39,7 +39,7 @@ class Problem:
 
 
 def synthetic(multiclass: bool) -> Problem:
-    """The lab's own sets: 200 points in four classes and three dimensions, or in two and two."""
+    """The lab's synthetic set of 200 points: four classes in three dimensions, or else two classes in two dimensions."""
     from sklearn.datasets import make_classification
     from sklearn.model_selection import train_test_split
 
@@ -60,7 +60,7 @@ def synthetic(multiclass: bool) -> Problem:
 
 
 def _problem(train: Dataset, test: Dataset, rows: slice = slice(None)) -> Problem:
-    """A problem of some rows of two data sets, bytes made numbers."""
+    """A problem from the same rows of a training and a test set; bytes are multiplied by the set's scale."""
 
     def arrays(part: Dataset) -> tuple[NDArray[Any], NDArray[Any]]:
         X = part.X[rows]
@@ -70,14 +70,14 @@ def _problem(train: Dataset, test: Dataset, rows: slice = slice(None)) -> Proble
 
 
 def digits() -> Problem:
-    """scikit-learn's 1,797 handwritten digits, 8 × 8 pixels in [0, 1]; the first 1,000 train."""
+    """scikit-learn's 1,797 handwritten digits, 8 × 8 pixels in [0, 1]; the first 1,000 are the training set."""
     return _problem(datasets.digits("train"), datasets.digits("test"))
 
 
 def photos() -> Problem:
     """Patches of 32 × 32 pixels out of scikit-learn's two photographs; the class is the photograph.
 
-    Patches overlap by half. The right quarter of each photograph is for the test, and no patch crosses its edge.
+    Patches overlap by half. The right quarter of each photograph is the test set; no patch crosses its border.
     """
     from sklearn.datasets import load_sample_images
 
@@ -99,6 +99,6 @@ def photos() -> Problem:
 
 
 def cifar10(root: str, download: bool, small: bool) -> Problem:
-    """CIFAR-10 through torchvision, pixels in [0, 1], samples flattened to 3,072; ``small`` takes 1,000 + 1,000."""
+    """CIFAR-10 through torchvision, pixels in [0, 1], samples flattened to 3,072; ``small`` takes 1,000 of each part."""
     train, test = (datasets.cifar10(root, split, download=download) for split in SPLITS)
     return _problem(train, test, slice(1000) if small else slice(None))

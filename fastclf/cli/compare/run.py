@@ -1,6 +1,6 @@
-"""The main job: the whole lab, run on the reference and on fastclf from the same seeds, compared and reported.
+"""Run the whole lab on the NumPy reference and on fastclf from the same seeds, compare the two, and write the report.
 
-``problems`` makes the data, ``stages`` the trainers on them, ``timing`` runs a stage both ways, ``page`` draws the report.
+``problems`` makes the data, ``stages`` pairs data with trainers, ``timing`` compares a stage, ``page`` writes the report.
 """
 
 from __future__ import annotations
@@ -26,14 +26,14 @@ def run_lab(
     data_root: str | None = None,
     download: bool = False,
 ) -> list[Row]:
-    """Run every stage both ways, print the table and write the report; returns a row for each stage.
+    """Run every stage on the reference and on fastclf, print the table, write the report; return a row for each stage.
 
-    ``data`` is "digits", "photos" or "cifar10", which is in the folder ``data_root``, or with ``download`` is brought there
-    by torchvision. ``quick`` trains few epochs: a run of seconds. ``out`` is the report's folder.
+    ``data`` is "digits", "photos" or "cifar10". CIFAR-10 is read from the folder ``data_root``; ``download`` lets
+    torchvision download it there. ``quick`` trains for few epochs, which takes seconds. ``out`` is the report's folder.
     """
     from tqdm.auto import tqdm
 
-    page = Report(out, TITLE)  # what a report needs is found missing now, not after the stages
+    page = Report(out, TITLE)  # if matplotlib is missing, this fails before the stages run
     chosen = stages(data, quick, data_root, download)
     rows: list[Row] = []
     runs: list[Run] = []

@@ -1,7 +1,7 @@
-"""The lab's stages: a trainer on a problem each.
+"""The lab's stages: each one trains one model on one problem.
 
-A stage is a function of the module that provides the trainers, ``fastclf.reference`` or ``fastclf.lab``: nothing else
-tells the two runs apart, which is the promise that ``timing`` checks.
+``Stage.train`` takes the module that provides the trainers, ``fastclf.reference`` or ``fastclf.lab``. The two runs of a
+stage differ in nothing else; ``timing`` checks the promise that both modules give the same losses.
 """
 
 from __future__ import annotations
@@ -19,22 +19,22 @@ from .problems import Problem
 
 @dataclass
 class Run:
-    """One trainer, trained: its losses, test predictions and what a picture may show."""
+    """The results of one training: losses, predictions on the test set, and parameters that the report may draw."""
 
     losses: list[float]
     predictions: NDArray[Any]
-    weights: NDArray[Any] | None = None  # of the image classifier
-    theta: NDArray[Any] | None = None  # of train_model
+    weights: NDArray[Any] | None = None  # set by the image classifier only
+    theta: NDArray[Any] | None = None  # set by train_model only
 
 
 @dataclass
 class Stage:
-    """A trainer on a problem; ``train`` takes the module with the trainers and a cap on the number of epochs."""
+    """One model on one problem; ``train`` takes the module with the trainers and a cap on the number of epochs, or None."""
 
     name: str
     problem: Problem
     train: Callable[[Any, int | None], Run]
-    tolerance: float = 1e-9  # on the largest difference of a loss, relative to the larger of 1 and the loss
+    tolerance: float = 1e-9  # at most this |a - b| / max(1, |a|), for the losses a and b of any epoch
 
 
 def _linear(batch: bool, multiclass: bool, iterations: int) -> Stage:
@@ -72,7 +72,7 @@ def _mlp(problem: Problem, hidden: int, epochs: int, learning_rate: float) -> St
 
 
 def _deep(problem: Problem, hidden: int, epochs: int, batch_size: int, learning_rate: float, step_size: int) -> Stage:
-    """The lab's deep network, started from weights large enough that its long runs do not turn chaotic."""
+    """The lab's deep network, with larger initial weights than the lab's own, so that long runs do not turn chaotic."""
     m, n = problem.X_train.shape
     batches = [
         (problem.X_train[i : i + batch_size], problem.y_train[i : i + batch_size]) for i in range(0, m, batch_size)
@@ -92,7 +92,7 @@ def _deep(problem: Problem, hidden: int, epochs: int, batch_size: int, learning_
 def stages(data: str, quick: bool, data_root: str | None = None, download: bool = False) -> list[Stage]:
     """The lab's stages in order, with images from ``data``: "digits", "photos" or "cifar10".
 
-    The numbers of epochs, learning rates and sizes are the lab's where its data is; ``quick`` cuts the epochs.
+    On the lab's own data, the numbers of epochs, learning rates and sizes are the lab's too. ``quick`` cuts the epochs.
     """
     iterations = 100 if quick else 1000
     linear = [_linear(batch, multiclass, iterations) for multiclass in (True, False) for batch in (True, False)]

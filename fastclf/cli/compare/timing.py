@@ -1,4 +1,4 @@
-"""A stage both ways, from the same seed: how long each took, and how far apart they came out."""
+"""Run a stage on the reference and on fastclf from the same seed; compare the times, losses and accuracies."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from ... import lab, reference
 from .stages import Run, Stage
 
 SEED = 0
-_SETTLE = 0.1  # seconds before a run is timed, in which the threads of the run before it stop spinning
+_SETTLE = 0.1  # seconds of pause before a timed run, in which the threads of the previous run stop spinning
 
 
 @dataclass
 class Row:
-    """What a stage came to."""
+    """The comparison of a stage's two runs."""
 
     stage: str
     reference_seconds: float
@@ -36,15 +36,15 @@ class Row:
 
     @property
     def passed(self) -> bool:
-        """Whether the two runs agree within the stage's tolerance; NaN does not."""
+        """Whether the two runs agree within the stage's tolerance; a NaN difference does not pass."""
         return bool(self.largest_loss_difference <= self.tolerance)
 
 
 def timed(stage: Stage, lib: Any, cap: int | None = None) -> tuple[float, Run]:
-    """Train a stage on one of the two modules, its lines unprinted; returns the seconds and the run."""
+    """Train a stage with one of the two modules, without its printed lines; return the seconds and the run."""
     time.sleep(_SETTLE)
     with contextlib.redirect_stdout(io.StringIO()):
-        stage.train(lib, 1)  # the rest has left the processor asleep and its caches cold, for some milliseconds
+        stage.train(lib, 1)  # not timed: the pause has left the processor asleep and its caches cold
         np.random.seed(SEED)
         start = time.perf_counter()
         run = stage.train(lib, cap)
@@ -52,7 +52,7 @@ def timed(stage: Stage, lib: Any, cap: int | None = None) -> tuple[float, Run]:
 
 
 def _difference(a: list[float], b: list[float]) -> float:
-    """The largest difference of two runs' losses, relative to the larger of 1 and the loss; infinity if one is longer."""
+    """The largest |a - b| / max(1, |a|) of two runs' losses a and b of an epoch; infinity if their lengths differ."""
     if len(a) != len(b):
         return float("inf")
     x, y = np.asarray(a), np.asarray(b)
@@ -60,7 +60,7 @@ def _difference(a: list[float], b: list[float]) -> float:
 
 
 def compare(stage: Stage, rounds: int) -> tuple[Row, Run]:
-    """Run a stage both ways, ``rounds`` times in turn, and compare; returns the row and fastclf's run."""
+    """Run a stage on both modules in turn, ``rounds`` times; return the comparison and fastclf's last run."""
     seconds: dict[str, list[float]] = {"reference": [], "fastclf": []}
     for _ in range(rounds):
         for name, lib in (("reference", reference), ("fastclf", lab)):
