@@ -19,6 +19,7 @@ from .engine.rows import Rows, read_as_stored
 
 #: Arrays up to this size are checked by NumPy; larger ones by a kernel, which takes no temporary memory.
 _SMALL = 1 << 16
+_DOT = 10_000  # numbers whose product with themselves BLAS computes on one thread
 _CHECKED_PER_CALL = 1e8  # values in one kernel call, at most: a fraction of a second
 
 
@@ -163,6 +164,22 @@ def as_labels(value: Any, name: str, m: int, n_classes: int) -> np.ndarray:
     if low < 0 or high >= n_classes:
         raise ValueError(f"{name} must lie in 0 … {n_classes - 1}, got labels from {low} to {high}")
     return np.ascontiguousarray(source, dtype=np.int64)
+
+
+def is_ready(X: Any, y: Any, dtype: np.dtype, n_features: int, n_classes: int) -> bool:
+    """Whether a small batch is proved to be right and needs no conversion, so that a kernel may train on it as it is.
+
+    The answer takes microseconds. False only says that the batch has to pass the other checks.
+    """
+    if type(X) is not np.ndarray or type(y) is not np.ndarray or X.dtype != dtype or y.dtype != np.int64:
+        return False
+    if X.ndim != 2 or X.shape[1] != n_features or y.shape != X.shape[:1] or not 0 < X.size <= _DOT:
+        return False
+    if not (X.flags.c_contiguous and X.flags.aligned and y.flags.c_contiguous and y.flags.aligned):
+        return False
+    flat = X.reshape(-1)
+    # A NaN or an infinity reaches the product with itself; a negative label is huge without its sign.
+    return math.isfinite(np.dot(flat, flat)) and bool(y.view(np.uint64).max() < n_classes)
 
 
 def as_targets(value: Any, name: str, m: int, dtype: np.dtype, multiclass: bool) -> np.ndarray:

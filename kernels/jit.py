@@ -272,12 +272,17 @@ class Kernel(Compiled):
         i, j = self._element_at
         dtype = (args[i][j] if isinstance(args[i], tuple) else args[i]).dtype
         code = self._ready.get(dtype.name) or self.compile(dtype)
-        if not self.parallel:
-            return self._call(code, *args)
-        if threads == 1 or pool.lost():
-            return self._call(code, *args, (1, 0))
-        with pool.parallel_region(threads):
-            return self._call(code, *args, (threads, for_each_thread.compile(np.int64, quiet=True).address))
+        pool.running.append(None)
+        try:
+            if not self.parallel:
+                return self._call(code, *args)
+            threads = max(1, threads // len(pool.running))  # kernels that run at the same time share the processors
+            if threads == 1 or pool.lost():
+                return self._call(code, *args, (1, 0))
+            with pool.parallel_region(threads):
+                return self._call(code, *args, (threads, for_each_thread.compile(np.int64, quiet=True).address))
+        finally:
+            pool.running.pop()
 
 
 class Routine(Compiled):

@@ -39,12 +39,13 @@ def describe() -> dict[str, str]:
     """Versions, processor, register tiles, threads and the state of the cache, as names with printable values."""
     import llvmlite.binding as llvm
     import numba
-    from numba.np.ufunc import parallel
 
+    from ..kernels import threads
     from ..kernels.cache import cache_folder
     from ..kernels.target import TARGET
 
-    parallel._launch_threads()  # Numba knows its threading layer only after this
+    layer, why = threads.layer()
+    by_default, most = threads.available()
     wanted = ("avx2", "fma", "avx512f", "avx512bf16", "avx512vnni", "amx-bf16", "neon", "sve")
     features = llvm.get_host_cpu_features()
     folder = cache_folder()
@@ -62,7 +63,7 @@ def describe() -> dict[str, str]:
         "features": ", ".join(f for f in wanted if features.get(f)) or "none of interest",
         "vectors": f"{TARGET.lanes(4)} float32 or {TARGET.lanes(8)} float64, {TARGET.registers} registers",
         "tiles": f"dot {rows} x {units} sums, outer {outer_rows} x {vectors} vectors of sums",
-        "threads": f"{numba.get_num_threads()} of {numba.config.NUMBA_NUM_THREADS}, layer {numba.threading_layer()}",
+        "threads": f"{by_default} of {most}, layer {layer} ({why})",
         "cache": str(folder) if folder else "none: no folder can be written",
         "cached kernels": f"{cached} of {len(variants)}, {size / 1e6:.1f} MB",
     }

@@ -10,12 +10,12 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from ..kernels.codes import ADD, FORWARD, HOLD, IN_PLACE, SQUARE_PARTS, TRAIN, output_block_size
-from ..kernels.records import BatchScratch, Model, Schedule, Settings, Targets
+from ..kernels.codes import ADD, FLOATS, FORWARD, HOLD, IN_PLACE, SQUARE_PARTS, TRAIN, output_block_size
+from ..kernels.records import BatchScratch, Model, Schedule, Settings, Source, Targets
 from .memory import aligned, panels, round_up
 from .network import Network
 from .optimisers import SGD, Adam
-from .rows import Rows
+from .rows import NO_BYTES, Rows
 
 PIECE = 2048  # samples of a large batch that are processed at a time, unless all are floats in memory
 _CALL_OPERATIONS = 1e10  # in one kernel call, at most, because a call can not be interrupted: a fraction of a second
@@ -144,6 +144,7 @@ class BatchTrainer:
     optimiser: SGD | Adam | None = None  # None: plain gradient descent, by default at the settings' learning rate
     sigmoid: bool = False  # the output is a sigmoid instead of a softmax
     threads: int = 1
+    _prepared: Any = None
 
     def epoch(
         self,
@@ -216,6 +217,25 @@ class BatchTrainer:
         source = self.samples.X.source
         _kernel()(source, order, targets, model, scratch, steps, self.settings, losses, threads=self.threads)
         return losses
+
+    def step(self, X: NDArray[Any], labels: NDArray[np.int64]) -> float:
+        """A step on a batch of floats and labels that are checked, at the rate of the settings; returns the loss before it.
+
+        The batch takes the place of the samples, fits into the workspace, and is trained on in place. Everything that does
+        not change from batch to batch is prepared once.
+        """
+        if self._prepared is None:
+            net, nothing = self.network, _nothing(self.network.dtype)
+            model = Model(net.params, nothing, net.layout, IN_PLACE, self.sigmoid)
+            scratch = self.work.record(Rows(X, net.dtype), self.threads)
+            self._prepared = model, scratch, np.array([self.settings.learning_rate]), nothing
+        model, scratch, rates, nothing = self._prepared
+        m, losses = len(X), np.zeros(1)
+        source, targets = Source(X, NO_BYTES, nothing, FLOATS, 1), Targets(labels, nothing, nothing)
+        schedule = Schedule(rates, _NO_MIXES, m, 1, TRAIN, 0, 0.0)
+        order = self.work.iota[:m]
+        _kernel()(source, order, targets, model, scratch, schedule, self.settings, losses, threads=self.threads)
+        return float(losses[0])
 
     def _run_in_pieces(
         self,

@@ -23,7 +23,7 @@ from .threads import threads_for
 _STORED = {"uint8": BYTES, "float32": SINGLE, "float64": DOUBLE}
 _BLOCK_BYTES = 1 << 23  # of floats that ``Rows.blocks`` converts at a time
 _GATHER_OPERATIONS = 30  # floating-point operations that take about as long as converting one value
-_NO_BYTES = np.empty((0, 1), np.uint8)
+NO_BYTES = np.empty((0, 1), np.uint8)
 
 Part = TypeVar("Part")
 
@@ -77,7 +77,7 @@ class Rows:
         """The set as a record for kernels."""
         nothing, table = np.empty(0, self.dtype), self._bytes_as
         if self.are_floats:
-            return Source(self.array, _NO_BYTES, nothing, FLOATS, 1)
+            return Source(self.array, NO_BYTES, nothing, FLOATS, 1)
         table = table if isinstance(table, np.ndarray) else table * np.arange(256.0)
         raw = self.array.view(np.uint8)
         return Source(nothing.reshape(0, 1), raw, table.astype(self.dtype), self.stored, self.channels)

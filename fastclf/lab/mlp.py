@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Iterator
-from typing import Any, ClassVar
+from typing import Any, ClassVar, cast
 
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
@@ -22,7 +22,7 @@ from ..engine.progress import Callback, Reporter, train_in_stretches
 from ..engine.rows import Rows
 from ..engine.schedules import EarlyStopping, StepDecay
 from ..engine.threads import threads_for
-from ..inputs import as_array, as_count, as_labels, as_rows, as_rows_of_columns, as_scalar
+from ..inputs import as_array, as_count, as_labels, as_rows, as_rows_of_columns, as_scalar, is_ready
 from ..kernels.codes import BACKWARD, FORWARD, TRAIN
 from ..kernels.records import Settings
 from .base import Activations, LabModel, LayerOutput, LayerParameter, overrides
@@ -444,7 +444,7 @@ class DeepMLPClassifier(_Perceptron):
         def train_epoch(rate: float, clip: float) -> float | None:
             loss = None
             for batch in loader:
-                loss = step(*self._batch(batch), rate, clip)
+                loss = step(batch, rate, clip)
             return loss
 
         return train_epoch
@@ -477,21 +477,33 @@ class DeepMLPClassifier(_Perceptron):
         samples = as_rows(flat, "X of a batch", net.dtype, net.widths[0], self.n_jobs, self.scale)
         return samples, as_labels(y, "y of a batch", len(samples), net.widths[-1])
 
-    def _fused_step(self) -> Callable[..., float]:
+    def _fused_step(self) -> Callable[[Any, float, float], float]:
         """A function that trains on one batch, in scratch of its own, so that results of ``forward`` keep their values."""
-        work = Workspace(self._network, 1)
+        net = self._network
+        trainer, made_for = self._trainer(Workspace(net, 1), Samples(None), batch_size=1), None
 
-        def step(X: Rows, y: NDArray[np.int64], rate: float, clip: float) -> float:
-            nonlocal work
-            if work.capacity < len(X):
-                work = Workspace(self._network, len(X))
-            loss = self._trainer(work, Samples(X, y), rate, clip).run(TRAIN)
-            self._work = work, len(X)
-            return float(loss[0])
+        def step(batch: Any, rate: float, clip: float) -> float:
+            nonlocal trainer, made_for
+            X, y = cast(Any, batch if type(batch) is tuple and len(batch) == 2 else (None, None))
+            ready = is_ready(X, y, net.dtype, net.widths[0], net.widths[-1])
+            if not ready:
+                X, y = self._batch(batch)
+            m: int = len(X)
+            if made_for != (rate, clip, m):
+                work = trainer.work if trainer.work.capacity >= m else Workspace(net, m)
+                trainer, made_for = self._trainer(work, Samples(None), rate, clip, m), (rate, clip, m)
+            if ready:
+                loss = trainer.step(X, y)
+            else:
+                trainer.samples = Samples(X, y)
+                loss = float(trainer.run(TRAIN)[0])
+            self._work = trainer.work, m
+            return loss
 
         return step
 
-    def _step_by_methods(self, X: Rows, y: NDArray[np.int64], rate: float, clip: float) -> float:
+    def _step_by_methods(self, batch: Any, rate: float, clip: float) -> float:
+        X, y = self._batch(batch)
         samples = X.as_floats().T
         loss = self.compute_loss(self.forward(samples), y)
         self.backward(samples, y, rate, clip)

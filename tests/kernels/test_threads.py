@@ -1,0 +1,233 @@
+"""The pool's layer, who has chosen it, how many threads the process may use, and calls that share them."""
+
+import importlib.metadata
+import os
+import sys
+import threading
+from types import SimpleNamespace
+
+import numba
+import numpy as np
+import pytest
+
+from fastclf.kernels import check, jit
+from fastclf.kernels import threads as pool
+
+from ..helpers import in_new_process
+
+needs_tbb = pytest.mark.skipif(
+    not any(f.name in pool._TBB_FILES for f in importlib.metadata.files("tbb") or ())
+    if "tbb" in {d.metadata["Name"] for d in importlib.metadata.distributions()}
+    else True,
+    reason="there is no TBB for this system",
+)
+
+# ---------------------------------------------------------------- the layer
+
+
+def says_its_layer(expected, why):
+    from fastclf.kernels import threads as pool
+
+    assert pool.layer() == (expected, why)
+
+
+@needs_tbb
+def test_tbb_is_the_first_choice():
+    in_new_process(says_its_layer, "tbb", "TBB was found", NUMBA_THREADING_LAYER="default")
+
+
+@pytest.mark.parametrize("layer", ["workqueue", *(["omp"] if sys.platform == "linux" else [])])
+def test_a_layer_that_the_user_has_chosen_stays(layer):
+    in_new_process(says_its_layer, layer, "chosen by NUMBA_THREADING_LAYER", NUMBA_THREADING_LAYER=layer)
+
+
+def starts_before_us():
+    import numba
+    import numpy as np
+
+    @numba.njit(parallel=True)
+    def double(x):
+        for i in numba.prange(x.shape[0]):
+            x[i] *= 2
+
+    double(np.ones(4))
+    running = numba.threading_layer()
+    from fastclf.kernels import threads as pool
+
+    assert pool.layer() == (running, "started before fastclf needed it")
+
+
+def test_a_pool_that_is_running_already_stays():
+    in_new_process(starts_before_us)
+
+
+def has_no_tbb():
+    import importlib.metadata
+
+    def none(name):
+        raise importlib.metadata.PackageNotFoundError(name)
+
+    importlib.metadata.files = none
+    import numpy as np
+
+    from fastclf.kernels import threads as pool
+
+    layer, why = pool.layer()
+    assert why == "no TBB was found"
+    assert layer in ("omp", "workqueue", "tbb")  # a system may have a TBB of its own
+    import fastclf
+
+    fastclf.train_model(np.ones((4, 2)), [0, 1, 0, 1], iterations=2, verbose=False, n_jobs=2)
+
+
+def test_without_tbb_another_layer_serves():
+    in_new_process(has_no_tbb, NUMBA_THREADING_LAYER="default")
+
+
+def forks_and_uses_threads():
+    import os
+
+    import numpy as np
+
+    from fastclf.kernels import check
+    from fastclf.kernels import threads as pool
+
+    x, out = np.ones(1000), np.ones(64)
+    check.all_finite(x, out, 64, threads=2)
+    regions = []
+    region = pool.parallel_region
+    pool.parallel_region = lambda threads: regions.append(threads) or region(threads)
+    pid = os.fork()
+    if pid == 0:
+        out[:] = 1
+        check.all_finite(x, out, 64, threads=2)
+        os._exit(0 if not out.any() and regions == [2] and not pool.lost() else 1)
+    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
+    check.all_finite(x, out, 64, threads=2)
+    assert not out.any()
+
+
+@needs_tbb
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork")
+def test_a_forked_child_has_a_pool_of_its_own_on_tbb():
+    in_new_process(forks_and_uses_threads, NUMBA_NUM_THREADS=2, NUMBA_THREADING_LAYER="default")
+
+
+# ---------------------------------------------------------------- how many
+
+
+@pytest.fixture
+def group(tmp_path):
+    """Files of a control group; ``limit`` is what they allow."""
+    root, own = tmp_path / "cgroup", tmp_path / "own"
+
+    def write(own_groups, files):
+        own.write_text(own_groups)
+        for name, text in files.items():
+            (root / name).parent.mkdir(parents=True, exist_ok=True)
+            (root / name).write_text(text)
+
+    return SimpleNamespace(write=write, limit=lambda: pool._quota(root, own))
+
+
+@pytest.mark.parametrize(
+    ("own", "files", "expected"),
+    [
+        ("0::/\n", {"cpu.max": "150000 100000\n"}, 2),  # one and a half processors: two threads
+        ("0::/\n", {"cpu.max": "50000 100000\n"}, 1),
+        ("0::/\n", {"cpu.max": "max 100000\n"}, 64),
+        ("0::/a/b\n", {"cpu.max": "max 100000", "a/cpu.max": "300000 100000", "a/b/cpu.max": "max 100000"}, 3),
+        ("0::/a/b\n", {"a/cpu.max": "900000 100000", "a/b/cpu.max": "200000 100000"}, 2),
+        (
+            "4:cpu,cpuacct:/x\n1:memory:/\n",
+            {"cpu/x/cpu.cfs_quota_us": "400000", "cpu/x/cpu.cfs_period_us": "100000"},
+            4,
+        ),
+        ("4:cpu:/x\n", {"cpu/cpu.cfs_quota_us": "100000\n", "cpu/cpu.cfs_period_us": "50000\n"}, 2),  # seen as the root
+        ("4:cpu:/\n", {"cpu/cpu.cfs_quota_us": "-1\n", "cpu/cpu.cfs_period_us": "100000\n"}, 64),
+        ("1:memory:/\n", {"cpu/cpu.cfs_quota_us": "100000\n", "cpu/cpu.cfs_period_us": "100000\n"}, 64),
+        ("0::/\n", {"cpu.max": "nonsense"}, 64),
+        ("0::/gone\n", {}, 64),
+    ],
+)
+def test_a_containers_quota(group, monkeypatch, own, files, expected):
+    monkeypatch.setattr(os, "cpu_count", lambda: 64)
+    group.write(own, files)
+    assert group.limit() == expected
+
+
+def test_a_system_without_control_groups(group, monkeypatch):
+    monkeypatch.setattr(os, "cpu_count", lambda: 3)
+    assert group.limit() == 3
+
+
+@pytest.mark.parametrize(
+    ("affinity", "quota", "omp", "numbas", "expected"),
+    [
+        (8, 8, "", 8, 8), (2, 8, "", 8, 2), (8, 3, "", 8, 3), (8, 8, "4", 8, 4), (8, 8, "4,2", 8, 4), (8, 8, "0", 8, 8),
+        (8, 8, "many", 8, 8), (8, 8, "", 5, 5), (8, 8, "16", 6, 6), (1, 1, "1", 1, 1),
+    ],
+)  # fmt: skip
+def test_the_smallest_limit_counts(monkeypatch, affinity, quota, omp, numbas, expected):
+    monkeypatch.setattr(os, "sched_getaffinity", lambda pid: {*range(affinity)}, raising=False)
+    monkeypatch.setattr(pool, "_limit", quota)
+    monkeypatch.setenv("OMP_NUM_THREADS", omp)
+    monkeypatch.setattr(numba, "get_num_threads", lambda: numbas)
+    assert pool.available()[0] == expected
+
+
+def test_threadpoolctl_limits_the_pool(monkeypatch):
+    threadpoolctl = pytest.importorskip("threadpoolctl")
+    pool.start()
+    monkeypatch.setattr(pool, "_limit", 3)
+    monkeypatch.setattr(os, "sched_getaffinity", lambda pid: {0, 1, 2}, raising=False)
+    monkeypatch.setattr(numba, "get_num_threads", lambda: 3)
+    with threadpoolctl.threadpool_limits(1):
+        assert pool.available()[0] == 1
+    assert pool.available()[0] == 3
+    with threadpoolctl.threadpool_limits(1, user_api="blas"):
+        assert pool.available()[0] == 3
+    [found] = [module for module in threadpoolctl.threadpool_info() if module["user_api"] == "numba"]
+    assert found["num_threads"] == 3
+    assert found["threading_layer"] == numba.threading_layer()
+
+
+def test_kernels_that_run_at_the_same_time_share_the_processors(monkeypatch):
+    """Four Python threads do not start eight: those that come while others run take what is left, one at least."""
+    taken, entered, together = [], threading.Semaphore(0), threading.Barrier(5)
+    region = pool.parallel_region
+
+    def noted(threads):
+        taken.append(threads)
+        return region(threads)
+
+    monkeypatch.setattr(pool, "parallel_region", noted)
+    kernel = jit.COMPILED["check.all_finite"]
+    call = kernel._call
+
+    def slow(code, *args):
+        entered.release()
+        together.wait(60)
+        return call(code, *args)
+
+    monkeypatch.setattr(kernel, "_call", slow)
+    out = np.ones((4, 64))
+    callers = [
+        threading.Thread(target=check.all_finite, args=(np.ones(1000), out[k], 64), kwargs={"threads": 2})
+        for k in range(4)
+    ]
+    for caller in callers:
+        caller.start()
+        assert entered.acquire(timeout=60)
+    together.wait(60)
+    for caller in callers:
+        caller.join()
+    assert taken == [2]  # the first one; the others have one thread, and no region
+    assert not out.any()
+    assert pool.running == []
+
+
+def test_a_kernel_that_fails_is_not_counted_on():
+    with pytest.raises(TypeError):
+        check.all_finite(np.ones((2, 2)), np.ones(64), 64)
+    assert pool.running == []
