@@ -408,6 +408,90 @@ def estimator(p: Problem, ours: bool) -> Arm:
     return Arm(train, loss=loss)
 
 
+def predictor(p: Problem, rows: int, ours: bool, method: str = "predict") -> Arm:
+    """Predictions of ``rows`` samples by an estimator, its checks of the input included; a pass is a call."""
+    from sklearn.linear_model import SGDClassifier
+    from sklearn.neural_network import MLPClassifier
+
+    from fastclf import FastLinearClassifier, FastMLPClassifier
+
+    if p.hidden:
+        model = (FastMLPClassifier if ours else MLPClassifier)(p.hidden, max_iter=1, random_state=0)
+    elif ours:
+        model = FastLinearClassifier(max_iter=1, tol=None)
+    else:
+        model = SGDClassifier(loss="log_loss", max_iter=1, tol=None)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # scikit-learn warns that so few epochs do not converge
+        model.fit(p.X[:200], np.arange(min(200, len(p.X))) % p.n_classes)
+    call, X = getattr(model, method), np.ascontiguousarray(np.resize(p.X, (rows, p.X.shape[1])))
+
+    def train(passes):
+        for _ in range(passes):
+            call(X)
+
+    return Arm(train)
+
+
+def torch_predictor(p: Problem, rows: int) -> Arm:
+    """The same by a bare torch module, which checks nothing."""
+    import torch
+    from torch import nn
+
+    layers = [nn.Linear(a, b) for a, b in zip(p.widths, p.widths[1:])]
+    module = nn.Sequential(*[part for layer in layers for part in (layer, nn.ReLU())][:-1]).eval()
+    X = torch.from_numpy(np.ascontiguousarray(np.resize(p.X, (rows, p.X.shape[1])), np.float32))
+
+    def train(passes):
+        with torch.no_grad():
+            for _ in range(passes):
+                module(X).argmax(dim=1)
+
+    return Arm(train)
+
+
+def stacking(p: Problem, ours: bool) -> Arm:
+    """``fit`` of a StackingClassifier of four small models; a pass is a fit."""
+    from sklearn.ensemble import StackingClassifier
+    from sklearn.linear_model import LogisticRegression
+
+    models = [(f"{kind.__name__}{k}", kind(**how)) for k, (kind, how) in enumerate(_small_models(ours))]
+    model = StackingClassifier(models, LogisticRegression(max_iter=200), cv=3)
+    return Arm(_fits(model, p))
+
+
+def grid_search(p: Problem, ours: bool) -> Arm:
+    """``fit`` of a GridSearchCV of a small MLP in two processes; a pass is a fit."""
+    from sklearn.model_selection import GridSearchCV
+
+    kind, how = _small_models(ours)[-1]
+    return Arm(_fits(GridSearchCV(kind(**how), {"alpha": [1e-4, 1e-2]}, cv=3, n_jobs=2), p))
+
+
+def _small_models(ours: bool) -> list[tuple[type, dict]]:
+    from sklearn.linear_model import SGDClassifier
+    from sklearn.neural_network import MLPClassifier
+
+    from fastclf import FastLinearClassifier, FastMLPClassifier
+
+    linear, mlp = (FastLinearClassifier, FastMLPClassifier) if ours else (SGDClassifier, MLPClassifier)
+    steps, epochs = {"loss": "log_loss", "tol": None, "max_iter": 10}, {"max_iter": 10, "random_state": 0}
+    return [
+        (linear, steps), (linear, {**steps, "penalty": "elasticnet"}), (mlp, {"hidden_layer_sizes": (50,), **epochs}),
+        (mlp, {"hidden_layer_sizes": (100,), **epochs}),
+    ]  # fmt: skip
+
+
+def _fits(model, p: Problem) -> Callable[[int], None]:
+    def train(passes):
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            for _ in range(passes):
+                model.fit(p.X, p.y)
+
+    return train
+
+
 def _jax(p: Problem, step: Callable, transposed: bool) -> Arm:
     """An arm that repeats ``step(params, X, Y)``, which returns new parameters and the loss, in one compiled function.
 

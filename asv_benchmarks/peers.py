@@ -28,6 +28,16 @@ BEGIN, END = "<!-- peers:begin -->", "<!-- peers:end -->"
 COMMAND = "python asv_benchmarks/peers.py --write-readme"
 RIVALS = {"reference": "reference", **PEERS}
 SAME_LOSS = 1e-4  # relative: more than float32 and float64 differ after the few check passes
+# The groups of workloads that are races, with what is said of each, and the head of its last column.
+RACES = {
+    "trainers": ("", "loss"),
+    "prediction": (
+        "Predictions. scikit-learn's estimators and fastclf's check their input; torch's bare module checks nothing.", ""
+    ),
+    "load": (
+        "Beside other processes that compute all the time. All arms of a row take turns under the same load.", "loss"
+    ),
+}  # fmt: skip
 ROWS = [w for w in TABLE if w.group != "threads"]
 
 Measured = dict[str, Measurement]
@@ -100,6 +110,8 @@ def speedup_cell(row: Workload, m: Measurement, arm: str) -> str:
 
 def loss_cell(m: Measurement) -> str:
     """fastclf's loss, and the losses of the arms that differ from it."""
+    if not m.losses:
+        return ""
     own = next(iter(m.losses.values()))
     others = [f"{RIVALS[a]} {x:.4f}" for a, x in m.losses.items() if abs(x - own) > SAME_LOSS * abs(own)]
     return "; ".join([f"{own:.4f}", *others])
@@ -120,17 +132,20 @@ def render(report: dict) -> str:
     """The tables, in Markdown; a row that has not been measured is left out."""
     measured = {id: Measurement(raw["samples"], raw["losses"]) for id, raw in report["rows"].items() if raw["samples"]}
     rows = [row for row in ROWS if row.id in measured]
-    trainers = [
-        [row.id, row.name, f"{duration(measured[row.id].figure)} per {row.unit}"]
-        + [speedup_cell(row, measured[row.id], arm) for arm in RIVALS]
-        + [loss_cell(measured[row.id])]
-        for row in rows
-        if row.group == "trainers"
-    ]
+    races = {
+        group: [
+            [row.id, row.name, f"{duration(measured[row.id].figure)} per {row.unit}"]
+            + [speedup_cell(row, measured[row.id], arm) for arm in RIVALS]
+            + [loss_cell(measured[row.id])]
+            for row in rows
+            if row.group == group
+        ]
+        for group in RACES
+    }
     limits = [
         [row.id, row.name, *bound_cells(measured[row.id], target, row.unit)]
         for row in rows
-        if row.group != "trainers"
+        if row.group not in RACES
         for target in row.targets
     ]
     missed = [
@@ -147,8 +162,10 @@ def render(report: dict) -> str:
         "JAX computes in float32 everywhere; in the last of its columns, the gradient is written out, not derived. All arms "
         "of D1 are given the same DataLoader, and torch computes in float32 there.",
     ]
-    if trainers:
-        parts.append(table(["", "workload", "fastclf", *RIVALS.values(), "loss"], trainers))
+    for group, (introduction, loss) in RACES.items():
+        if races[group]:
+            parts += [introduction] if introduction else []
+            parts.append(table(["", "workload", "fastclf", *RIVALS.values(), loss], races[group]))
     if limits:
         parts.append(table(["", "limit", "measured", "target"], limits))
     parts.append(f"Targets missed: {', '.join(missed)}." if missed else "Every target is met.")

@@ -7,9 +7,12 @@ The first arm is fastclf's. With FASTCLF_BENCH_QUICK set, everything is small: a
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import importlib.util
 import os
 import statistics
+import subprocess
+import sys
 import time
 import warnings
 from collections.abc import Callable
@@ -107,6 +110,7 @@ class Workload:
     rounds: int = 7
     group: str = "trainers"  # the asv files choose their workloads by this name
     slug: str = ""  # the name of the asv benchmark, if the workload has one of its own
+    busy: int = 0  # other processes that compute while the workload is measured
     needs: tuple[str, ...] = ()  # packages without which there is nothing to measure
 
     def has(self, arm: str) -> bool:
@@ -142,9 +146,10 @@ class Workload:
                     if arm.loss:
                         losses[name] = arm.loss()
             samples: dict[str, list[float]] = {name: [] for name in ready}
-            for _ in range(1 if quick() else self.rounds):
-                for name, arm in ready.items():
-                    samples[name].append(self._sample(arm))
+            with busy_processes(self.busy):
+                for _ in range(1 if quick() else self.rounds):
+                    for name, arm in ready.items():
+                        samples[name].append(self._sample(arm))
         return Measurement(samples, losses)
 
     def _sample(self, arm: Arm) -> float:
@@ -158,6 +163,19 @@ class Workload:
             if time.perf_counter() >= awake:
                 break
         return reading if arm.gauge else elapsed / (passes * arm.units)
+
+
+@contextlib.contextmanager
+def busy_processes(count: int):
+    """So many processes that never rest: a browser, another notebook, the other users of a server."""
+    endless = [sys.executable, "-c", "while True: pass"]
+    processes = [subprocess.Popen(endless) for _ in range(count)]
+    try:
+        yield
+    finally:
+        for process in processes:
+            process.kill()
+            process.wait()
 
 
 @contextlib.contextmanager
@@ -332,6 +350,38 @@ def _cold(id: str, name: str, slug: str, bound: float, rounds: int, *command: st
     return Workload(id, name, build, "process", targets, check=0, rounds=rounds, group="startup", slug=slug)
 
 
+def _prediction(id: str, name: str, bound: float, hidden: tuple[int, ...], n: int, rows: int, passes: int) -> Workload:
+    """Predictions by fastclf, scikit-learn and, of an MLP, a bare torch module."""
+    kinds = {
+        "fastclf": partial(arms.predictor, rows=rows, ours=True),
+        "sklearn": partial(arms.predictor, rows=rows, ours=False),
+        **({"torch": partial(arms.torch_predictor, rows=rows)} if hidden else {}),
+    }
+    what = "–".join(map(str, (n, *hidden, 10)))
+    rivals = ("sklearn", "torch") if rows > 1000 and hidden else ("sklearn",)
+    return Workload(
+        id, f"{name} {what}, {rows:,} sample{'s' if rows > 1 else ''} a call, float32",
+        _arms(kinds, partial(images, 1000, n), np.float32, hidden=hidden), "call", (Target(bound, rivals),), passes=passes,
+        slow=passes, group="prediction",
+    )  # fmt: skip
+
+
+def _under_load(workload: Workload) -> list[Workload]:
+    """A workload beside no, two and four busy processes."""
+    return [
+        dataclasses.replace(
+            workload, id=f"L{busy}.{workload.id}", name=f"{workload.name}, beside {busy} busy processes", busy=busy,
+            targets=(Target(1, tuple(PEERS)),), rounds=5, group="load",
+        )
+        for busy in (0, 2, 4)
+    ]  # fmt: skip
+
+
+def _ensemble(id: str, name: str, kind: Callable) -> Workload:
+    kinds = {"fastclf": partial(kind, ours=True), "sklearn": partial(kind, ours=False)}
+    return Workload(id, name, _arms(kinds, digits, np.float64), "fit", (Target(1, ("sklearn",)),), check=1)
+
+
 # ---------------------------------------------------------------- the table
 
 TABLE: tuple[Workload, ...] = (
@@ -450,7 +500,31 @@ TABLE: tuple[Workload, ...] = (
         )
         for n, m in ((64, 16), (64, 32), (64, 64), (784, 1), (784, 2), (784, 8), (3072, 1))
     ),
+    *(
+        _prediction(f"P{number}.{rows}", name, 1.3 if rows < 1000 else 1.5, hidden, n, rows, passes)
+        for number, (name, hidden, n) in enumerate(
+            (
+                ("FastLinearClassifier.predict", (), 64),
+                ("FastLinearClassifier.predict", (), 3072),
+                ("FastMLPClassifier.predict", (100,), 64),
+                ("FastMLPClassifier.predict", (256,), 784),
+                ("FastMLPClassifier.predict", (1024,), 3072),
+                ("FastMLPClassifier.predict", (100,), 10_000),
+            ),
+            1,
+        )
+        for rows, passes in ((1, 300), (10, 300), (100, 100), *(((10_000, 2),) if n < 10_000 else ()))
+    ),
 )  # fmt: skip
+TABLE += tuple(
+    under_load
+    for workload in (
+        *(w for w in TABLE if w.id in ("S4", "S8.128", "E1", "E2")),
+        _ensemble("stacking", "StackingClassifier of four small models, digits", arms.stacking),
+        _ensemble("grid", "GridSearchCV(n_jobs=2) of a small MLP, digits", arms.grid_search),
+    )
+    for under_load in _under_load(workload)
+)
 
 
 def group(name: str) -> dict[str, Workload]:

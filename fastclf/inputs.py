@@ -55,12 +55,7 @@ def check_finite(array: np.ndarray, name: str, n_jobs: int | None = None, first:
     if array.size <= _SMALL or not array.flags.aligned:
         finite = bool(np.isfinite(array).all())
     else:
-        from .engine.threads import threads_for
-        from .kernels.check import all_finite
-
-        part = np.empty(64)
-        all_finite(array.reshape(-1), part, part.size, threads=threads_for(array.size, n_jobs))
-        finite = not np.isnan(part).any()
+        finite = _all_finite(array.reshape(-1), n_jobs)
     if not finite:
         flat = array.reshape(-1)
         at = next(
@@ -166,20 +161,45 @@ def as_labels(value: Any, name: str, m: int, n_classes: int) -> np.ndarray:
     return np.ascontiguousarray(source, dtype=np.int64)
 
 
-def is_ready(X: Any, y: Any, dtype: np.dtype, n_features: int, n_classes: int) -> bool:
-    """Whether a small batch is proved to be right and needs no conversion, so that a kernel may train on it as it is.
+def is_clean(X: Any, dtype: np.dtype, n_features: int, n_jobs: int | None = None) -> bool:
+    """Whether a matrix of samples is proved to be right and needs no conversion, so that a kernel may read it as it is.
 
-    The answer takes microseconds. False only says that the batch has to pass the other checks.
+    For few samples the answer takes a microsecond or two. False only says that X has to pass the other checks.
     """
-    if type(X) is not np.ndarray or type(y) is not np.ndarray or X.dtype != dtype or y.dtype != np.int64:
+    if type(X) is not np.ndarray or X.dtype != dtype or X.ndim != 2 or X.shape[1] != n_features or not X.size:
         return False
-    if X.ndim != 2 or X.shape[1] != n_features or y.shape != X.shape[:1] or not 0 < X.size <= _DOT:
+    if not (X.flags.c_contiguous and X.flags.aligned):
         return False
-    if not (X.flags.c_contiguous and X.flags.aligned and y.flags.c_contiguous and y.flags.aligned):
-        return False
+    if X.dtype == np.uint8:
+        return True
     flat = X.reshape(-1)
-    # A NaN or an infinity reaches the product with itself; a negative label is huge without its sign.
-    return math.isfinite(np.dot(flat, flat)) and bool(y.view(np.uint64).max() < n_classes)
+    if X.size <= _DOT:  # a NaN or an infinity reaches the product of X with itself
+        return math.isfinite(np.dot(flat, flat))
+    return _all_finite(flat, n_jobs)
+
+
+def is_ready(X: Any, y: Any, dtype: np.dtype, n_features: int, n_classes: int) -> bool:
+    """The same of a batch of samples and labels."""
+    if (
+        type(y) is not np.ndarray
+        or y.dtype != np.int64
+        or y.ndim != 1
+        or not (y.flags.c_contiguous and y.flags.aligned)
+    ):
+        return False
+    if not is_clean(X, dtype, n_features) or len(X) != len(y):
+        return False
+    return bool(y.view(np.uint64).max() < n_classes)  # a negative label is huge without its sign
+
+
+def _all_finite(flat: np.ndarray, n_jobs: int | None) -> bool:
+    """Whether a large array holds neither NaN nor infinity; a kernel looks, which takes no temporary memory."""
+    from .engine.threads import threads_for
+    from .kernels.check import all_finite
+
+    part = np.empty(64)
+    all_finite(flat, part, part.size, threads=threads_for(flat.size, n_jobs))
+    return not np.isnan(part).any()
 
 
 def as_targets(value: Any, name: str, m: int, dtype: np.dtype, multiclass: bool) -> np.ndarray:

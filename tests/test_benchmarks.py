@@ -60,7 +60,9 @@ def figures(result):
     return result["samples"] if isinstance(result, dict) else [result]
 
 
-@pytest.mark.parametrize("file", ["speedups", "times", "machine", "startup", "threads", "imports", "memory"])
+@pytest.mark.parametrize(
+    "file", ["speedups", "times", "machine", "startup", "threads", "imports", "memory", "prediction", "load"]
+)
 def test_every_benchmark_gives_a_figure(suite, file):
     names = [b.name for b in discovery.disc_benchmarks(SUITE) if b.name.startswith(f"{file}.")]
     assert names

@@ -40,7 +40,8 @@ def lab(args: argparse.Namespace) -> int:
 
     if args.data == "cifar10" and args.data_root is None:
         raise ValueError("--data cifar10 needs --data-root DIR, the folder that holds it")
-    rows = run_lab(args.data, quick=args.quick, out=args.out, data_root=args.data_root, download=args.download)
+    data = {"data_root": args.data_root, "download": args.download}
+    rows = run_lab(args.data, quick=args.quick, out=args.out, jobs=args.jobs, **data)
     return 0 if all(row.passed for row in rows) else 1
 
 

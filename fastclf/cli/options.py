@@ -26,6 +26,9 @@ def parser() -> argparse.ArgumentParser:
     lab.add_argument("--download", action="store_true", help="let torchvision download CIFAR-10 into --data-root")
     lab.add_argument("--out", metavar="DIR", default="lab-report", help="folder of the report (default: %(default)s)")
     lab.add_argument("--quick", action="store_true", help="few epochs: a run of seconds")
+    lab.add_argument(
+        "--jobs", type=_count, metavar="N", help="threads, for NumPy's products and for fastclf (default: all)"
+    )
 
     _add_training(commands)
     commands.add_parser("info", help="versions, processor, tile, threads, cache: what a bug report needs")

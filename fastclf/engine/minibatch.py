@@ -19,6 +19,7 @@ from .rows import NO_BYTES, Rows
 
 PIECE = 2048  # samples of a large batch that are processed at a time, unless all are floats in memory
 _CALL_OPERATIONS = 1e10  # in one kernel call, at most, because a call can not be interrupted: a fraction of a second
+_KEPT_CAPACITY = 128  # samples; scratch for few is kept from one prediction to the next
 _NO_LABELS, _NO_MIXES = np.empty(0, np.int64), np.empty(0)
 
 
@@ -98,6 +99,23 @@ class Workspace:
     def for_batches(cls, network: Network, rows: Rows, batch_size: int) -> Workspace:
         """A workspace for batches of ``rows``, or for the pieces of these batches."""
         return cls(network, cls.rows_at_once(rows, batch_size))
+
+    @classmethod
+    def borrow(cls, network: Network, capacity: int) -> Workspace:
+        """A workspace that an earlier caller has given back, if it is large enough, else a new one.
+
+        Two Python threads never get the same, because taking an element out of a list is atomic.
+        """
+        try:
+            work = network.spare.pop()
+        except IndexError:
+            return cls(network, capacity)
+        return work if work.capacity >= capacity else cls(network, capacity)
+
+    def give_back(self) -> None:
+        """Keep the workspace for the next caller, if it is small."""
+        if self.capacity <= _KEPT_CAPACITY:
+            self.network.spare.append(self)
 
     def record(self, rows: Rows, threads: int) -> BatchScratch:
         """The scratch memory as a record for kernels; buffers that only some calls need are allocated at their first use."""

@@ -7,6 +7,7 @@ state or an all-reduce is therefore one array, and one compiled kernel serves an
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Sequence
 from itertools import pairwise
 from typing import Any
@@ -36,6 +37,7 @@ class Network:
         self.weights = [self.params[w : w + i * o].reshape(o, i) for i, o, w, _, _ in rows]
         self.biases = [self.params[b : b + o] for _, o, _, b, _ in rows]
         self.n_units = units
+        self.spare: deque[Any] = deque(maxlen=1)  # scratch that nobody uses at the moment: see ``minibatch.Workspace``
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Copies and pickles store the parameter vector once, and create the views again."""

@@ -25,6 +25,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from ..engine.mapped import shuffled
 from ..engine.minibatch import Samples
+from ..engine.rows import read_as_stored
 from ..engine.schedules import Plateau
 from ..engine.sgd import Task, stepper_for
 from ..io.layers import Layer
@@ -431,8 +432,14 @@ class FastLinearClassifier(FastClassifier, LinearClassifierMixin, SparseCoefMixi
         -------
         ndarray of shape (n_samples,) or (n_samples, n_classes)
         """
-        check_is_fitted(self)
-        samples = self._check(X, reset=False, accept_sparse="csr")
+        if "coef_" not in vars(self):
+            check_is_fitted(self)
+        coef: Any = self.coef_
+        samples = self._check_to_predict(X, coef.dtype, accept_sparse="csr")
+        if samples is X and not sparse.issparse(coef) and not read_as_stored(X):
+            Z = np.dot(X, coef.T)
+            Z += self.intercept_
+            return Z[:, 0] if Z.shape[1] == 1 else Z
         if not sparse.issparse(samples):
             samples = self._rows(samples, np.result_type(samples.dtype, self.intercept_.dtype))
         return self._logits(samples)
@@ -452,6 +459,19 @@ class FastLinearClassifier(FastClassifier, LinearClassifierMixin, SparseCoefMixi
     def _labels(self, logits: NDArray[Any]) -> NDArray[Any]:
         """The class of each sample, from its logits."""
         return self.classes_[(logits > 0).astype(int) if logits.ndim == 1 else logits.argmax(axis=1)]
+
+    def predict(self, X: ArrayLike) -> NDArray[Any]:
+        """The most probable class of each sample.
+
+        Parameters
+        ----------
+        X : array-like or CSR matrix of shape (n_samples, n_features)
+
+        Returns
+        -------
+        ndarray of shape (n_samples,)
+        """
+        return self._labels(self.decision_function(X))
 
     def predict_proba(self, X: ArrayLike) -> NDArray[Any]:
         """The probability of each class, (n_samples, n_classes), in the order of ``classes_``."""

@@ -549,7 +549,7 @@ class FastMLPClassifier(FastClassifier):
         samples, y, rows, _ = held_out
         P, loss = self._forward(net, samples, rows, with_loss=True)
         weights = np.ones(len(rows)) if samples.weights is None else samples.weights[rows]
-        right = self._label_binarizer.inverse_transform(P) == y[rows]
+        right = self._labels(P) == y[rows]
         right = right.all(axis=1) if right.ndim == 2 else right
         return loss, float(np.average(right, weights=weights))
 
@@ -566,7 +566,7 @@ class FastMLPClassifier(FastClassifier):
             Settings(*(clipped(net.dtype) if with_loss else EXACT)),
         )
         threads = threads_for(float(net.operations) * capacity / 3, self.n_jobs)
-        work, sigmoid = Workspace(net, capacity), self.out_activation_ == "logistic"
+        work, sigmoid = Workspace.borrow(net, capacity), self.out_activation_ == "logistic"
         trainer = BatchTrainer(net, samples, settings, work, sigmoid=sigmoid, threads=threads)
         total, weight, start = 0.0, 0.0, 0
         for part in samples.X.stretches(order, capacity):
@@ -576,12 +576,22 @@ class FastMLPClassifier(FastClassifier):
             if with_loss:
                 w = samples.total_weight(part)
                 total, weight = total + float(losses[0]) * w, weight + w
+        work.give_back()
         return P, total / weight if with_loss else math.nan
 
+    def _labels(self, P: NDArray[Any]) -> NDArray[Any]:
+        """The most probable class of each sample, or the labels that are more probable than not."""
+        if self.out_activation_ == "softmax":
+            return self.classes_[P.argmax(axis=1)]
+        if self.n_outputs_ == 1 and len(self.classes_) == 2:
+            return self.classes_[(P[:, 0] > 0.5).astype(np.intp)]
+        return self._label_binarizer.inverse_transform(P)
+
     def _probabilities(self, X: Any) -> NDArray[Any]:
-        check_is_fitted(self)
-        X = self._check(X, reset=False)
+        if "coefs_" not in vars(self):
+            check_is_fitted(self)
         net = self._bound()
+        X = self._check_to_predict(X, net.dtype)
         return self._forward(net, Samples(self._rows(X, net.dtype)))[0]
 
     def predict(self, X: ArrayLike) -> NDArray[Any]:
@@ -595,8 +605,7 @@ class FastMLPClassifier(FastClassifier):
         -------
         ndarray of shape (n_samples,) or (n_samples, n_outputs)
         """
-        P = self._probabilities(X)
-        return self._label_binarizer.inverse_transform(P)
+        return self._labels(self._probabilities(X))
 
     def predict_proba(self, X: ArrayLike) -> NDArray[Any]:
         """The probability of each class: softmax, or the sigmoid for two classes and for several labels.

@@ -1,6 +1,8 @@
 """The main job, and the data it runs on."""
 
 import json
+import os
+import subprocess
 import sys
 
 import numpy as np
@@ -104,3 +106,44 @@ def test_cifar10_without_torchvision_says_what_to_install(monkeypatch, tmp_path,
     monkeypatch.setitem(sys.modules, "torchvision.datasets", None)
     assert cli.main(["lab", "--data", "cifar10", "--data-root", str(tmp_path), "--out", str(tmp_path)]) == 2
     assert capsys.readouterr().err.count("pip install 'fastclf[torch]'") == 1
+
+
+def test_what_disturbs_the_times_is_said(tmp_path, monkeypatch, capsys):
+    from fastclf.cli.compare import run
+
+    told = iter([None, "the machine is busy"])
+    monkeypatch.setattr(run, "interference", lambda: next(told))
+    assert cli.main(["lab", "--quick", "--out", str(tmp_path)]) == 0
+    assert "note: the machine is busy\n" in capsys.readouterr().out
+    assert json.loads((tmp_path / "results.json").read_text())["disturbances"] == [None, "the machine is busy"]
+
+
+def test_busy_processors_are_noticed():
+    """Beside three processes for each processor, this one can not get most of one; on a noisy machine it may never."""
+    endless = [sys.executable, "-c", "while True: pass"]
+    processes = [subprocess.Popen(endless) for _ in range(3 * (os.cpu_count() or 1))]
+    try:
+        assert any("busy" in (timing.interference(0.3) or "") for _ in range(10))
+    finally:
+        for process in processes:
+            process.kill()
+            process.wait()
+
+
+def test_jobs_limit_both_runs(tmp_path, monkeypatch):
+    from threadpoolctl import threadpool_info
+
+    from fastclf.cli.compare import run
+    from fastclf.kernels import threads
+
+    seen, honest = [], run.compare
+
+    def noted(*args, **options):
+        seen.append((threads.available()[0], {pool["num_threads"] for pool in threadpool_info()}))
+        return honest(*args, **options)
+
+    monkeypatch.setattr(run, "compare", noted)
+    before = threads.available()[0]
+    assert cli.main(["lab", "--quick", "--jobs", "1", "--out", str(tmp_path)]) == 0
+    assert seen == [(1, {1})] * 7
+    assert threads.available()[0] == before

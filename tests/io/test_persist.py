@@ -47,7 +47,7 @@ def bits(value):
     if isinstance(value, (list, tuple)):
         return type(value), [bits(v) for v in value]
     if type(value).__module__.startswith(("fastclf", "sklearn")):
-        return type(value), {name: bits(v) for name, v in sorted(vars(value).items()) if name != "_work"}
+        return type(value), {name: bits(v) for name, v in sorted(vars(value).items()) if name not in ("_work", "spare")}
     return type(value), repr(value)
 
 

@@ -16,6 +16,8 @@ from ... import lab, reference
 from .stages import Run, Stage
 
 SEED = 0
+_UNDISTURBED = 0.85  # of a processor, for a process that asks for one or more
+_GAIN = 1.2  # of all threads over one, at least, where nothing else is running
 _SETTLE = 0.1  # seconds of pause before a timed run, in which the threads of the previous run stop spinning
 
 
@@ -49,6 +51,30 @@ def timed(stage: Stage, lib: Any, cap: int | None = None) -> tuple[float, Run]:
         start = time.perf_counter()
         run = stage.train(lib, cap)
         return time.perf_counter() - start, run
+
+
+def interference(seconds: float = 0.1) -> str | None:
+    """A sentence that says how the machine is busy with something else, so that times mean little; None if it is not.
+
+    Kernels read a small array on one thread and on all, and so measure how much of the processors this process gets.
+    """
+    from ...kernels.check import all_finite
+    from ...kernels.threads import available
+
+    (most, _), x, out, rates, got = available(), np.ones(1 << 16), np.empty(64), [], 1.0
+    for threads in (1, most):
+        start, used, calls = time.perf_counter(), time.process_time(), 0
+        while (elapsed := time.perf_counter() - start) < seconds:
+            all_finite(x, out, out.size, threads=threads)
+            calls += 1
+        rates.append(calls / elapsed)
+        got = min(got, (time.process_time() - used) / elapsed)
+    if got < _UNDISTURBED:
+        return f"the machine is busy: this process got {got:.0%} of a processor"
+    gain = rates[1] / rates[0]
+    if most > 1 and gain < _GAIN:
+        return f"{most} threads were {gain:.2f} times as fast as one: the processors are busy, or share a core"
+    return None
 
 
 def _difference(a: list[float], b: list[float]) -> float:

@@ -1,0 +1,22 @@
+"""Predictions of one, ten, a hundred and ten thousand samples, beside scikit-learn and a bare torch module."""
+
+from workloads import PEERS, VERSION, group, measure
+
+from . import publish, speedup_over
+
+version = VERSION
+WORKLOADS = group("prediction")
+
+
+def setup_cache():
+    return measure(WORKLOADS)
+
+
+publish(
+    globals(),
+    {
+        f"track_speedup_vs_{arm}": speedup_over(arm, WORKLOADS)
+        for arm in PEERS
+        if any(w.has(arm) for w in WORKLOADS.values())
+    },
+)
