@@ -38,7 +38,8 @@ RACES = {
         "Beside other processes that compute all the time. All arms of a row take turns under the same load.", "loss"
     ),
 }  # fmt: skip
-ROWS = [w for w in TABLE if w.group != "threads"]
+MEASURED = [w for w in TABLE if w.group != "threads"]
+ROWS = [w for w in MEASURED if w.group not in ("prediction", "load")]  # of the README; the others are printed by --only
 
 Measured = dict[str, Measurement]
 
@@ -131,7 +132,7 @@ def table(header: list[str], rows: list[list[str]]) -> str:
 def render(report: dict) -> str:
     """The tables, in Markdown; a row that has not been measured is left out."""
     measured = {id: Measurement(raw["samples"], raw["losses"]) for id, raw in report["rows"].items() if raw["samples"]}
-    rows = [row for row in ROWS if row.id in measured]
+    rows = [row for row in MEASURED if row.id in measured]
     races = {
         group: [
             [row.id, row.name, f"{duration(measured[row.id].figure)} per {row.unit}"]
@@ -226,9 +227,9 @@ def main() -> None:
     if options.quick:
         os.environ["FASTCLF_BENCH_QUICK"] = "1"
     only = options.only.split(",") if options.only else []
-    rows = [row for row in ROWS if not only or row.id in only or row.id.partition(".")[0] in only]
+    rows = [row for row in MEASURED if row.id in only or row.id.partition(".")[0] in only] if only else ROWS
     if not rows:
-        parser.error(f"--only {options.only}: there are {', '.join(row.id for row in ROWS)}")
+        parser.error(f"--only {options.only}: there are {', '.join(row.id for row in MEASURED)}")
     if options.write_readme:
         split_readme()  # if the README lacks the markers, fail now, not after half an hour of measuring
     report = run(rows)

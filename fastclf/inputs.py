@@ -19,7 +19,6 @@ from .engine.rows import Rows, read_as_stored
 
 #: Arrays up to this size are checked by NumPy; larger ones by a kernel, which takes no temporary memory.
 _SMALL = 1 << 16
-_DOT = 10_000  # numbers whose product with themselves BLAS computes on one thread
 _CHECKED_PER_CALL = 1e8  # values in one kernel call, at most: a fraction of a second
 
 
@@ -173,9 +172,7 @@ def is_clean(X: Any, dtype: np.dtype, n_features: int, n_jobs: int | None = None
     if X.dtype == np.uint8:
         return True
     flat = X.reshape(-1)
-    if X.size <= _DOT:  # a NaN or an infinity reaches the product of X with itself
-        return math.isfinite(np.dot(flat, flat))
-    return _all_finite(flat, n_jobs)
+    return bool(np.isfinite(flat).all()) if X.size <= _SMALL else _all_finite(flat, n_jobs)
 
 
 def is_ready(X: Any, y: Any, dtype: np.dtype, n_features: int, n_classes: int) -> bool:

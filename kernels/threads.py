@@ -90,7 +90,8 @@ def _follow_threadpoolctl() -> None:
 
             def set_num_threads(self, num_threads: int) -> None:
                 global _wished
-                _wished = num_threads
+                _wished = sys.maxsize  # what is asked for may be the number that was there before a limit
+                _wished = num_threads if num_threads < usable() else sys.maxsize
 
             def get_version(self) -> str:
                 return numba.__version__

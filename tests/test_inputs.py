@@ -22,6 +22,7 @@ from fastclf.inputs import (
     as_scalar,
     as_targets,
 )
+from fastclf.kernels import threads as pool
 
 from .helpers import problem
 
@@ -545,6 +546,7 @@ def test_draws():
 def test_jobs(n_jobs, expected, monkeypatch):
     import numba
 
+    monkeypatch.setattr(pool, "usable", lambda: 5)
     monkeypatch.setattr(numba, "get_num_threads", lambda: 3)
     monkeypatch.setattr(numba.config, "NUMBA_NUM_THREADS", 4)
     assert threads_module.resolve_n_jobs(n_jobs) == expected

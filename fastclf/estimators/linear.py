@@ -435,9 +435,11 @@ class FastLinearClassifier(FastClassifier, LinearClassifierMixin, SparseCoefMixi
         if "coef_" not in vars(self):
             check_is_fitted(self)
         coef: Any = self.coef_
-        samples = self._check_to_predict(X, coef.dtype, accept_sparse="csr")
-        if samples is X and not sparse.issparse(coef) and not read_as_stored(X):
-            Z = np.dot(X, coef.T)
+        given: Any = X
+        samples = self._check_to_predict(given, coef.dtype, accept_sparse="csr")
+        dense = isinstance(samples, np.ndarray) and isinstance(coef, np.ndarray)
+        if dense and samples is given and not read_as_stored(samples):
+            Z = np.dot(samples, coef.T)
             Z += self.intercept_
             return Z[:, 0] if Z.shape[1] == 1 else Z
         if not sparse.issparse(samples):
