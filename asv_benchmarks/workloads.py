@@ -498,7 +498,7 @@ TABLE: tuple[Workload, ...] = (
             ),
             passes=2000 // m, check=5, group="threads",
         )
-        for n, m in ((64, 16), (64, 32), (64, 64), (784, 1), (784, 2), (784, 8), (3072, 1))
+        for n, m in ((64, 16), (64, 32), (64, 64), (64, 128), (64, 200), (784, 1), (784, 2), (784, 8), (784, 16), (3072, 1))
     ),
     *(
         _prediction(f"P{number}.{rows}", name, 1.3 if rows < 1000 else 1.5, hidden, n, rows, passes)

@@ -550,5 +550,6 @@ def test_jobs(n_jobs, expected, monkeypatch):
     monkeypatch.setattr(numba, "get_num_threads", lambda: 3)
     monkeypatch.setattr(numba.config, "NUMBA_NUM_THREADS", 4)
     assert threads_module.resolve_n_jobs(n_jobs) == expected
-    assert threads_module.threads_for(threads_module.SERIAL_BELOW, n_jobs) == expected
-    assert threads_module.threads_for(threads_module.SERIAL_BELOW - 1, n_jobs) == 1
+    least = threads_module.SERIAL_BELOW[pool.layer()[0]]
+    assert threads_module.threads_for(least, n_jobs) == expected
+    assert threads_module.threads_for(least - 1, n_jobs) == 1

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import operator
 
-#: Steps of fewer floating-point operations run on one thread, because a second one costs more than it gains: two threads are
-#: 0.65 times as fast as one at 0.7 million, 1.4 times at 2.8 million (measured by asv_benchmarks/benchmarks/threads.py).
-SERIAL_BELOW = 1_500_000
+#: By layer of the pool: steps of fewer floating-point operations run on one thread, because a second thread costs more than
+#: it gains. asv_benchmarks/benchmarks/threads.py measures the speed of two threads over one: on TBB 0.6 at 1.4 million
+#: operations, 1.0 at 2.8 to 5.7 million, 1.25 at 8.9 million; on OpenMP 0.95, 1.15 to 1.2 and 1.3; on Numba's own work queue
+#: 0.3 at 8.9 million, 0.96 at 244 million.
+SERIAL_BELOW = {"tbb": 6e6, "omp": 2e6, "workqueue": 3e8}
 
 
 def resolve_n_jobs(n_jobs: int | None) -> int:
@@ -38,7 +40,10 @@ def check_n_jobs(n_jobs: int | None) -> int | None:
 
 def threads_for(operations: float, n_jobs: int | None) -> int:
     """The number of threads for steps of ``operations`` floating-point operations each."""
-    if operations >= SERIAL_BELOW:
-        return resolve_n_jobs(n_jobs)
+    if operations >= min(SERIAL_BELOW.values()):  # else the pool need not be started
+        from ..kernels.threads import layer
+
+        if operations >= SERIAL_BELOW[layer()[0]]:
+            return resolve_n_jobs(n_jobs)
     check_n_jobs(n_jobs)
     return 1

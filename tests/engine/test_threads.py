@@ -25,7 +25,7 @@ def digests(jobs):
     from fastclf.engine import threads as threads_module
     from fastclf.kernels import threads as pool
 
-    threads_module.SERIAL_BELOW, region, used = 0, pool.parallel_region, set()
+    threads_module.SERIAL_BELOW, region, used = {"tbb": 0, "omp": 0, "workqueue": 0}, pool.parallel_region, set()
     pool.parallel_region = lambda threads: used.add(threads) or region(threads)
     rng = np.random.default_rng(0)
     X, many, y = rng.standard_normal((700, 200)), rng.standard_normal((5000, 4)), rng.integers(10, size=700)
@@ -97,7 +97,7 @@ def train(seed=0):
 @pytest.fixture
 def threaded(monkeypatch):
     """Small problems get threads too."""
-    monkeypatch.setattr(threads_module, "SERIAL_BELOW", 0)
+    monkeypatch.setattr(threads_module, "SERIAL_BELOW", {"tbb": 0, "omp": 0, "workqueue": 0})
 
 
 def test_two_python_threads_train_at_once(threaded):
@@ -162,7 +162,7 @@ def on_the_layer_that_ends_processes():
     import fastclf
     from fastclf.engine import threads as threads_module
 
-    threads_module.SERIAL_BELOW = 0
+    threads_module.SERIAL_BELOW = {"tbb": 0, "omp": 0, "workqueue": 0}
     X, y = np.random.default_rng(0).standard_normal((300, 40)), np.arange(300) % 5
 
     def train(seed):
@@ -189,7 +189,7 @@ def after_a_fork(parent_jobs):
     import fastclf
     from fastclf.engine import threads as threads_module
 
-    threads_module.SERIAL_BELOW = 0
+    threads_module.SERIAL_BELOW = {"tbb": 0, "omp": 0, "workqueue": 0}
     X, y = np.random.default_rng(0).standard_normal((300, 40)), np.arange(300) % 5
 
     def train(n_jobs=2):
