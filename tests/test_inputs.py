@@ -21,6 +21,7 @@ from fastclf.inputs import (
     as_rows_of_columns,
     as_scalar,
     as_targets,
+    is_ready,
 )
 from fastclf.kernels import threads as pool
 
@@ -511,6 +512,75 @@ def test_a_model_survives_bad_input():
         with pytest.raises(ValueError, match="y_train"):
             model.train(DATA.X.T, bad, 5)
     np.testing.assert_array_equal(model.W1, before)
+
+
+# ---------------------------------------------------------------- what is taken as it is
+
+ONE_MORE = np.zeros(M * N * 8 + 1, np.uint8)
+
+
+@pytest.mark.parametrize("size", [M, 20_000])
+def test_a_batch_that_needs_no_conversion_is_known(size, dtype):
+    X, y = np.zeros((size, N), dtype), np.arange(size) % C
+    assert is_ready(X, y, dtype, N, C)
+    for array in (X, y):
+        array.flags.writeable = False
+    assert is_ready(X, y, dtype, N, C)
+
+
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        lambda X, y: (with_one(X, np.nan), y), lambda X, y: (with_one(X, np.inf, -1), y),
+        lambda X, y: (X, np.where(np.arange(M) == M - 1, C, y)), lambda X, y: (X, np.where(np.arange(M) == 0, -1, y)),
+        lambda X, y: (X, y[1:]), lambda X, y: (X[:, :-1], y), lambda X, y: (X[:0], y[:0]), lambda X, y: (X[0], y),
+        lambda X, y: (X.astype(np.float32), y), lambda X, y: (X.astype(">f8"), y), lambda X, y: (X, y.astype(">i8")),
+        lambda X, y: (X, y.astype(np.int32)), lambda X, y: (np.asfortranarray(X), y), lambda X, y: (X, np.repeat(y, 2)[::2]),
+        lambda X, y: (ONE_MORE[1:].view(float).reshape(M, N), y), lambda X, y: (X.tolist(), y), lambda X, y: (X, y.tolist()),
+        lambda X, y: (torch.tensor(X), y), lambda X, y: (X.view(np.matrix), y), lambda X, y: (None, None),
+        lambda X, y: (X, y[:, None]), lambda X, y: (X, y.astype(float)),
+    ],
+)  # fmt: skip
+def test_any_other_batch_has_to_pass_the_other_checks(spoil):
+    X, y = np.zeros((M, N)), np.arange(M) % C
+    assert not is_ready(*spoil(X, y), FLOAT64, N, C)
+
+
+@pytest.mark.parametrize(
+    ("spoil", "message"),
+    [
+        (lambda X, y: (with_one(X, np.nan), y), "X of a batch must be finite"),
+        (lambda X, y: (X, y - 1), "y of a batch must lie in 0"),
+        (lambda X, y: (X, y + 1), "y of a batch must lie in 0"),
+        (lambda X, y: (X[:, :-1], y), "X of a batch must have"),
+        (lambda X, y: (X, y[1:]), "y of a batch must have shape"),
+    ],
+)
+def test_a_later_batch_is_checked_like_the_first(spoil, message):
+    model, good = deep(), (np.ascontiguousarray(DATA.X), DATA.labels)
+    with pytest.raises(ValueError, match=message):
+        model.train([good, good, spoil(*good)], 1, **QUIET)
+    assert np.isfinite(model.W1).all()
+
+
+def test_batches_of_every_kind_train_alike():
+    """Batches that are taken as they are, and batches that are converted, in turn: the same bits."""
+    X, y = np.ascontiguousarray(DATA.X), DATA.labels
+    ways = [
+        [(X, y), (X[:5], y[:5]), (X, y)],
+        [
+            (X.tolist(), y.tolist()),
+            (np.asfortranarray(X)[:5], y[:5].astype(np.uint8)),
+            [torch.tensor(X), torch.tensor(y)],
+        ],
+        [(X, y), [X[:5], y[:5]], (np.asfortranarray(X), y)],
+    ]
+    models = [fastclf.DeepMLPClassifier(N, H, C, random_state=0) for _ in ways]
+    losses = [model.train(batches, 4, 0.3, **QUIET) for model, batches in zip(models, ways)]
+    assert losses[0] == losses[1] == losses[2]
+    for model in models[1:]:
+        np.testing.assert_array_equal(model.W1, models[0].W1)
+        np.testing.assert_array_equal(model.A2, models[0].A2)
 
 
 # ---------------------------------------------------------------- small ones
