@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
-import importlib.metadata
 import math
 import os
 import sys
@@ -43,8 +42,10 @@ if hasattr(os, "register_at_fork"):
 
 def _load_tbb() -> bool:
     """Load the TBB that pip has installed, because Numba does not look in the folder where pip puts it."""
-    with contextlib.suppress(importlib.metadata.PackageNotFoundError, OSError):
-        for file in importlib.metadata.files("tbb") or ():
+    from importlib import metadata  # not at the top: a process that starts no threads does not need it
+
+    with contextlib.suppress(metadata.PackageNotFoundError, OSError):
+        for file in metadata.files("tbb") or ():
             if file.name in _TBB_FILES:
                 ctypes.CDLL(os.path.realpath(str(file.locate())), mode=ctypes.RTLD_GLOBAL)
                 return True
