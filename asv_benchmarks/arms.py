@@ -161,7 +161,7 @@ def fastclf_network(p: Problem, threads: int | None = None) -> Arm:
     work, samples = Workspace(model, len(p.X)), Samples(Rows(p.X, p.X.dtype), p.y)
     rule, clip = (SHIFTED, 1.0) if len(p.hidden) == 2 else (EXACT, math.inf)
     settings = Settings(*rule, p.learning_rate, clip)
-    operations = float(model.operations) * len(p.X)
+    operations = model.step_operations(len(p.X))
     threads = threads_module.resolve_n_jobs(threads) if threads else threads_module.threads_for(operations, None)
 
     trainer = BatchTrainer(model, samples, settings, work, threads=threads)

@@ -16,6 +16,8 @@ import numpy as np
 
 from .memory import aligned, round_up
 
+_OPERATIONS_PER_PARAMETER = 20  # take as long as reading a parameter twice, and writing it once
+
 
 class Network:
     """Dense layers with ReLU between them.
@@ -47,6 +49,10 @@ class Network:
     def operations(self) -> int:
         """Multiplications and additions of one training step, per sample."""
         return 6 * sum(i * o for i, o in pairwise(self.widths))
+
+    def step_operations(self, m: int) -> float:
+        """The floating-point operations of a step on m samples, or what takes as long: a step has to read all parameters."""
+        return float(max(self.operations * m, _OPERATIONS_PER_PARAMETER * len(self.params)))
 
 
 def _restored(widths: tuple[int, ...], dtype: np.dtype, params: np.ndarray) -> Network:

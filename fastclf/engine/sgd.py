@@ -240,7 +240,7 @@ class MiniBatch(_OnNetwork):
         net, self.steps = self.network, 0
         work = Workspace.for_batches(net, self.samples.X, self.batch_size)
         self._optimiser = SGD(net, 0.0, simple=not self.l1 and self._mean is None)
-        threads = threads_for(float(net.operations) * self.batch_size, self.task.n_jobs)
+        threads = threads_for(net.step_operations(self.batch_size), self.task.n_jobs)
         self._trainer = BatchTrainer(net, self.samples, self.settings, work, self._optimiser, self.sigmoid, threads)
         if self._mean is not None:
             *mean, self.steps = self._mean

@@ -520,7 +520,7 @@ class FastMLPClassifier(FastClassifier):
             beta_1=optimiser.beta_1, beta_2=optimiser.beta_2, epsilon=optimiser.epsilon, dropout=self.dropout,
         )  # fmt: skip
         work = Workspace.for_batches(net, samples.X, batch_size)
-        threads = threads_for(float(net.operations) * batch_size, self.n_jobs)
+        threads = threads_for(net.step_operations(batch_size), self.n_jobs)
         return BatchTrainer(net, samples, settings, work, optimiser, self.out_activation_ == "logistic", threads)
 
     def _change_rate(self, optimiser: SGD | Adam, decay: StepDecay | None) -> None:
@@ -565,7 +565,7 @@ class FastMLPClassifier(FastClassifier):
             np.empty((len(order), net.widths[-1]), net.dtype),
             Settings(*(clipped(net.dtype) if with_loss else EXACT)),
         )
-        threads = threads_for(float(net.operations) * capacity / 3, self.n_jobs)
+        threads = threads_for(net.step_operations(capacity) / 3, self.n_jobs)
         work, sigmoid = Workspace.borrow(net, capacity), self.out_activation_ == "logistic"
         trainer = BatchTrainer(net, samples, settings, work, sigmoid=sigmoid, threads=threads)
         total, weight, start = 0.0, 0.0, 0

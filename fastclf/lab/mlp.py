@@ -74,7 +74,7 @@ class _Perceptron(LabModel):
         """A trainer for the samples. ``batch_size``, by default all samples, decides the number of threads."""
         net = self._network
         settings = Settings(*self._rule, learning_rate, clip_threshold)
-        threads = threads_for(float(net.operations) * (batch_size or len(samples.X)), self.n_jobs)
+        threads = threads_for(net.step_operations(batch_size or len(samples.X)), self.n_jobs)
         return BatchTrainer(net, samples, settings, work, threads=threads)
 
     def forward(self, X: ArrayLike) -> NDArray[Any]:

@@ -61,6 +61,8 @@ def test_the_layout_says_where(widths, dtype):
         units += row[codes.N_OUT]
     assert network.n_units == units
     assert network.operations == 6 * sum(i * o for i, o in pairwise(widths))
+    assert network.step_operations(1000) == 1000 * network.operations
+    assert network.step_operations(1) >= 20 * sum(i * o + o for i, o in pairwise(widths))
 
 
 @pytest.mark.parametrize("make", [copy.deepcopy, lambda n: pickle.loads(pickle.dumps(n))], ids=["deepcopy", "pickle"])
