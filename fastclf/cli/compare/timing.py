@@ -56,12 +56,13 @@ def timed(stage: Stage, lib: Any, cap: int | None = None) -> tuple[float, Run]:
 def interference(seconds: float = 0.1) -> str | None:
     """A sentence that says how the machine is busy with something else, so that times mean little; None if it is not.
 
-    Kernels read a small array on one thread and on all, and so measure how much of the processors this process gets.
+    A kernel reads an array on one thread and on all, which measures how much of the processors this process gets.
     """
     from ...kernels.check import all_finite
     from ...kernels.threads import available
 
-    (most, _), x, out, rates, got = available(), np.ones(1 << 16), np.empty(64), [], 1.0
+    (most, _), x, out, rates, got = available(), np.ones(1 << 22), np.empty(64), [], 1.0
+    all_finite(x, out, out.size, threads=most)  # starts the pool
     for threads in (1, most):
         start, used, calls = time.perf_counter(), time.process_time(), 0
         while (elapsed := time.perf_counter() - start) < seconds:
