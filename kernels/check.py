@@ -1,6 +1,7 @@
 """Check whether every float of an array is finite, at the speed of reading the array."""
 
-from .jit import AT, AT64, IN1, INT, OUT64, in_shares, inlined, kernel, share
+from .jit import AT, AT64, IN1, INT, OUT64, in_shares, inlined, share
+from .kernel import kernel
 from .simd import at, lanes_of, vfma, vload, vsplat, vsum
 
 

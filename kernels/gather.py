@@ -12,7 +12,8 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from .codes import BYTES, FLOATS, SINGLE
-from .jit import AT, AT_BYTES, AT_INDEX, INDEX, INT, OUT2, in_shares, inlined, kernel, routine, share
+from .jit import AT, AT_BYTES, AT_INDEX, INDEX, INT, OUT2, in_shares, inlined, routine, share
+from .kernel import kernel
 from .records import Source
 from .simd import at, double_at, single_at
 

@@ -13,8 +13,8 @@ tiles again and again would be most of a first-time user's wait. *Inlined* funct
 ``arcp``), because the same sums must give the same bits wherever they are compiled. It has neither ``nnan`` nor ``ninf``,
 because a diverging run must be detected. Kernels spell out their fused operations and the order of their sums.
 
-*Teams.* ``in_shares`` makes every thread of a team call a routine, each with its own number q. The package has one parallel
-loop, which is independent of the routine it runs, so a kernel is the same machine code for one thread and for many.
+*Teams.* ``in_shares`` makes every thread of a team call a routine, each with its own number q. What starts the threads is
+independent of the routine that they run, so a kernel is the same machine code for one thread and for many.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ import llvmlite.binding as llvm
 import numba
 import numpy as np
 from llvmlite import ir
-from numba import prange, types
+from numba import types
 from numba.core import cgutils
 from numba.core.ccallback import CFunc
 from numba.core.dispatcher import Dispatcher
@@ -38,7 +38,6 @@ from numba.core.registry import cpu_target
 from numba.core.typing.templates import AbstractTemplate, infer_global, signature
 from numba.extending import intrinsic, lower_builtin
 
-from . import threads as pool
 from .cache import Cache, cache_folder
 
 
@@ -92,7 +91,7 @@ BYTES2 = _always(types.Array(types.uint8, 2, "C", readonly=True))  # samples in 
 AT = types.CPointer  # the address of floats
 AT_INDEX, AT64, AT_BYTES = (_always(types.CPointer(t)) for t in (types.int64, types.float64, types.uint8))
 INT, FLAG = _always(types.int64), _always(types.boolean)
-TEAM = _always(types.UniTuple(types.int64, 2))  # number of threads, and the address of the parallel loop
+TEAM = _always(types.UniTuple(types.int64, 3))  # number of threads, what starts them (an address), and its own argument
 
 
 def REAL(element: types.Type) -> types.Type:
@@ -106,13 +105,13 @@ class Record:
     def __init__(self, made: Any) -> None:
         names = globals() | vars(sys.modules[made.__module__])
         self.made = made
-        self.fields = {name: _spec(eval(text.__forward_arg__, names)) for name, text in made.__annotations__.items()}
+        self.fields = {name: spec_of(eval(text.__forward_arg__, names)) for name, text in made.__annotations__.items()}
 
     def __call__(self, element: types.Type) -> types.Type:
         return types.BaseTuple.from_types(tuple(spec(element) for spec in self.fields.values()), self.made)
 
 
-def _spec(declared: Any) -> Callable:
+def spec_of(declared: Any) -> Callable:
     """The declared type of a parameter as a function of the element type: a ``Record``, if a named tuple is declared."""
     return Record(declared) if isinstance(declared, type) and issubclass(declared, tuple) else declared
 
@@ -126,20 +125,20 @@ COMPILED: dict[str, Compiled] = {}
 announce: Callable[[str], None] = lambda line: print(line, file=sys.stderr, flush=True)  # noqa: E731
 
 
-def _parameters(function: Any) -> tuple[str, ...]:
+def parameters(function: Any) -> tuple[str, ...]:
     return function.__code__.co_varnames[: function.__code__.co_argcount]
 
 
-def _check_declared(function: Any, specs: dict[str, Callable]) -> None:
-    if _parameters(function) != (*specs,):
-        raise TypeError(f"{function.__name__}: parameters {_parameters(function)}, declared {(*specs,)}")
+def check_declared(function: Any, specs: dict[str, Callable]) -> None:
+    if parameters(function) != (*specs,):
+        raise TypeError(f"{function.__name__}: parameters {parameters(function)}, declared {(*specs,)}")
 
 
 class Compiled:
     """One function, compiled on its own for each element type."""
 
     def __init__(self, function: Callable[..., Any], specs: dict[str, Callable]) -> None:
-        _check_declared(function, specs)
+        check_declared(function, specs)
         self.name = f"{function.__module__.rpartition('.')[2]}.{function.__name__}"
         if self.name in COMPILED:
             raise ValueError(f"there are two {self.name}: they would read each other's cache")
@@ -210,79 +209,6 @@ def _routines(function: Any) -> list[Routine]:
         elif isinstance(value, Dispatcher) and value.targetoptions.get("forceinline"):
             found += _routines(value.py_func)
     return found
-
-
-def _spread(function: Any, specs: dict[str, Callable]) -> tuple[Any, dict[str, Callable]]:
-    """The function and its declaration, with each record replaced by its fields as separate parameters.
-
-    When a kernel is called, Numba converts arguments to their declared types, for instance a writable array to a read-only
-    one. It does not convert the elements of a tuple. So records are taken apart before the call, and put together again in
-    the compiled code, where that costs nothing.
-    """
-    records = {name: spec for name, spec in specs.items() if isinstance(spec, Record)}
-    flat: dict[str, Callable] = {}
-    for name, spec in specs.items():
-        flat |= {f"{name}_{field}": s for field, s in spec.fields.items()} if name in records else {name: spec}
-    made = [
-        f"made_{n}({', '.join(f'{n}_{field}' for field in records[n].fields)})" if n in records else n for n in specs
-    ]
-    source = f"def {function.__name__}({', '.join(flat)}): body({', '.join(made)})"
-    names = {"body": inlined(function), "__name__": function.__module__}
-    names |= {f"made_{name}": spec.made for name, spec in records.items()}
-    exec(compile(source, function.__code__.co_filename, "exec"), names)
-    spread = names[function.__name__]
-    spread.__doc__ = function.__doc__
-    return spread, flat
-
-
-class Kernel(Compiled):
-    """A compiled function that Python calls: ``kernel(*args, threads=n)``.
-
-    A kernel that can share its work among threads has ``team`` as its last parameter, which is filled in here.
-    """
-
-    def __init__(self, function: Callable[..., Any], specs: dict[str, Callable]) -> None:
-        self.parallel = "team" in _parameters(function)
-        specs = specs | ({"team": TEAM} if self.parallel else {})
-        _check_declared(function, specs)
-        starred = [f"*{name}" if isinstance(spec, Record) else name for name, spec in specs.items()]
-        self._call = eval(f"lambda code, {', '.join(specs)}: code({', '.join(starred)})")
-        numbers = IN1, IN2, OUT1, OUT2  # the first such argument gives a call's element type
-        self._element_at = next(
-            (i, j)
-            for i, spec in enumerate(specs.values())
-            for j, s in enumerate(spec.fields.values() if isinstance(spec, Record) else (spec,))
-            if s in numbers
-        )
-        if any(isinstance(spec, Record) for spec in specs.values()):
-            function, specs = _spread(function, specs)
-        super().__init__(function, specs)
-        self._dispatcher = numba.njit(**FLAGS, no_cfunc_wrapper=True)(function)
-
-    def _compile(self, sig: tuple[types.Type, ...], dtype: str) -> Any:
-        dispatcher = self._dispatcher
-        if cache_folder() is not None and not isinstance(dispatcher._cache, Cache):
-            dispatcher._cache = Cache(self._function)
-        dispatcher._can_compile = True
-        dispatcher.compile(sig)
-        dispatcher.disable_compile()
-        return dispatcher
-
-    def __call__(self, *args: Any, threads: int = 1) -> Any:
-        i, j = self._element_at
-        dtype = (args[i][j] if isinstance(args[i], tuple) else args[i]).dtype
-        code = self._ready.get(dtype.name) or self.compile(dtype)
-        pool.running.append(None)
-        try:
-            if not self.parallel:
-                return self._call(code, *args)
-            threads = max(1, threads // len(pool.running))  # kernels that run at the same time share the processors
-            if threads == 1 or pool.lost():
-                return self._call(code, *args, (1, 0))
-            with pool.parallel_region(threads):
-                return self._call(code, *args, (threads, for_each_thread.compile(np.int64, quiet=True).address))
-        finally:
-            pool.running.pop()
 
 
 class Routine(Compiled):
@@ -370,7 +296,7 @@ class InShares:
         inside.call(body, [inside.extract_value(taken, i) for i in range(len(args))] + [q, workers])
         inside.ret_void()
 
-        workers, starter = (b.extract_value(team, i) for i in range(2))
+        workers, starter, argument = (b.extract_value(team, i) for i in range(3))
         with b.if_else(b.icmp_signed("==", workers, i64(1))) as (alone, together):
             with alone:
                 b.call(body, [*args, i64(0), i64(1)])
@@ -378,8 +304,8 @@ class InShares:
                 record = cgutils.alloca_once(b, record_type)
                 for i, value in enumerate(args):
                     b.store(value, cgutils.gep_inbounds(b, record, 0, i))
-                start = b.inttoptr(starter, thunk_type.as_pointer())
-                b.call(start, [b.ptrtoint(thunk, i64), b.ptrtoint(record, i64), workers])
+                start = b.inttoptr(starter, ir.FunctionType(ir.VoidType(), [i64] * 4).as_pointer())
+                b.call(start, [b.ptrtoint(thunk, i64), b.ptrtoint(record, i64), workers, argument])
         return context.get_dummy_value()
 
 
@@ -394,14 +320,9 @@ def _make_callable(key: Any, types_of_call: Callable, lower: Callable) -> None:
     lower_builtin(("fastclf", id(key)), types.VarArg(types.Any))(lower)
 
 
-def kernel(**specs: Callable) -> Callable[[Callable[..., Any]], Kernel]:
-    """Declare a kernel: the types of its parameters, in order."""
-    return lambda function: Kernel(function, {name: _spec(spec) for name, spec in specs.items()})
-
-
 def routine(**specs: Callable) -> Callable[[Callable[..., Any]], Routine]:
     """Declare a routine: the types of its parameters, in order."""
-    return lambda function: Routine(function, {name: _spec(spec) for name, spec in specs.items()})
+    return lambda function: Routine(function, {name: spec_of(spec) for name, spec in specs.items()})
 
 
 def in_shares(**specs: Callable) -> Callable[[Callable[..., Any]], InShares]:
@@ -415,12 +336,9 @@ def share(total, q, workers):
     return total * q // workers, total * (q + 1) // workers
 
 
-# ---------------------------------------------------------------- the one parallel loop
-
-
 @intrinsic
-def _call(typing_context, function, argument, q, workers):
-    """Call the function at the address ``function``."""
+def call_share(typing_context, function, argument, q, workers):
+    """Call the function at the address ``function``, the thunk that ``InShares`` makes, for share q."""
 
     def codegen(context, b, sig, args):
         i64 = ir.IntType(64)
@@ -429,12 +347,3 @@ def _call(typing_context, function, argument, q, workers):
         return context.get_dummy_value()
 
     return types.void(types.int64, types.int64, types.int64, types.int64), codegen
-
-
-def for_each_thread(function, argument, workers):
-    """Call the function at the address ``function`` for every q below ``workers``, each on its own thread."""
-    for q in prange(workers):
-        _call(function, argument, q, workers)
-
-
-for_each_thread = Routine(for_each_thread, {"function": INT, "argument": INT, "workers": INT}, parallel=True)

@@ -20,7 +20,8 @@ from typing import NamedTuple
 
 from .codes import BIAS, N_IN, N_OUT, WEIGHTS
 from .gather import SourceAt, rows_of, source_at
-from .jit import AT, AT64, AT_INDEX, FLAG, INT, OUT64, REAL, in_shares, inlined, kernel, share
+from .jit import AT, AT64, AT_INDEX, FLAG, INT, OUT64, REAL, in_shares, inlined, share
+from .kernel import kernel
 from .matmul import crowded, forward, n_tiles, outer, panel_rows
 from .records import ChunkScratch, Model, Portion, Settings, Source, Targets, Theta
 from .simd import at, lanes_of, real, vfma, vload, vsplat, vstore, vsum

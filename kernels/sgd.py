@@ -18,7 +18,8 @@ The maximum of the logits is subtracted before the exponential only if a logit i
 """
 
 from .codes import BIAS, LOSS_BLOCK, N_IN, N_OUT, WEIGHTS
-from .jit import FLAG, IN2, IN64, INDEX, OUT64, inlined, kernel
+from .jit import FLAG, IN2, IN64, INDEX, OUT64, inlined
+from .kernel import kernel
 from .linear import narrow_logits, transpose_block
 from .records import ChunkScratch, Model, SampleScratch, Settings, Targets, Theta
 from .simd import (

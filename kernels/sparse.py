@@ -11,7 +11,8 @@ except that the average is of the shrunk weights.
 """
 
 from .codes import AVERAGE_A, AVERAGE_B, FACTOR, ITERATES, L1_SUM, LOSS_BLOCK
-from .jit import IN64, INDEX, OUT64, inlined, kernel
+from .jit import IN64, INDEX, OUT64, inlined
+from .kernel import kernel
 from .records import LazyModel, PairRows, SampleScratch, Settings, Targets
 from .sgd import keep_loss, scaled_delta, sum_of_losses
 from .simd import at, lanes_of, real, vfma, vload, vmax, vmin, vsplat, vstore, vwhere_positive

@@ -1,112 +1,58 @@
-"""Numba's thread pool: the layer that it runs on, how many threads the process may use, and calls that share them.
+"""How many threads the process may use, and calls that share them.
 
-TBB is the layer of choice. When a thread of its pool is not scheduled, because other processes hold the processors, the
-caller takes over that thread's work; an OpenMP region waits for the thread. TBB also admits several callers at once, and a
-forked child may start a pool of its own.
+The threads are teams of our own (``team``), or Numba's pool (``numba_pool``) where the system has no futex, or the user has
+chosen one of Numba's layers by NUMBA_THREADING_LAYER.
 """
 
 from __future__ import annotations
 
 import contextlib
-import ctypes
+import functools
 import math
 import os
 import sys
-import threading
-from collections.abc import Iterator
+from contextlib import AbstractContextManager
 from pathlib import Path
+from types import ModuleType
 
 import numba
 from numba.core import config
 
-_TBB_FILES = ("libtbb.so.12", "tbb12.dll")  # the library's names, in which Numba looks for it
-_workqueue_lock = threading.Lock()
-_started = False
-_lost = False  # a forked child whose parent's pool can be neither used nor started again
-_why = "not started"
+from .atomics import SUPPORTED
 
 #: One entry for each kernel that is running in this process: kernels that run at the same time share the processors.
 #: Appending and popping are atomic, so that no lock is needed.
 running: list[None] = []
 
-
-def _after_fork() -> None:
-    global _lost
-    _lost = _lost or (_started and numba.threading_layer() != "tbb")
-    running.clear()  # the threads that ran them are not in this process
-
-
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_after_fork)
+    os.register_at_fork(after_in_child=running.clear)  # the threads that ran them are not in the child
 
 
-def _load_tbb() -> bool:
-    """Load the TBB that pip has installed, because Numba does not look in the folder where pip puts it."""
-    from importlib import metadata  # not at the top: a process that starts no threads does not need it
-
-    with contextlib.suppress(metadata.PackageNotFoundError, OSError):
-        for file in metadata.files("tbb") or ():
-            if file.name in _TBB_FILES:
-                ctypes.CDLL(os.path.realpath(str(file.locate())), mode=ctypes.RTLD_GLOBAL)
-                return True
-    return False
+def _chosen() -> str:
+    """The layer that the user has chosen, or "default"."""
+    return str(config.THREADING_LAYER).lower()
 
 
-def start() -> None:
-    """Start Numba's pool, on TBB if there is one and nobody has chosen another layer."""
-    global _started, _why
-    if _started:
-        return
-    from numba.np.ufunc import parallel
+@functools.cache
+def _pool() -> ModuleType:
+    """The module that gives teams of threads: the one for this process, imported when threads are first needed."""
+    if SUPPORTED and _chosen() == "default":
+        from . import team
 
-    if parallel._is_initialized:
-        _why = "started before fastclf needed it"
-    elif (wanted := str(config.THREADING_LAYER).lower()) in ("omp", "workqueue"):
-        _why = "chosen by NUMBA_THREADING_LAYER"
-    else:
-        found = _load_tbb()
-        _why = (
-            "chosen by NUMBA_THREADING_LAYER"
-            if wanted != "default"
-            else "TBB was found"
-            if found
-            else "no TBB was found"
-        )
-    parallel._launch_threads()
-    _follow_threadpoolctl()
-    _started = True
+        return team
+    from . import numba_pool
+
+    return numba_pool
 
 
-def _follow_threadpoolctl() -> None:
-    """Let ``threadpoolctl.threadpool_limits`` limit the pool, as it limits those of BLAS and OpenMP."""
-    with contextlib.suppress(ImportError):
-        from threadpoolctl import LibController, register
-
-        class NumbaPool(LibController):
-            user_api, internal_api = "numba", "numba_pool"
-            filename_prefixes = ("tbbpool", "omppool", "workqueue")
-
-            def get_num_threads(self) -> int:
-                return usable()
-
-            def set_num_threads(self, num_threads: int) -> None:
-                global _wished
-                _wished = sys.maxsize  # what is asked for may be the number that was there before a limit
-                _wished = num_threads if num_threads < usable() else sys.maxsize
-
-            def get_version(self) -> str:
-                return numba.__version__
-
-            def set_additional_attributes(self) -> None:
-                self.threading_layer = numba.threading_layer()
-
-        register(NumbaPool)
+def team_of(threads: int) -> AbstractContextManager[tuple[int, int, int]]:
+    """A team of ``threads`` threads for one kernel call, as the call's last argument."""
+    return _pool().team_of(threads)
 
 
 def layer() -> tuple[str, str]:
-    """The layer of the pool, and why it is this one."""
-    start()
-    return numba.threading_layer(), _why
+    """What the threads are: "own", or the layer of Numba's pool, which is started; and why."""
+    return _pool().layer()
 
 
 # ---------------------------------------------------------------- how many threads
@@ -149,27 +95,35 @@ def usable() -> int:
 
 
 def available() -> tuple[int, int]:
-    """The number of threads to use by default, and the most that Numba could use; 1 and 1 in a child that lost the pool."""
-    if _lost:
+    """The number of threads to use by default, and the most that may be used; 1 and 1 in a child that lost the pool."""
+    if _pool().lost():
         return 1, 1
-    start()
-    return min(numba.get_num_threads(), usable()), config.NUMBA_NUM_THREADS
+    _follow_threadpoolctl()
+    return min(_pool().allowed(), usable()), config.NUMBA_NUM_THREADS
 
 
-@contextlib.contextmanager
-def parallel_region(threads: int) -> Iterator[None]:
-    """Run with ``threads`` threads, then restore the number; the workqueue layer admits only one caller at a time."""
-    start()
-    lock = _workqueue_lock if numba.threading_layer() == "workqueue" else contextlib.nullcontext()
-    with lock:
-        before = numba.get_num_threads()
-        numba.set_num_threads(threads)
-        try:
-            yield
-        finally:
-            numba.set_num_threads(before)
+@functools.cache
+def _follow_threadpoolctl() -> None:
+    """Let ``threadpoolctl.threadpool_limits`` limit the threads, as it limits those of BLAS and OpenMP."""
+    with contextlib.suppress(ImportError):
+        from threadpoolctl import LibController, register
 
+        class NumbaPool(LibController):
+            user_api, internal_api = "numba", "fastclf"
+            filename_prefixes = ("_helperlib",)  # a library that every process with Numba has
 
-def lost() -> bool:
-    """Whether this is a forked process that lost the pool, and can not have a pool."""
-    return _lost
+            def get_num_threads(self) -> int:
+                return usable()
+
+            def set_num_threads(self, num_threads: int) -> None:
+                global _wished
+                _wished = sys.maxsize  # what is asked for may be the number that was there before a limit
+                _wished = num_threads if num_threads < usable() else sys.maxsize
+
+            def get_version(self) -> str:
+                return numba.__version__
+
+            def set_additional_attributes(self) -> None:
+                self.threading_layer = layer()[0]
+
+        register(NumbaPool)

@@ -8,7 +8,7 @@ import operator
 #: it gains. asv_benchmarks/benchmarks/threads.py measures the speed of two threads over one: on TBB 0.6 at 1.4 million
 #: operations, 1.0 at 2.8 to 5.7 million, 1.25 at 8.9 million; on OpenMP 0.95, 1.15 to 1.2 and 1.3; on Numba's own work queue
 #: 0.3 at 8.9 million, 0.96 at 244 million.
-SERIAL_BELOW = {"tbb": 6e6, "omp": 2e6, "workqueue": 3e8}
+SERIAL_BELOW = {"own": 2e6, "tbb": 6e6, "omp": 2e6, "workqueue": 3e8}
 
 
 def resolve_n_jobs(n_jobs: int | None) -> int:
