@@ -2,8 +2,7 @@
 
 A block of words is given by its address. Every access is sequentially consistent. A thread waits by reading for a moment,
 because most waits are shorter than the system needs to wake a thread, and then sleeps on the word, as Linux's futex does, so
-that another process can have the processor. Nobody waits by ``sched_yield``: on a busy processor the thread that yields gives
-up its turn for a whole time slice.
+that another process can have the processor. Nobody waits by ``sched_yield``, which costs a time slice on a busy machine.
 """
 
 from __future__ import annotations
@@ -27,7 +26,7 @@ _FUTEX, _PAUSE, _PAUSE_ARGUMENTS = _MACHINES.get(platform.machine().lower(), (0,
 _WAIT, _WAKE = 128, 129  # FUTEX_WAIT and FUTEX_WAKE, for threads of one process
 _EVERYBODY = 2**31 - 1
 _MONOTONIC = 1  # the clock's number
-AWAKE = 50_000  # nanoseconds of a wait before the thread sleeps
+AWAKE = 100_000  # nanoseconds of a wait before the thread sleeps
 
 #: Whether threads can wait for words here.
 SUPPORTED = sys.platform == "linux" and sys.maxsize > 2**32 and _FUTEX > 0

@@ -92,6 +92,7 @@ AT = types.CPointer  # the address of floats
 AT_INDEX, AT64, AT_BYTES = (_always(types.CPointer(t)) for t in (types.int64, types.float64, types.uint8))
 INT, FLAG = _always(types.int64), _always(types.boolean)
 TEAM = _always(types.UniTuple(types.int64, 3))  # number of threads, what starts them (an address), and its own argument
+ALONE = (1, 0, 0)  # the team of one thread
 
 
 def REAL(element: types.Type) -> types.Type:

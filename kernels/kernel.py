@@ -6,12 +6,25 @@ from collections.abc import Callable
 from typing import Any
 
 import numba
+from numba import types
 
 from . import threads as pool
 from .cache import Cache, cache_folder
-from .jit import FLAGS, IN1, IN2, OUT1, OUT2, TEAM, Compiled, Record, check_declared, inlined, parameters, spec_of
-
-ALONE = (1, 0, 0)  # the team of one thread
+from .jit import (
+    ALONE,
+    FLAGS,
+    IN1,
+    IN2,
+    OUT1,
+    OUT2,
+    TEAM,
+    Compiled,
+    Record,
+    check_declared,
+    inlined,
+    parameters,
+    spec_of,
+)
 
 
 def _spread(function: Any, specs: dict[str, Callable]) -> tuple[Any, dict[str, Callable]]:

@@ -16,8 +16,8 @@ from .batch import Batch, block_at, deltas_of, entry, input_of, rows_at
 from .codes import ADD, BACKWARD, BIAS, FLOATS, FORWARD, HOLD, IN_PLACE, LOSS, N_IN, N_OUT, SQUARE_PARTS, WEIGHTS
 from .dropout import drop_out, scrambled
 from .gather import source_at, to_floats, to_floats_in_shares
-from .jit import INDEX, OUT64, in_shares, inlined, share
-from .kernel import ALONE, kernel
+from .jit import ALONE, INDEX, OUT64, in_shares, inlined, share
+from .kernel import kernel
 from .matmul import forward, n_tiles, outer, panel_rows
 from .records import BatchScratch, Model, Schedule, Settings, Source, Targets
 from .simd import at, lanes_of, real, vload_first, vmax, vmin, vsplat, vstore_first
@@ -246,9 +246,7 @@ def run(source, order, targets, model, scratch, schedule, settings, losses, team
         spread_bias(params, bias, S, block, c, capacity)
         if phases & FORWARD and m < BY_UNITS_BELOW and n_layers > 1:
             first_layer(team, batch)
-        forward_backward(
-            team if m > lanes_of(S) else ALONE, batch
-        )  # no thread takes less than one vector of samples
+        forward_backward(team if m > lanes_of(S) else ALONE, batch)  # no thread takes less than one vector of samples
         if phases & LOSS:
             losses[step] = total_loss(S, block, m, c, capacity) / total_weight
             decay = batch.settings.l2_shared / batch.total_weight

@@ -18,7 +18,7 @@ import numpy as np
 from numba import prange
 from numba.core import config
 
-from .jit import INT, Routine, call_share
+from .jit import ALONE, INT, Routine, call_share
 
 _TBB_FILES = ("libtbb.so.12", "tbb12.dll")  # the library's names, in which Numba looks for it
 _workqueue_lock = threading.Lock()
@@ -93,8 +93,11 @@ def allowed() -> int:
 def team_of(threads: int) -> Iterator[tuple[int, int, int]]:
     """``threads`` threads of the pool for one kernel call, as the call's last argument; Numba's number is put back.
 
-    The workqueue layer admits only one caller at a time.
+    A process that has lost the pool gets one thread. The workqueue layer admits only one caller at a time.
     """
+    if _lost:
+        yield ALONE
+        return
     start()
     lock = _workqueue_lock if numba.threading_layer() == "workqueue" else contextlib.nullcontext()
     with lock:

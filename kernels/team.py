@@ -30,7 +30,11 @@ _JOB, _IDLE = 0, 1  # the number of the last job, and how many threads sleep unt
 _LEFT, _WAITING = 1 * _LINE, 1 * _LINE + 1  # shares that are not finished, and how many callers sleep until they are
 _FUNCTION, _ARGUMENT, _SHARES, _SIZE = range(2 * _LINE, 2 * _LINE + 4)  # the job's, and the number of threads
 # The words of a line that belongs to one share and one thread.
-_TAKEN, _NUMBER, _BLOCK = 0, 1, 2  # the last job of which this share was taken; the thread's number; the block's address
+_TAKEN, _NUMBER, _BLOCK = (
+    0,
+    1,
+    2,
+)  # the last job of which this share was taken; the thread's number; the block's address
 _FIRST = 3  # the first of these lines
 
 
@@ -95,7 +99,9 @@ class _Team:
             for q in range(1, size):
                 handle = ctypes.c_void_p()
                 # If the system gives no more threads, the others take the shares.
-                create(ctypes.byref(handle), None, ctypes.c_void_p(serving), ctypes.c_void_p(lines[_FIRST + q].ctypes.data))
+                create(
+                    ctypes.byref(handle), None, ctypes.c_void_p(serving), ctypes.c_void_p(lines[_FIRST + q].ctypes.data)
+                )
         finally:
             signal.pthread_sigmask(signal.SIG_SETMASK, before)
 

@@ -98,12 +98,12 @@ def available() -> tuple[int, int]:
     """The number of threads to use by default, and the most that may be used; 1 and 1 in a child that lost the pool."""
     if _pool().lost():
         return 1, 1
-    _follow_threadpoolctl()
+    follow_threadpoolctl()
     return min(_pool().allowed(), usable()), config.NUMBA_NUM_THREADS
 
 
 @functools.cache
-def _follow_threadpoolctl() -> None:
+def follow_threadpoolctl() -> None:
     """Let ``threadpoolctl.threadpool_limits`` limit the threads, as it limits those of BLAS and OpenMP."""
     with contextlib.suppress(ImportError):
         from threadpoolctl import LibController, register

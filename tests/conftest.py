@@ -10,6 +10,8 @@ import numpy as np
 import pytest
 import torch
 
+from fastclf.engine import threads
+
 from . import image_sets
 from .helpers import DTYPES
 
@@ -26,6 +28,12 @@ def seeded():
 def dtype(request):
     """What is computed with."""
     return request.param
+
+
+@pytest.fixture
+def threads_for_all(monkeypatch):
+    """Steps of any size get threads."""
+    monkeypatch.setattr(threads, "SERIAL_BELOW", dict.fromkeys(threads.SERIAL_BELOW, 0))
 
 
 def import_torchvision():

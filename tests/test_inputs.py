@@ -617,7 +617,7 @@ def test_jobs(n_jobs, expected, monkeypatch):
     import numba
 
     monkeypatch.setattr(pool, "usable", lambda: 5)
-    monkeypatch.setattr(numba, "get_num_threads", lambda: 3)
+    monkeypatch.setattr(pool._pool(), "allowed", lambda: 3)
     monkeypatch.setattr(numba.config, "NUMBA_NUM_THREADS", 4)
     assert threads_module.resolve_n_jobs(n_jobs) == expected
     least = threads_module.SERIAL_BELOW[pool.layer()[0]]

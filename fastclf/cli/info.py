@@ -13,8 +13,9 @@ from typing import Any
 def all_variants() -> list[tuple[Any, str]]:
     """Every kernel and routine with each dtype to compile it for; a routine comes before the functions that call it."""
     # Importing one of these modules adds its kernels and routines to jit.COMPILED.
-    from ..kernels import check, gather, jit, linear, mlp, sgd, sparse  # noqa: F401
+    from ..kernels import check, gather, jit, linear, mlp, sgd, sparse, threads  # noqa: F401
 
+    threads.layer()  # imports the routine that starts threads here
     return [(code, dtype) for code in jit.COMPILED.values() for dtype in code.dtypes]
 
 

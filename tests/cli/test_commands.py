@@ -363,4 +363,4 @@ def test_a_pipe_that_is_closed():
     assert process.stdout.readline() == "label\n"
     process.stdout.close()
     assert process.wait(60) == 0
-    assert process.stderr.read() == ""
+    assert [line for line in process.stderr if "fastclf: compiling" not in line] == []

@@ -84,7 +84,9 @@ def test_warmup_compiles_what_is_missing(monkeypatch, capsys):
 
 def test_everything_that_computes_comes_in_both_dtypes():
     variants = info.all_variants()
-    assert [(code.name, dtype) for code, dtype in variants if dtype == "int64"] == [("jit.for_each_thread", "int64")]
+    starters = {code.name for code, dtype in variants if dtype == "int64"}
+    assert starters <= {"team.serve", "team.run_shares", "numba_pool.for_each_thread"}
+    assert starters
     for code, dtype in variants:
         assert dtype == "int64" or {(code, name) for name in ("float32", "float64")} <= {*variants}
 

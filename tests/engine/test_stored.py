@@ -265,8 +265,7 @@ def test_portions_of_narrow_samples(dtype, tmp_path, small_pieces):
 
 
 @pytest.mark.parametrize("narrow", [True, False])
-def test_any_number_of_threads_gives_the_same_bits(narrow, dtype, tmp_path, small_pieces, monkeypatch):
-    monkeypatch.setattr("fastclf.engine.threads.SERIAL_BELOW", {"tbb": 0, "omp": 0, "workqueue": 0})
+def test_any_number_of_threads_gives_the_same_bits(narrow, dtype, tmp_path, small_pieces, threads_for_all):
     X, y = data(1500, 4 if narrow else 40)
     file, _ = stored(X, "uint8", tmp_path)
     for name, train in LAB.items():

@@ -4,12 +4,10 @@ import multiprocessing
 import sys
 from concurrent.futures import ThreadPoolExecutor
 
-import numba
 import numpy as np
 import pytest
 
 import fastclf
-from fastclf.engine import threads as threads_module
 from fastclf.kernels import threads as pool
 
 from ..helpers import in_new_process, problem
@@ -25,8 +23,9 @@ def digests(jobs):
     from fastclf.engine import threads as threads_module
     from fastclf.kernels import threads as pool
 
-    threads_module.SERIAL_BELOW, region, used = {"tbb": 0, "omp": 0, "workqueue": 0}, pool.parallel_region, set()
-    pool.parallel_region = lambda threads: used.add(threads) or region(threads)
+    threads_module.SERIAL_BELOW = dict.fromkeys(threads_module.SERIAL_BELOW, 0)
+    team_of, used = pool.team_of, set()
+    pool.team_of = lambda threads: used.add(threads) or team_of(threads)
     rng = np.random.default_rng(0)
     X, many, y = rng.standard_normal((700, 200)), rng.standard_normal((5000, 4)), rng.integers(10, size=700)
     wide, narrow, binary = np.eye(10)[y], np.eye(3)[rng.integers(3, size=5000)], rng.integers(2, size=5000)
@@ -94,13 +93,7 @@ def train(seed=0):
     return theta, losses, narrow, mlp.W1, mlp.W2
 
 
-@pytest.fixture
-def threaded(monkeypatch):
-    """Small problems get threads too."""
-    monkeypatch.setattr(threads_module, "SERIAL_BELOW", {"tbb": 0, "omp": 0, "workqueue": 0})
-
-
-def test_two_python_threads_train_at_once(threaded):
+def test_two_python_threads_train_at_once(threads_for_all):
     expected = [train(seed) for seed in range(4)]
     with ThreadPoolExecutor(4) as pool:
         for got, wanted in zip(pool.map(train, range(4)), expected):
@@ -108,40 +101,20 @@ def test_two_python_threads_train_at_once(threaded):
                 np.testing.assert_array_equal(a, b)
 
 
-def test_the_number_of_threads_is_put_back(threaded):
-    for before in (1, numba.config.NUMBA_NUM_THREADS):
-        numba.set_num_threads(before)
-        train()
-        assert numba.get_num_threads() == before
-
-
-def test_the_number_of_threads_is_put_back_after_an_error():
-    before = numba.get_num_threads()
-
-    def interrupted():
-        with pool.parallel_region(1):
-            assert numba.get_num_threads() == 1
-            raise KeyboardInterrupt
-
-    with pytest.raises(KeyboardInterrupt):
-        interrupted()
-    assert numba.get_num_threads() == before
-
-
 @pytest.fixture
 def no_threads(monkeypatch):
-    def parallel_region(threads):
+    def team_of(threads):
         raise AssertionError(f"{threads} threads")
 
-    monkeypatch.setattr(pool, "parallel_region", parallel_region)
+    monkeypatch.setattr(pool, "team_of", team_of)
 
 
 def test_small_steps_are_serial(no_threads):
-    """A parallel region would cost more than the whole step."""
+    """A team would cost more than the whole step."""
     fastclf.train_model(DATA.X[:20, :3], DATA.targets[:20], 0.5, 3, True, True, verbose=False)
 
 
-def test_one_job_is_one_thread(no_threads, threaded):
+def test_one_job_is_one_thread(no_threads, threads_for_all):
     """For large data too, which a kernel checks."""
     large = problem(700, 200, 5)
     for p in (DATA, large):
@@ -162,7 +135,7 @@ def on_the_layer_that_ends_processes():
     import fastclf
     from fastclf.engine import threads as threads_module
 
-    threads_module.SERIAL_BELOW = {"tbb": 0, "omp": 0, "workqueue": 0}
+    threads_module.SERIAL_BELOW = dict.fromkeys(threads_module.SERIAL_BELOW, 0)
     X, y = np.random.default_rng(0).standard_normal((300, 40)), np.arange(300) % 5
 
     def train(seed):
@@ -189,7 +162,7 @@ def after_a_fork(parent_jobs):
     import fastclf
     from fastclf.engine import threads as threads_module
 
-    threads_module.SERIAL_BELOW = {"tbb": 0, "omp": 0, "workqueue": 0}
+    threads_module.SERIAL_BELOW = dict.fromkeys(threads_module.SERIAL_BELOW, 0)
     X, y = np.random.default_rng(0).standard_normal((300, 40)), np.arange(300) % 5
 
     def train(n_jobs=2):

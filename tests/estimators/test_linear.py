@@ -13,7 +13,6 @@ from sklearn.utils.class_weight import compute_sample_weight
 
 from fastclf import FastLinearClassifier
 from fastclf.engine import minibatch, sgd
-from fastclf.engine import threads as threads_module
 
 from .data import load, relative
 
@@ -276,8 +275,7 @@ def test_sparsify_and_pickle():
 
 
 @pytest.mark.parametrize("n_jobs", [1, 2])
-def test_the_same_bits_for_any_number_of_threads(n_jobs, monkeypatch):
-    monkeypatch.setattr(threads_module, "SERIAL_BELOW", {"tbb": 0, "omp": 0, "workqueue": 0})
+def test_the_same_bits_for_any_number_of_threads(n_jobs, threads_for_all):
     for batch in (1, 64, "full"):
         how = {"batch_size": batch, "max_iter": 2, "tol": None, "random_state": 0, "average": 3}
         one, other = (FastLinearClassifier(n_jobs=n, **how).fit(D, d) for n in (1, n_jobs))

@@ -11,7 +11,6 @@ from sklearn.neural_network import MLPClassifier
 from sklearn.utils.class_weight import compute_sample_weight
 
 from fastclf import FastMLPClassifier
-from fastclf.engine import threads as threads_module
 
 from .data import load, relative
 
@@ -308,8 +307,7 @@ def test_partial_fit_keeps_the_models_dtype():
 
 
 @pytest.mark.parametrize("how", [{}, {"solver": "sgd"}, {"solver": "sgd", "momentum": 0.0}, {"dropout": 0.5}], ids=str)
-def test_the_same_bits_for_any_number_of_threads(how, monkeypatch):
-    monkeypatch.setattr(threads_module, "SERIAL_BELOW", {"tbb": 0, "omp": 0, "workqueue": 0})
+def test_the_same_bits_for_any_number_of_threads(how, threads_for_all):
     models = [FastMLPClassifier((70,), max_iter=2, random_state=0, n_jobs=n, **how).fit(X, y) for n in (1, 2)]
     for a, b in zip(models[0].coefs_, models[1].coefs_):
         np.testing.assert_array_equal(a, b)

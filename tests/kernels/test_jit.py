@@ -12,13 +12,29 @@ import pytest
 from numba import types
 from numba.core import config
 
-from fastclf.kernels import cache, check, gather, jit, linear, matmul, mlp, sgd, simd, softmax, sparse, update
+from fastclf.kernels import (
+    cache,
+    check,
+    gather,
+    jit,
+    kernel,
+    linear,
+    matmul,
+    mlp,
+    numba_pool,
+    sgd,
+    simd,
+    softmax,
+    sparse,
+    team,
+    update,
+)
 from fastclf.kernels.jit import AT, COMPILED, IN1, INT, OUT1
 
 from ..helpers import DTYPES, in_new_process
 
 SOURCES = Path(jit.__file__).parent
-MODULES = (check, gather, jit, linear, matmul, mlp, sgd, softmax, sparse, update)
+MODULES = (check, gather, linear, matmul, mlp, numba_pool, sgd, softmax, sparse, team, update)
 
 
 def test_every_kernel_is_listed():
@@ -54,7 +70,7 @@ def double(x, out):
 )
 def test_declarations_must_fit_the_parameters(specs):
     with pytest.raises(TypeError, match=r"double: parameters \('x', 'out'\), declared"):
-        jit.kernel(**specs)(double)
+        kernel.kernel(**specs)(double)
     assert not any("double" in name for name in COMPILED)
 
 
@@ -63,7 +79,7 @@ def doubling(monkeypatch):
     """A kernel that nobody else knows, compiled in memory."""
     monkeypatch.setattr(jit, "COMPILED", {})
     monkeypatch.setattr(jit, "cache_folder", lambda: None)
-    return jit.kernel(x=IN1, out=OUT1)(double)
+    return kernel.kernel(x=IN1, out=OUT1)(double)
 
 
 def test_a_kernel_is_compiled_once_for_each_dtype(doubling, monkeypatch):
@@ -120,7 +136,7 @@ def multiplying(monkeypatch):
     """A kernel that takes a record."""
     monkeypatch.setattr(jit, "COMPILED", {})
     monkeypatch.setattr(jit, "cache_folder", lambda: None)
-    return jit.kernel(pair=Pair, out=OUT1)(multiplied)
+    return kernel.kernel(pair=Pair, out=OUT1)(multiplied)
 
 
 @pytest.mark.parametrize("readonly", [False, True])
@@ -143,7 +159,7 @@ def test_a_kernel_with_records_is_known_by_its_own_name(multiplying):
     assert multiplying.name == "test_jit.multiplied"
     assert [*multiplying.specs] == ["pair_x", "pair_factor", "out"]
     with pytest.raises(TypeError, match=r"multiplied: parameters \('pair', 'out'\), declared"):
-        jit.kernel(pair=Pair, x=IN1)(multiplied)
+        kernel.kernel(pair=Pair, x=IN1)(multiplied)
 
 
 @pytest.mark.parametrize("name", COMPILED)
@@ -178,7 +194,7 @@ def scaling(monkeypatch):
     def scale_all(x, n, team):
         shares(team, simd.at(x, 0), n, 2)
 
-    return jit.kernel(x=OUT1, n=INT)(scale_all)
+    return kernel.kernel(x=OUT1, n=INT)(scale_all)
 
 
 @pytest.mark.parametrize("threads", [1, 2])
@@ -216,7 +232,7 @@ def test_a_routine_is_for_kernels():
 def test_names_are_unique(doubling):
     """Two functions of one name would read each other's machine code."""
     with pytest.raises(ValueError, match=r"there are two test_jit\.double"):
-        jit.kernel(x=IN1, out=OUT1)(double)
+        kernel.kernel(x=IN1, out=OUT1)(double)
 
 
 @pytest.mark.parametrize("name", COMPILED)

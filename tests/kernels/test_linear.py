@@ -233,8 +233,7 @@ def test_a_diverged_run_does_no_harm_to_the_next(kind, dtype, m, sigmoid):
 
 
 @pytest.mark.parametrize("m", [1, 64, 130, 1000, 5000])
-def test_any_number_of_threads_gives_the_same_bits(kind, dtype, m, monkeypatch):
-    monkeypatch.setattr("fastclf.engine.threads.SERIAL_BELOW", {"tbb": 0, "omp": 0, "workqueue": 0})
+def test_any_number_of_threads_gives_the_same_bits(kind, dtype, m, threads_for_all):
     c = min(5, TARGET.lanes(dtype.itemsize))  # the narrow kernel has no more classes than lanes
     X, labels, _, theta = problem(m, 7, c, dtype)
     one, two = (trainer(kind, X, theta, labels=labels, n_jobs=n) for n in (1, 2))

@@ -1,6 +1,5 @@
-"""The pool's layer, who has chosen it, how many threads the process may use, and calls that share them."""
+"""How many threads the process may use, what they are, and calls that share them."""
 
-import importlib.metadata
 import os
 import sys
 import threading
@@ -10,19 +9,12 @@ import numba
 import numpy as np
 import pytest
 
-from fastclf.kernels import check, jit
+from fastclf.kernels import atomics, check, jit
 from fastclf.kernels import threads as pool
 
 from ..helpers import in_new_process
 
-needs_tbb = pytest.mark.skipif(
-    not any(f.name in pool._TBB_FILES for f in importlib.metadata.files("tbb") or ())
-    if "tbb" in {d.metadata["Name"] for d in importlib.metadata.distributions()}
-    else True,
-    reason="there is no TBB for this system",
-)
-
-# ---------------------------------------------------------------- the layer
+# ---------------------------------------------------------------- what they are
 
 
 def says_its_layer(expected, why):
@@ -31,86 +23,32 @@ def says_its_layer(expected, why):
     assert pool.layer() == (expected, why)
 
 
-@needs_tbb
-def test_tbb_is_the_first_choice():
-    in_new_process(says_its_layer, "tbb", "TBB was found", NUMBA_THREADING_LAYER="default")
-
-
-@pytest.mark.parametrize("layer", ["workqueue", *(["omp"] if sys.platform == "linux" else [])])
-def test_a_layer_that_the_user_has_chosen_stays(layer):
-    in_new_process(says_its_layer, layer, "chosen by NUMBA_THREADING_LAYER", NUMBA_THREADING_LAYER=layer)
-
-
-def starts_before_us():
-    import numba
-    import numpy as np
-
-    @numba.njit(parallel=True)
-    def double(x):
-        for i in numba.prange(x.shape[0]):
-            x[i] *= 2
-
-    double(np.ones(4))
-    running = numba.threading_layer()
-    from fastclf.kernels import threads as pool
-
-    assert pool.layer() == (running, "started before fastclf needed it")
-
-
-def test_a_pool_that_is_running_already_stays():
-    in_new_process(starts_before_us)
-
-
-def has_no_tbb():
-    import importlib.metadata
-
-    def none(name):
-        raise importlib.metadata.PackageNotFoundError(name)
-
-    importlib.metadata.files = none
-    import numpy as np
-
-    from fastclf.kernels import threads as pool
-
-    layer, why = pool.layer()
-    assert why == "no TBB was found"
-    assert layer in ("omp", "workqueue", "tbb")  # a system may have a TBB of its own
-    import fastclf
-
-    fastclf.train_model(np.ones((4, 2)), [0, 1, 0, 1], iterations=2, verbose=False, n_jobs=2)
-
-
-def test_without_tbb_another_layer_serves():
-    in_new_process(has_no_tbb, NUMBA_THREADING_LAYER="default")
-
-
-def forks_and_uses_threads():
-    import os
-
+def is_its_own_layer():
     import numpy as np
 
     from fastclf.kernels import check
     from fastclf.kernels import threads as pool
 
-    x, out = np.ones(1000), np.ones(64)
-    check.all_finite(x, out, 64, threads=2)
-    regions = []
-    region = pool.parallel_region
-    pool.parallel_region = lambda threads: regions.append(threads) or region(threads)
-    pid = os.fork()
-    if pid == 0:
-        out[:] = 1
-        check.all_finite(x, out, 64, threads=2)
-        os._exit(0 if not out.any() and regions == [2] and not pool.lost() else 1)
-    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
-    check.all_finite(x, out, 64, threads=2)
+    assert pool.layer()[0] == "own"
+    out = np.ones(64)
+    check.all_finite(np.ones(1000), out, 64, threads=2)
     assert not out.any()
 
+    try:
+        numba.threading_layer()
+    except ValueError:
+        return  # Numba's pool has not been started
+    raise AssertionError("Numba's pool has been started")
 
-@needs_tbb
-@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork")
-def test_a_forked_child_has_a_pool_of_its_own_on_tbb():
-    in_new_process(forks_and_uses_threads, NUMBA_NUM_THREADS=2, NUMBA_THREADING_LAYER="default")
+
+@pytest.mark.skipif(not atomics.SUPPORTED, reason="no futex")
+def test_teams_of_our_own_are_the_first_choice():
+    in_new_process(is_its_own_layer, NUMBA_THREADING_LAYER="default")
+
+
+@pytest.mark.parametrize("layer", ["workqueue", *(["omp"] if sys.platform == "linux" else [])])
+def test_a_layer_that_the_user_has_chosen_is_used(layer):
+    in_new_process(says_its_layer, layer, "chosen by NUMBA_THREADING_LAYER", NUMBA_THREADING_LAYER=layer)
 
 
 # ---------------------------------------------------------------- how many
@@ -172,16 +110,40 @@ def test_the_smallest_limit_counts(monkeypatch, affinity, quota, omp, numbas, ex
     monkeypatch.setattr(os, "sched_getaffinity", lambda pid: {*range(affinity)}, raising=False)
     monkeypatch.setattr(pool, "_limit", quota)
     monkeypatch.setenv("OMP_NUM_THREADS", omp)
-    monkeypatch.setattr(numba, "get_num_threads", lambda: numbas)
+    monkeypatch.setattr(pool._pool(), "allowed", lambda: numbas)
     assert pool.available()[0] == expected
+
+
+def follows_set_num_threads():
+    import numpy as np
+
+    from fastclf.kernels import threads as pool
+
+    @numba.njit(parallel=True)
+    def double(x):
+        for i in numba.prange(x.shape[0]):
+            x[i] *= 2
+
+    assert pool.available() == (2, 2)
+    double(np.ones(4))
+    assert pool.available() == (2, 2)
+    numba.set_num_threads(1)
+    assert pool.available() == (1, 2)
+
+
+def test_the_number_that_numba_is_told_counts():
+    """If Numba has threads: the user's own kernels share the processors with ours."""
+    if pool.usable() < 2:
+        pytest.skip("one processor")
+    in_new_process(follows_set_num_threads, NUMBA_NUM_THREADS=2)
 
 
 def test_threadpoolctl_limits_the_pool(monkeypatch):
     threadpoolctl = pytest.importorskip("threadpoolctl")
-    pool.start()
+    pool.available()
     monkeypatch.setattr(pool, "_limit", 3)
     monkeypatch.setattr(os, "sched_getaffinity", lambda pid: {0, 1, 2}, raising=False)
-    monkeypatch.setattr(numba, "get_num_threads", lambda: 3)
+    monkeypatch.setattr(pool._pool(), "allowed", lambda: 3)
     with threadpoolctl.threadpool_limits(1):
         assert pool.available()[0] == 1
     assert pool.available()[0] == 3
@@ -189,19 +151,19 @@ def test_threadpoolctl_limits_the_pool(monkeypatch):
         assert pool.available()[0] == 3
     [found] = [module for module in threadpoolctl.threadpool_info() if module["user_api"] == "numba"]
     assert found["num_threads"] == 3
-    assert found["threading_layer"] == numba.threading_layer()
+    assert found["threading_layer"] == pool.layer()[0]
 
 
 def test_kernels_that_run_at_the_same_time_share_the_processors(monkeypatch):
     """Four Python threads do not start eight: those that come while others run take what is left, one at least."""
     taken, entered, together = [], threading.Semaphore(0), threading.Barrier(5)
-    region = pool.parallel_region
+    team_of = pool.team_of
 
     def noted(threads):
         taken.append(threads)
-        return region(threads)
+        return team_of(threads)
 
-    monkeypatch.setattr(pool, "parallel_region", noted)
+    monkeypatch.setattr(pool, "team_of", noted)
     kernel = jit.COMPILED["check.all_finite"]
     call = kernel._call
 
@@ -222,7 +184,7 @@ def test_kernels_that_run_at_the_same_time_share_the_processors(monkeypatch):
     together.wait(60)
     for caller in callers:
         caller.join()
-    assert taken == [2]  # the first one; the others have one thread, and no region
+    assert taken == [2]  # the first one; the others have one thread, and no team
     assert not out.any()
     assert pool.running == []
 

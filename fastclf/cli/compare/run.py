@@ -43,7 +43,7 @@ def run_lab(
     rows: list[Row] = []
     runs: list[Run] = []
     start = time.perf_counter()
-    threads.start()  # so that its number can be limited
+    threads.follow_threadpoolctl()
     with threadpool_limits(jobs):
         for stage in tqdm(chosen, desc="compiling, or reading the cache", unit="stage", leave=False):
             timed(stage, lab, cap=1)
