@@ -26,7 +26,6 @@ _FUTEX, _PAUSE, _PAUSE_ARGUMENTS = _MACHINES.get(platform.machine().lower(), (0,
 _WAIT, _WAKE = 128, 129  # FUTEX_WAIT and FUTEX_WAKE, for threads of one process
 _EVERYBODY = 2**31 - 1
 _MONOTONIC = 1  # the clock's number
-AWAKE = 100_000  # nanoseconds of a wait before the thread sleeps
 
 #: Whether threads can wait for words here.
 SUPPORTED = sys.platform == "linux" and sys.maxsize > 2**32 and _FUTEX > 0
@@ -132,10 +131,24 @@ def _now(typing_context):
     return _INT(), codegen
 
 
+@intrinsic
+def processor(typing_context):
+    """The number of the processor that the thread is running on."""
+
+    def codegen(context, b, sig, args):
+        number = cgutils.get_or_insert_function(b.module, ir.FunctionType(_I32, []), "sched_getcpu")
+        return b.sext(b.call(number, []), _I64)
+
+    return _INT(), codegen
+
+
 @inlined
-def changed(block, word, old, asleep):
-    """Wait until a word is not ``old``; its new value. The word ``asleep`` counts the threads that sleep for it."""
-    until = _now() + AWAKE
+def changed(block, word, old, asleep, awake):
+    """Wait until a word is not ``old``, for ``awake`` nanoseconds without sleep; its new value.
+
+    The word ``asleep`` counts the threads that sleep for it.
+    """
+    until = _now() + awake
     value = load(block, word)
     while value == old:
         _pause()

@@ -21,7 +21,7 @@ import numba
 import numpy as np
 from numba.core import config
 
-from .atomics import add, changed, load, notify, replace, store
+from .atomics import add, changed, load, notify, processor, replace, store
 from .jit import INT, call_share, inlined, routine
 
 _LINE = 8  # words
@@ -30,12 +30,22 @@ _JOB, _IDLE = 0, 1  # the number of the last job, and how many threads sleep unt
 _LEFT, _WAITING = 1 * _LINE, 1 * _LINE + 1  # shares that are not finished, and how many callers sleep until they are
 _FUNCTION, _ARGUMENT, _SHARES, _SIZE = range(2 * _LINE, 2 * _LINE + 4)  # the job's, and the number of threads
 # The words of a line that belongs to one share and one thread.
-_TAKEN, _NUMBER, _BLOCK = (
-    0,
-    1,
-    2,
-)  # the last job of which this share was taken; the thread's number; the block's address
+_TAKEN = 0  # the last job of which this share was taken
+_NUMBER, _BLOCK = 1, 2  # the thread's number, and the block's address
+_PROCESSOR = 3  # where the thread ran last
 _FIRST = 3  # the first of these lines
+
+_AWAKE = 100_000  # nanoseconds of a wait before a thread sleeps
+
+
+@inlined
+def patience(block, first, end):
+    """How long to stay awake while waiting for the threads ``first`` to ``end``: not at all if one needs this processor."""
+    here = processor()
+    for q in range(first, end):
+        if load(block, (_FIRST + q) * _LINE + _PROCESSOR) == here:
+            return 0
+    return _AWAKE
 
 
 @inlined
@@ -45,6 +55,7 @@ def work_on(block, job, own):
     A thread that comes late finds every share taken, by this job or by a later one, for which ``taken`` is larger.
     """
     size = load(block, _SIZE)
+    store(block, (_FIRST + own) * _LINE + _PROCESSOR, processor())
     for i in range(size):
         q = (own + i) % size
         if replace(block, (_FIRST + q) * _LINE + _TAKEN, job - 1, job):
@@ -58,7 +69,7 @@ def serve(own_line):
     """What a thread does: it waits for a job, works on it, and waits for the next one, for ever."""
     block, number, job = load(own_line, _BLOCK), load(own_line, _NUMBER), 0
     while True:
-        job = changed(block, _JOB, job, _IDLE)
+        job = changed(block, _JOB, job, _IDLE, patience(block, 0, 1))
         work_on(block, job, number)
 
 
@@ -77,7 +88,7 @@ def run_shares(function, argument, shares, block):
     work_on(block, job, 0)
     left = load(block, _LEFT)
     while left > 0:
-        left = changed(block, _LEFT, left, _WAITING)
+        left = changed(block, _LEFT, left, _WAITING, patience(block, 1, load(block, _SIZE)))
 
 
 class _Team:
