@@ -2,6 +2,7 @@
 
     python commits.py bits HEAD~1               every trainer at both commits, from the same seeds
     python commits.py speed HEAD~1 --of S1 E2   workloads of the table, both commits in turn
+    python commits.py speed HEAD~1 --busy 2     the same, beside two processes that compute
 
 Without a second commit, the working tree takes its place. Each commit runs in its own processes, on a copy of its files,
 with the installed packages. Machine code is cached under a digest of the kernels' sources, so neither commit reads the
@@ -78,7 +79,7 @@ def bits(before: str, after: str) -> int:
 _WORKER = """
 import sys
 sys.path.insert(0, "asv_benchmarks")
-import time, workloads
+import statistics, time, workloads
 table = {w.id: w for w in workloads.TABLE}
 run = None
 for line in sys.stdin:
@@ -94,12 +95,12 @@ for line in sys.stdin:
         start = time.perf_counter()
         run()
         seconds.append(time.perf_counter() - start)
-    print(min(seconds[1:]), flush=True)
+    print(statistics.median(seconds[1:]), flush=True)
 """
 
 
 class Worker:
-    """A process that runs one commit's workloads: a workload's id prepares it, "go" returns its shortest time in seconds."""
+    """A process that runs one commit's workloads: a workload's id prepares it, "go" returns its median time in seconds."""
 
     def __init__(self, folder: Path) -> None:
         command = [sys.executable, "-c", _WORKER]
@@ -119,24 +120,31 @@ class Worker:
         self._process.wait(timeout=60)
 
 
-def speed(before: str, after: str, workloads: list[str], rounds: int) -> int:
-    """Print for each workload the second commit's time over the first's, as the median of the rounds' ratios."""
+def speed(before: str, after: str, workloads: list[str], rounds: int, busy: int) -> int:
+    """Print for each workload the second commit's time over the first's, as the median of the rounds' ratios.
+
+    Meanwhile ``busy`` other processes compute.
+    """
+    from workloads import busy_processes
+
     with contextlib.ExitStack() as stack:
         workers = [Worker(stack.enter_context(checkout(commit))) for commit in (before, after)]
         for worker in workers:
             stack.callback(worker.close)
-        print(f"time at {after} over time at {before}: median of {rounds} rounds, and the quartiles")
+        beside = f", beside {busy} busy processes" if busy else ""
+        print(f"time at {after} over time at {before}{beside}: median of {rounds} rounds, and the quartiles")
         for workload in workloads:
             for worker in workers:
                 worker.ask(workload)
             ratios, seconds = [], []
-            for i in range(rounds):
-                taken = [0.0, 0.0]
-                for at in (0, 1) if i % 2 else (1, 0):
-                    taken[at] = float(workers[at].ask("go"))
-                    time.sleep(0.02)
-                ratios.append(taken[1] / taken[0])
-                seconds.append(taken)
+            with busy_processes(busy):
+                for i in range(rounds):
+                    taken = [0.0, 0.0]
+                    for at in (0, 1) if i % 2 else (1, 0):
+                        taken[at] = float(workers[at].ask("go"))
+                        time.sleep(0.02)
+                    ratios.append(taken[1] / taken[0])
+                    seconds.append(taken)
             low, middle, high = statistics.quantiles(ratios, n=4)
             best = min(s[1] for s in seconds) / min(s[0] for s in seconds)
             print(
@@ -152,10 +160,11 @@ def main() -> int:
     parser.add_argument("after", nargs="?", default=WORKING_TREE, help="a commit (default: %(default)s)")
     parser.add_argument("--of", nargs="+", default=["S1", "S2", "S5", "S8.1", "E2", "E3"], metavar="WORKLOAD")
     parser.add_argument("--rounds", type=int, default=15)
+    parser.add_argument("--busy", type=int, default=0, help="for speed: so many processes compute at the same time")
     args = parser.parse_args()
     if args.what == "bits":
         return bits(args.before, args.after)
-    return speed(args.before, args.after, args.of, args.rounds)
+    return speed(args.before, args.after, args.of, args.rounds, args.busy)
 
 
 if __name__ == "__main__":
