@@ -423,7 +423,7 @@ def predictor(p: Problem, rows: int, ours: bool, method: str = "predict") -> Arm
         model = SGDClassifier(loss="log_loss", max_iter=1, tol=None)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # scikit-learn warns that so few epochs do not converge
-        model.fit(p.X[:200], np.arange(min(200, len(p.X))) % p.n_classes)
+        model.fit(p.X, np.arange(len(p.X)) % p.n_classes)
     call, X = getattr(model, method), np.ascontiguousarray(np.resize(p.X, (rows, p.X.shape[1])))
 
     def train(passes):

@@ -350,18 +350,18 @@ def _cold(id: str, name: str, slug: str, bound: float, rounds: int, *command: st
     return Workload(id, name, build, "process", targets, check=0, rounds=rounds, group="startup", slug=slug)
 
 
-def _prediction(id: str, name: str, bound: float, hidden: tuple[int, ...], n: int, rows: int, passes: int) -> Workload:
-    """Predictions by fastclf, scikit-learn and, of an MLP, a bare torch module."""
+def _prediction(id: str, name: str, widths: tuple[int, ...], rows: int, passes: int, target: Target) -> Workload:
+    """Predictions by fastclf, scikit-learn and, of an MLP, a bare torch module; ``widths`` are those of all layers."""
+    n, *hidden, c = widths
     kinds = {
         "fastclf": partial(arms.predictor, rows=rows, ours=True),
         "sklearn": partial(arms.predictor, rows=rows, ours=False),
         **({"torch": partial(arms.torch_predictor, rows=rows)} if hidden else {}),
     }
-    what = "–".join(map(str, (n, *hidden, 10)))
-    rivals = ("sklearn", "torch") if rows > 1000 and hidden else ("sklearn",)
+    what = "–".join(map(str, widths))
     return Workload(
         id, f"{name} {what}, {rows:,} sample{'s' if rows > 1 else ''} a call, float32",
-        _arms(kinds, partial(images, 1000, n), np.float32, hidden=hidden), "call", (Target(bound, rivals),), passes=passes,
+        _arms(kinds, partial(images, 1000, n), np.float32, c, hidden=tuple(hidden)), "call", (target,), passes=passes,
         slow=passes, group="prediction",
     )  # fmt: skip
 
@@ -383,6 +383,17 @@ def _ensemble(id: str, name: str, kind: Callable) -> Workload:
 
 
 # ---------------------------------------------------------------- the table
+
+# Number, estimator, widths of the layers, and the sizes and targets of predictions in bulk.
+PREDICTIONS = (
+    (1, "FastLinearClassifier.predict", (64, 10), ((10_000, 1),)),
+    (2, "FastLinearClassifier.predict", (3072, 10), ((10_000, 1),)),
+    (3, "FastMLPClassifier.predict", (64, 100, 10), ((10_000, 1),)),
+    (4, "FastMLPClassifier.predict", (784, 256, 10), ((10_000, 1.5),)),
+    (5, "FastMLPClassifier.predict", (3072, 1024, 10), ((10_000, 1.5),)),
+    (6, "FastMLPClassifier.predict", (10_000, 100, 10), ((1200, 1),)),
+    (7, "FastMLPClassifier.predict", (784, 100, 1000), ((4000, 1),)),
+)
 
 TABLE: tuple[Workload, ...] = (
     Workload(
@@ -501,19 +512,14 @@ TABLE: tuple[Workload, ...] = (
         for n, m in ((64, 16), (64, 32), (64, 64), (64, 128), (64, 200), (784, 1), (784, 2), (784, 8), (784, 16), (3072, 1))
     ),
     *(
-        _prediction(f"P{number}.{rows}", name, 1.3 if rows < 1000 else 1.5, hidden, n, rows, passes)
-        for number, (name, hidden, n) in enumerate(
-            (
-                ("FastLinearClassifier.predict", (), 64),
-                ("FastLinearClassifier.predict", (), 3072),
-                ("FastMLPClassifier.predict", (100,), 64),
-                ("FastMLPClassifier.predict", (256,), 784),
-                ("FastMLPClassifier.predict", (1024,), 3072),
-                ("FastMLPClassifier.predict", (100,), 10_000),
-            ),
-            1,
-        )
-        for rows, passes in ((1, 300), (10, 300), (100, 100), *(((10_000, 2),) if n < 10_000 else ()))
+        _prediction(f"P{number}.{rows}", name, widths, rows, passes, Target(bound, ("sklearn",)))
+        for number, name, widths, bulk in PREDICTIONS
+        for rows, passes, bound in ((1, 300, 1.3), (10, 300, 1), (100, 100, 1))
+    ),
+    *(
+        _prediction(f"P{number}.{rows}", name, widths, rows, 2, Target(bound, ("sklearn", "torch")))
+        for number, name, widths, bulk in PREDICTIONS
+        for rows, bound in bulk
     ),
 )  # fmt: skip
 TABLE += tuple(

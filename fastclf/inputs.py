@@ -160,15 +160,18 @@ def as_labels(value: Any, name: str, m: int, n_classes: int) -> np.ndarray:
     return np.ascontiguousarray(source, dtype=np.int64)
 
 
-def is_clean(X: Any, dtype: np.dtype, n_features: int, n_jobs: int | None = None) -> bool:
-    """Whether a matrix of samples is proved to be right and needs no conversion, so that a kernel may read it as it is.
+def fits(X: Any, dtype: np.dtype, n_features: int) -> bool:
+    """Whether a matrix of samples needs no conversion, so that a kernel may read it as it is, if its floats are finite.
 
-    For few samples the answer takes a microsecond or two. False only says that X has to pass the other checks.
+    False only says that X has to pass the other checks.
     """
     if type(X) is not np.ndarray or X.dtype != dtype or X.ndim != 2 or X.shape[1] != n_features or not X.size:
         return False
-    if not (X.flags.c_contiguous and X.flags.aligned):
-        return False
+    return X.flags.c_contiguous and X.flags.aligned
+
+
+def is_finite(X: np.ndarray, n_jobs: int | None = None) -> bool:
+    """Whether an array that ``fits`` holds neither NaN nor infinity. For few samples the answer takes a microsecond."""
     if X.dtype == np.uint8:
         return True
     flat = X.reshape(-1)
@@ -184,7 +187,7 @@ def is_ready(X: Any, y: Any, dtype: np.dtype, n_features: int, n_classes: int) -
         or not (y.flags.c_contiguous and y.flags.aligned)
     ):
         return False
-    if not is_clean(X, dtype, n_features) or len(X) != len(y):
+    if not (fits(X, dtype, n_features) and is_finite(X)) or len(X) != len(y):
         return False
     return bool(y.view(np.uint64).max() < n_classes)  # a negative label is huge without its sign
 

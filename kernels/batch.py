@@ -57,6 +57,10 @@ class Batch(NamedTuple):
     seed: INT  # of this step's dropout
     phases: INT
     sigmoid: FLAG  # on the last layer, in place of a softmax
+    outputs: AT  # receives the batch's probabilities, a row per sample
+    output: FLAG  # whether it does
+    winners: AT_INDEX  # receives each sample's most probable class
+    win: FLAG  # whether it does
 
 
 @inlined

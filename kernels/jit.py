@@ -85,6 +85,7 @@ OUT1, OUT2 = _array(1, False), _array(2, False)  # floats that the kernel may wr
 IN64 = _always(types.Array(types.float64, 1, "C", readonly=True))  # rates and the like, which the kernel reads
 OUT64 = _always(types.Array(types.float64, 1, "C"))  # losses and the like, which the kernel writes
 INDEX = _always(types.Array(types.int64, 1, "C", readonly=True))  # positions
+OUT_INDEX = _always(types.Array(types.int64, 1, "C"))  # positions, which the kernel writes
 INDEX32 = _always(types.Array(types.int32, 1, "C", readonly=True))  # columns of a sparse matrix
 TABLE = _always(types.Array(types.int64, 2, "C", readonly=True))  # a model's layout
 BYTES2 = _always(types.Array(types.uint8, 2, "C", readonly=True))  # samples in the form in which they are stored

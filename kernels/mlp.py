@@ -13,7 +13,7 @@ floats are converted by the thread that takes their rows, just before it uses th
 import numpy as np
 
 from .batch import Batch, block_at, deltas_of, entry, input_of, rows_at
-from .codes import ADD, BACKWARD, BIAS, FLOATS, FORWARD, HOLD, IN_PLACE, LOSS, N_IN, N_OUT, SQUARE_PARTS, WEIGHTS
+from .codes import ADD, BACKWARD, BIAS, FLOATS, FORWARD, HOLD, IN_PLACE, LOSS, MARK, N_IN, N_OUT, SQUARE_PARTS, WEIGHTS
 from .dropout import drop_out, scrambled
 from .gather import source_at, to_floats, to_floats_in_shares
 from .jit import ALONE, INDEX, OUT64, in_shares, inlined, share
@@ -24,6 +24,8 @@ from .simd import at, lanes_of, real, vload_first, vmax, vmin, vsplat, vstore_fi
 from .softmax import (
     bias_gradient,
     biases_at,
+    copy_outputs,
+    find_winners,
     gather_targets,
     gather_weights,
     logits_at,
@@ -65,6 +67,26 @@ def logits(batch, r0, r1):
         at(batch.params, w), n_in, batch.iota, c, source, pitch, at(rows, r0), r1 - r0, n_in,
         at(batch.S, biases), 4, 0, at(batch.S, z), at(batch.S, z), batch.capacity, -float("inf"),
     )  # fmt: skip
+
+
+@inlined
+def mark(batch, r0, r1):
+    """Mark what comes out for samples r0 ≤ r < r1 that hold NaN or infinity, and maybe for some that overflow.
+
+    The first unit's sum has a term for every feature. A term with NaN is NaN, and one with infinity is infinite, or NaN if
+    the weight is 0. So a finite sum proves that the sample is finite, without another look at it.
+    """
+    S, c = batch.S, entry(batch.layout, batch.n_layers - 1, N_OUT)
+    first, step = logits_at(block_at(batch.layout, batch.n_layers, batch.capacity), c, batch.capacity), 1
+    if batch.n_layers > 1:
+        first, step = rows_at(0, 0, batch), entry(batch.layout, 0, N_OUT)
+    for r in range(r0, r1):
+        nothing = S[first + r * step] * 0
+        if nothing != 0:
+            if batch.output:
+                batch.outputs[r * c] = nothing
+            if batch.win:
+                batch.winners[r] = -1
 
 
 @in_shares(batch=Batch)
@@ -109,6 +131,12 @@ def forward_backward(batch, q, workers):
             S, block, r0, r1 - r0, c, capacity, batch.labelled, batch.sigmoid, going_forward, with_loss, going_back,
             settings.log_low, settings.log_high, settings.eps, 1 / batch.total_weight,
         )  # fmt: skip
+        if batch.output:
+            copy_outputs(S, block, r0, r1 - r0, c, capacity, batch.outputs)
+        if batch.win:
+            find_winners(S, block, r0, r1 - r0, c, capacity, batch.winners)
+        if batch.phases & MARK:
+            mark(batch, r0, r1)
         if going_back:
             for l in range(last, 0, -1):
                 n_in, n_out = entry(batch.layout, l, N_IN), entry(batch.layout, l, N_OUT)
@@ -241,7 +269,8 @@ def run(source, order, targets, model, scratch, schedule, settings, losses, team
             labels.shape[0] > 0, at(weights, 0), weighted, chosen, real(S, total_weight), at(params, 0), at(model.state, 0),
             params.shape[0], where, n_layers, at(S, 0), capacity, at(scratch.panels, 0), settings, real(S, rate),
             real(S, mix), model.optimiser, np.int64(scrambled(np.uint64(schedule.seed) + np.uint64(step))), phases,
-            model.sigmoid,
+            model.sigmoid, at(scratch.outputs, p0 * c), scratch.outputs.shape[0] > 0, at(scratch.winners, p0),
+            scratch.winners.shape[0] > 0,
         )  # fmt: skip
         spread_bias(params, bias, S, block, c, capacity)
         if phases & FORWARD and m < BY_UNITS_BELOW and n_layers > 1:

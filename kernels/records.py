@@ -11,7 +11,7 @@ import math
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
-    from .jit import BYTES2, FLAG, IN1, IN2, IN64, INDEX, INDEX32, INT, OUT1, OUT2, OUT64, REAL, TABLE
+    from .jit import BYTES2, FLAG, IN1, IN2, IN64, INDEX, INDEX32, INT, OUT1, OUT2, OUT64, OUT_INDEX, REAL, TABLE
 
 
 class Source(NamedTuple):
@@ -122,6 +122,8 @@ class BatchScratch(NamedTuple):
     panels: OUT1  # per thread: packed columns of an operand, and unfinished sums
     partial_sums: OUT64  # (SQUARE_PARTS,): of the squares of the weights
     iota: INDEX  # 0, 1, … up to the larger of the capacity and the widest layer
+    outputs: OUT2  # (m, c), or empty: receives the probabilities of every sample
+    winners: OUT_INDEX  # (m,), or empty: receives the most probable class of every sample
 
 
 class ChunkScratch(NamedTuple):

@@ -15,6 +15,8 @@ linear models clip p; or ``eps`` is added to p, as in the lab's deep MLP; or nei
 multiple of 16, and the columns from the last sample to the end of its vector are padding.
 """
 
+import numpy as np
+
 from .codes import output_block_size
 from .jit import AT, FLAG, INT, REAL, inlined, routine
 from .simd import lanes_of, vabs, vexp, vfirst, vload, vlog, vmax, vmin, vsplat, vstore, vsum, vwhere_equal
@@ -154,6 +156,36 @@ def output_layer(
             for k in range(c):
                 goal = target(S, goals, classes, k, ld, labelled, sigmoid)
                 vstore(S, d + k * ld, vfirst((vload(S, p + k * ld) - goal) * factor, count, zero))
+
+
+@inlined
+def copy_outputs(S, block, r0, n_rows, c, ld, outputs):
+    """Copy the probabilities of the samples in columns r0 ≤ r < r0 + n_rows of the block to rows of ``outputs``."""
+    lanes = lanes_of(S)
+    for r in range(r0, r0 + n_rows, lanes):
+        p, count = probabilities_at(block, c, ld) + r, min(lanes, r0 + n_rows - r)
+        for k in range(c):
+            for i in range(count):
+                outputs[(r + i) * c + k] = S[p + k * ld + i]
+
+
+@inlined
+def find_winners(S, block, r0, n_rows, c, ld, winners):
+    """Write the most probable class of the samples in columns r0 ≤ r < r0 + n_rows, the first of several: it overwrites D.
+
+    A sample whose probabilities are NaN gets class 0.
+    """
+    lanes, room = lanes_of(S), deltas_at(block, c, ld)
+    for r in range(r0, r0 + n_rows, lanes):
+        p = probabilities_at(block, c, ld) + r
+        top, best = vload(S, p), vsplat(S, 0.0)
+        for k in range(1, c):
+            top = vmax(top, vload(S, p + k * ld))
+        for k in range(c):  # the first class scores c, the last one 1
+            best = vmax(best, vwhere_equal(vload(S, p + k * ld), top, vsplat(S, c - k)))
+        vstore(S, room + r, best)
+        for i in range(min(lanes, r0 + n_rows - r)):
+            winners[r + i] = (c - np.int64(S[room + r + i])) % c
 
 
 @inlined

@@ -19,7 +19,7 @@ from .rows import NO_BYTES, Rows
 
 PIECE = 2048  # samples of a large batch that are processed at a time, unless all are floats in memory
 _CALL_OPERATIONS = 1e10  # in one kernel call, at most, because a call can not be interrupted: a fraction of a second
-_KEPT_CAPACITY = 128  # samples; scratch for few is kept from one prediction to the next
+_KEPT_BYTES = 1 << 20  # so much scratch, at most, is kept from one prediction to the next
 _NO_LABELS, _NO_MIXES = np.empty(0, np.int64), np.empty(0)
 
 
@@ -67,6 +67,26 @@ class Samples(NamedTuple):
         return float(len(order)) if self.weights is None else float(self.weights[order].sum())
 
 
+class Results(NamedTuple):
+    """Arrays that receive what a model says of m samples; None for what is not wanted."""
+
+    outputs: NDArray[Any] | None = None  # (m, c): the probabilities
+    winners: NDArray[np.int64] | None = None  # (m,): the most probable class
+
+    def of(self, part: slice) -> Results:
+        """The arrays for some of the samples."""
+        return Results(*(None if whole is None else whole[part] for whole in (self.outputs, self.winners)))
+
+    def are_marked(self) -> bool:
+        """Whether MARK has marked a sample."""
+        if self.winners is not None:
+            return bool((self.winners < 0).any())
+        return self.outputs is not None and not np.isfinite(self.outputs[:, 0]).all()
+
+
+NO_RESULTS = Results()
+
+
 def rows_per_call(network: Network, batch_size: int) -> int:
     """The rows, in whole batches, for one kernel call, which must be short because it can not be interrupted."""
     return max(1, int(_CALL_OPERATIONS / (network.operations * batch_size))) * batch_size
@@ -80,6 +100,8 @@ class Workspace:
 
     def __init__(self, network: Network, capacity: int) -> None:
         self.network, self.capacity = network, round_up(capacity)
+        if self.capacity // round_up(1) % 2 == 0:
+            self.capacity += round_up(1)  # rows a power of two apart would share a few sets of the cache
         c, hidden = network.widths[-1], network.n_units - network.widths[-1]
         self.hidden_size = self.capacity * hidden
         self.buffer = aligned(3 * self.hidden_size + output_block_size(c, self.capacity), network.dtype)
@@ -114,10 +136,10 @@ class Workspace:
 
     def give_back(self) -> None:
         """Keep the workspace for the next caller, if it is small."""
-        if self.capacity <= _KEPT_CAPACITY:
+        if self.buffer.nbytes <= _KEPT_BYTES:
             self.network.spare.append(self)
 
-    def record(self, rows: Rows, threads: int) -> BatchScratch:
+    def record(self, rows: Rows, threads: int, results: Results = NO_RESULTS) -> BatchScratch:
         """The scratch memory as a record for kernels; buffers that only some calls need are allocated at their first use."""
         n = self.network.widths[0]
         if not rows.are_floats and not len(self._gathered):
@@ -126,7 +148,11 @@ class Workspace:
             widest = max(self.network.widths[1:])
             self._panels, self._panel_threads = panels(threads, self.capacity, widest, self.network.dtype), threads
         gathered = self._gathered[:0] if rows.are_floats else self._gathered
-        return BatchScratch(self.buffer, self.capacity, gathered, self._panels, self._partial_sums, self.iota)
+        outputs = _nothing(self.network.dtype).reshape(0, 1) if results.outputs is None else results.outputs
+        winners = _NO_LABELS if results.winners is None else results.winners
+        return BatchScratch(
+            self.buffer, self.capacity, gathered, self._panels, self._partial_sums, self.iota, outputs, winners
+        )
 
     def gradient(self) -> NDArray[Any]:
         """A buffer for the gradient of a batch that is processed in pieces."""
@@ -203,13 +229,15 @@ class BatchTrainer:
         mixes: NDArray[np.float64] | None = None,
         seed: int = 0,
         kept: Workspace | None = None,
+        results: Results = NO_RESULTS,
     ) -> NDArray[np.float64]:
         """Take a step on each batch, ``repeats`` times; returns the mean loss before each step.
 
         ``phases`` are the bits of ``kernels.codes`` that say what a step does. ``order`` selects samples, by default all; if
         ``batch_size`` is None, they form one batch. ``rates`` are the learning rates of the steps, by default the settings'.
         ``mixes`` are the weights with which the parameters enter their average after each step. ``seed`` is for dropout.
-        ``kept``, if given, holds Z and A of the whole batch while the batch is processed in pieces.
+        ``kept``, if given, holds Z and A of the whole batch while the batch is processed in pieces. ``results``
+        receive what the model says of every sample, if the batches fit into the workspace.
         """
         m = len(self.samples.X)
         if order is None:
@@ -222,16 +250,16 @@ class BatchTrainer:
         mixes = _NO_MIXES if mixes is None else mixes
         if batch_size > self.work.capacity:
             return self._run_in_pieces(phases, order, batch_size, rates, mixes, seed, kept)
-        return self._call(order, rates, mixes, batch_size, repeats, phases, seed, 0.0)
+        return self._call(order, rates, mixes, batch_size, repeats, phases, seed, 0.0, results=results)
 
-    def _call(self, order: NDArray[np.int64], *schedule: Any) -> NDArray[np.float64]:
+    def _call(self, order: NDArray[np.int64], *schedule: Any, results: Results = NO_RESULTS) -> NDArray[np.float64]:
         """Call the kernel on the samples ``order``; ``schedule`` are the fields of a ``Schedule``."""
         steps, net, dtype = Schedule(*schedule), self.network, self.network.dtype
         kind, state = (IN_PLACE, None) if self.optimiser is None else (self.optimiser.kind, self.optimiser.state)
         if state is None:
             state = self.work.gradient() if steps.phases & (ADD | HOLD) else _nothing(dtype)
         model, losses = Model(net.params, state, net.layout, kind, self.sigmoid), np.zeros(len(steps.rates))
-        scratch, targets = self.work.record(self.samples.X, self.threads), self.samples.record(dtype)
+        scratch, targets = self.work.record(self.samples.X, self.threads, results), self.samples.record(dtype)
         source = self.samples.X.source
         _kernel()(source, order, targets, model, scratch, steps, self.settings, losses, threads=self.threads)
         return losses

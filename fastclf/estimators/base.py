@@ -16,7 +16,7 @@ from sklearn.utils.validation import _check_sample_weight, validate_data
 from ..engine.losses import LossRule
 from ..engine.progress import Reporter
 from ..engine.rows import Rows, read_as_stored
-from ..inputs import is_clean
+from ..inputs import fits
 from ..io.layers import Layer, entries
 from ..io.portable import Portable
 from .state import with_classes
@@ -164,12 +164,10 @@ class FastClassifier(Portable, CallbackSupportMixin, ClassifierMixin, BaseEstima
         """X, and y if given, checked by scikit-learn. X is copied unless it is C-ordered float64, float32 or uint8."""
         return validate_data(self, X, y, dtype=DTYPES, order="C", reset=reset, **options)
 
-    def _check_to_predict(self, X: Any, dtype: Any, **options: Any) -> Any:
-        """X, checked: an array that needs no conversion has no names to compare, and only has to be finite."""
+    def _is_as_stored(self, X: Any, dtype: Any) -> bool:
+        """Whether X is an array that needs no conversion and none of scikit-learn's checks, but for NaN and infinity."""
         has_names = "feature_names_in_" in vars(self)  # scikit-learn warns of an array without them
-        if not has_names and is_clean(X, dtype, self.n_features_in_, getattr(self, "n_jobs", 1)):
-            return X
-        return self._check(X, reset=False, **options)
+        return not has_names and fits(X, dtype, self.n_features_in_)
 
     def _note_scale(self, X: Any) -> None:
         """Set ``scale_``, the factor for bytes, from ``scale`` and the dtype of the training data."""

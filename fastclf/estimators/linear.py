@@ -25,9 +25,9 @@ from sklearn.utils.validation import check_is_fitted
 
 from ..engine.mapped import shuffled
 from ..engine.minibatch import Samples
-from ..engine.rows import read_as_stored
 from ..engine.schedules import Plateau
 from ..engine.sgd import Task, stepper_for
+from ..inputs import is_finite
 from ..io.layers import Layer
 from .base import FastClassifier, with_callbacks
 from .state import linear_state, restore_linear, with_two_scores
@@ -436,12 +436,11 @@ class FastLinearClassifier(FastClassifier, LinearClassifierMixin, SparseCoefMixi
             check_is_fitted(self)
         coef: Any = self.coef_
         given: Any = X
-        samples = self._check_to_predict(given, coef.dtype, accept_sparse="csr")
-        dense = isinstance(samples, np.ndarray) and isinstance(coef, np.ndarray)
-        if dense and samples is given and not read_as_stored(samples):
-            Z = np.dot(samples, coef.T)
+        if isinstance(coef, np.ndarray) and self._is_as_stored(given, coef.dtype) and is_finite(given, self.n_jobs):
+            Z = np.dot(given, coef.T)
             Z += self.intercept_
             return Z[:, 0] if Z.shape[1] == 1 else Z
+        samples = self._check(given, reset=False, accept_sparse="csr")
         if not sparse.issparse(samples):
             samples = self._rows(samples, np.result_type(samples.dtype, self.intercept_.dtype))
         return self._logits(samples)

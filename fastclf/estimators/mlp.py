@@ -21,19 +21,20 @@ from sklearn.utils.validation import check_is_fitted
 
 from ..engine.losses import EXACT
 from ..engine.mapped import shuffled
-from ..engine.minibatch import BatchTrainer, Samples, Workspace
+from ..engine.minibatch import BatchTrainer, Results, Samples, Workspace, rows_per_call
 from ..engine.network import Network
 from ..engine.optimisers import SGD, Adam
 from ..engine.progress import Reporter
 from ..engine.schedules import Plateau, StepDecay
 from ..engine.threads import threads_for
 from ..io.layers import Layer, layers_of
-from ..kernels.codes import FORWARD, LOSS
+from ..kernels.codes import FORWARD, LOSS, MARK
 from ..kernels.records import Settings
 from .base import FastClassifier, clipped, with_callbacks
 from .state import mlp_state, restore_mlp, with_two_scores
 
-_PREDICT_ROWS = 1024
+_PREDICT_ROWS = 1024  # in a batch of predictions, at most
+_PREDICT_NUMBERS = 1 << 18  # in the widest layer's activations of a batch, at most: they stay in the L2 cache
 
 
 class HeldOut(NamedTuple):
@@ -547,52 +548,65 @@ class FastMLPClassifier(FastClassifier):
     def _validate(self, net: Network, held_out: HeldOut) -> tuple[float, float]:
         """The loss, without the penalty, and the accuracy on the validation samples."""
         samples, y, rows, _ = held_out
-        P, loss = self._forward(net, samples, rows, with_loss=True)
+        results = self._room(net, len(rows), decide=True)
+        loss = self._forward(net, samples, rows, results, FORWARD | LOSS)
         weights = np.ones(len(rows)) if samples.weights is None else samples.weights[rows]
-        right = self._labels(P) == y[rows]
+        right = self._labels(results) == y[rows]
         right = right.all(axis=1) if right.ndim == 2 else right
         return loss, float(np.average(right, weights=weights))
 
     # ------------------------------------------------------------ predicting
 
+    def _room(self, net: Network, m: int, decide: bool) -> Results:
+        """Arrays for the probabilities of m samples, or, to ``decide``, for their most probable class if that is enough."""
+        if decide and self.out_activation_ == "softmax":
+            return Results(winners=np.empty(m, np.int64))
+        return Results(outputs=np.empty((m, net.widths[-1]), net.dtype))
+
     def _forward(
-        self, net: Network, samples: Samples, rows: NDArray[np.int64] | None = None, with_loss: bool = False
-    ) -> tuple[NDArray[Any], float]:
-        """The probabilities (m, n_outputs) of ``rows``, or of all rows, and their mean loss; NaN unless it is asked for."""
-        order = np.arange(len(samples.X)) if rows is None else rows
-        capacity = min(_PREDICT_ROWS, len(order))
-        P, settings = (
-            np.empty((len(order), net.widths[-1]), net.dtype),
-            Settings(*(clipped(net.dtype) if with_loss else EXACT)),
-        )
+        self, net: Network, samples: Samples, rows: NDArray[np.int64], results: Results, phases: int = FORWARD
+    ) -> float:
+        """Compute the results of ``rows``; returns, with LOSS, their mean loss, else NaN."""
+        capacity = max(1, min(_PREDICT_ROWS, _PREDICT_NUMBERS // max(net.widths[1:]), len(rows)))
+        settings = Settings(*(clipped(net.dtype) if phases & LOSS else EXACT))
         threads = threads_for(net.step_operations(capacity) / 3, self.n_jobs)
         work, sigmoid = Workspace.borrow(net, capacity), self.out_activation_ == "logistic"
         trainer = BatchTrainer(net, samples, settings, work, sigmoid=sigmoid, threads=threads)
-        total, weight, start = 0.0, 0.0, 0
-        for part in samples.X.stretches(order, capacity):
-            losses = trainer.run(FORWARD | (LOSS if with_loss else 0), part)
-            P[start : start + len(part)] = work.samples("A", len(net.widths) - 2, len(part)).T
-            start += len(part)
-            if with_loss:
-                w = samples.total_weight(part)
-                total, weight = total + float(losses[0]) * w, weight + w
+        total, weight, done = 0.0, 0.0, 0
+        for part in samples.X.stretches(rows, rows_per_call(net, capacity), capacity):
+            losses = trainer.run(phases, part, capacity, results=results.of(slice(done, done + len(part))))
+            done += len(part)
+            if phases & LOSS:
+                for loss, start in zip(losses, range(0, len(part), capacity)):
+                    w = samples.total_weight(part[start : start + capacity])
+                    total, weight = total + float(loss) * w, weight + w
         work.give_back()
-        return P, total / weight if with_loss else math.nan
+        return total / weight if phases & LOSS else math.nan
 
-    def _labels(self, P: NDArray[Any]) -> NDArray[Any]:
-        """The most probable class of each sample, or the labels that are more probable than not."""
-        if self.out_activation_ == "softmax":
-            return self.classes_[P.argmax(axis=1)]
-        if self.n_outputs_ == 1 and len(self.classes_) == 2:
-            return self.classes_[(P[:, 0] > 0.5).astype(np.intp)]
-        return self._label_binarizer.inverse_transform(P)
-
-    def _probabilities(self, X: Any) -> NDArray[Any]:
+    def _results(self, X: Any, decide: bool) -> Results:
+        """The results of the user's samples."""
         if "coefs_" not in vars(self):
             check_is_fitted(self)
         net = self._bound()
-        X = self._check_to_predict(X, net.dtype)
-        return self._forward(net, Samples(self._rows(X, net.dtype)))[0]
+        # The first layer sees every number of X: so it proves that they are finite, and no other pass over X is needed.
+        unproved = self._is_as_stored(X, net.dtype)
+        samples = Samples(self._rows(X if unproved else self._check(X, reset=False), net.dtype))
+        rows = np.arange(len(samples.X))
+        results = self._room(net, len(rows), decide)
+        self._forward(net, samples, rows, results, FORWARD | MARK if unproved else FORWARD)
+        if unproved and results.are_marked():
+            self._check(X, reset=False)  # does X hold NaN or infinity, or is a sum of the first layer too large?
+            self._forward(net, samples, rows, results)
+        return results
+
+    def _labels(self, results: Results) -> NDArray[Any]:
+        """The most probable class of each sample, or the labels that are more probable than not."""
+        if results.outputs is None:
+            return self.classes_[results.winners]
+        P = results.outputs
+        if self.n_outputs_ == 1 and len(self.classes_) == 2:
+            return self.classes_[(P[:, 0] > 0.5).astype(np.intp)]
+        return self._label_binarizer.inverse_transform(P)
 
     def predict(self, X: ArrayLike) -> NDArray[Any]:
         """The most probable class of each sample; with several labels, a matrix of 0 and 1.
@@ -605,7 +619,7 @@ class FastMLPClassifier(FastClassifier):
         -------
         ndarray of shape (n_samples,) or (n_samples, n_outputs)
         """
-        return self._labels(self._probabilities(X))
+        return self._labels(self._results(X, decide=True))
 
     def predict_proba(self, X: ArrayLike) -> NDArray[Any]:
         """The probability of each class: softmax, or the sigmoid for two classes and for several labels.
@@ -619,7 +633,7 @@ class FastMLPClassifier(FastClassifier):
         ndarray of shape (n_samples, n_classes)
             In the order of ``classes_``.
         """
-        P = self._probabilities(X)
+        P: Any = self._results(X, decide=False).outputs
         return np.hstack([1 - P, P]) if self.n_outputs_ == 1 else P
 
     def predict_log_proba(self, X: ArrayLike) -> NDArray[Any]:

@@ -6,11 +6,11 @@ import torch
 from torch.nn import functional as F
 
 from fastclf.engine.losses import CLIPPED, EXACT, SHIFTED
-from fastclf.engine.minibatch import BatchTrainer, Samples, Workspace
+from fastclf.engine.minibatch import BatchTrainer, Results, Samples, Workspace
 from fastclf.engine.network import Network
 from fastclf.engine.rows import Rows
 from fastclf.kernels import mlp
-from fastclf.kernels.codes import BACKWARD, FORWARD, LOSS, TRAIN
+from fastclf.kernels.codes import BACKWARD, FORWARD, LOSS, MARK, TRAIN
 from fastclf.kernels.records import Settings
 from fastclf.kernels.target import TARGET
 
@@ -36,9 +36,12 @@ class Model:
         **settings,
     ):  # fmt: skip
         """Steps over the batches of ``order``; their losses."""
-        samples, chosen = Samples(Rows(X, X.dtype), labels, targets), Settings(*rule, **settings)
-        trainer = BatchTrainer(self.network, samples, chosen, self.work, sigmoid=self.sigmoid, threads=threads)
+        trainer = self.trainer(X, labels, targets, threads=threads, rule=rule, **settings)
         return trainer.run(phases, np.arange(len(X)) if order is None else order, batch_size, repeats=repeats)
+
+    def trainer(self, X, labels=None, targets=None, *, threads=1, rule=EXACT, **settings):
+        samples, chosen = Samples(Rows(X, X.dtype), labels, targets), Settings(*rule, **settings)
+        return BatchTrainer(self.network, samples, chosen, self.work, sigmoid=self.sigmoid, threads=threads)
 
     @property
     def parameters(self):
@@ -300,3 +303,67 @@ def test_inputs_are_only_read(dtype):
         Model((6, 9, 4), dtype, 70).run(X, **given, order=order, repeats=2, learning_rate=1.0)
         for array, old in zip(arrays, before):
             np.testing.assert_array_equal(array, old)
+
+
+# ---------------------------------------------------------------- what a model says of samples
+
+
+def results_of(m, c, dtype):
+    return Results(np.full((m, c), -1, dtype), np.full(m, -7))
+
+
+@pytest.mark.parametrize("m", [*edges(1, *LANES), 200])
+@pytest.mark.parametrize("widths", [(9, 10), (9, 7, 1), (9, 20, 3), (40, 33, 17, 129)], ids=str)
+@pytest.mark.parametrize("threads", [1, 2])
+def test_results(m, widths, threads, dtype):
+    """In batches, and of samples in any order; they are what the scratch holds after a batch of its own."""
+    model, order = Model(widths, dtype, capacity=m), np.random.default_rng(0).permutation(m)
+    X, results = problem(m, widths[0], widths[-1], dtype).X, results_of(m, widths[-1], dtype)
+    trainer = model.trainer(X, threads=threads)
+    trainer.run(FORWARD)
+    expected = model.kept("A", m)[-1][order]
+    trainer.run(FORWARD, order, 1 + m // 3, results=results)
+    np.testing.assert_array_equal(results.outputs, expected)
+    np.testing.assert_array_equal(results.winners, expected.argmax(axis=1))
+    alone = Results(winners=np.full(m, -7))
+    trainer.run(FORWARD, order, results=alone)
+    np.testing.assert_array_equal(alone.winners, results.winners)
+    np.testing.assert_array_equal(results.of(slice(1, 3)).winners, results.winners[1:3])
+
+
+@pytest.mark.parametrize("c", [2, 33])
+def test_the_first_of_equal_classes_wins(c, dtype):
+    model, X, results = Model((4, c), dtype), problem(50, 4, c, dtype).X, results_of(50, c, dtype)
+    model.network.params[:] = 0
+    model.trainer(X).run(FORWARD, results=results)
+    np.testing.assert_array_equal(results.outputs, np.full((50, c), dtype.type(1) / c))
+    assert not results.winners.any()
+    model.network.biases[0][[1, c - 1]] = 1
+    model.trainer(X).run(FORWARD, results=results)
+    assert set(results.winners) == {1}
+    model.network.biases[0][0] = np.nan
+    model.trainer(X).run(FORWARD, results=results)
+    assert not results.winners.any()
+
+
+@pytest.mark.parametrize("widths", [(9, 10), (9, 20, 3)], ids=str)
+@pytest.mark.parametrize("m", [1, 63, 64, 200])
+def test_marks(m, widths, dtype):
+    """Whatever the weights are, 0 too."""
+    model, c = Model(widths, dtype, capacity=m), widths[-1]
+    X, results = problem(m, 9, c, dtype).X, results_of(m, c, dtype)
+    for weights in (None, 0):
+        if weights is not None:
+            model.network.params[:] = weights
+        model.trainer(X).run(FORWARD | MARK, results=results)
+        assert not results.are_marked()
+        assert (results.winners >= 0).all()
+        for bad in (np.nan, np.inf, -np.inf):
+            for at in ((0, 0), (m // 2, 4), (m - 1, 8)):
+                spoilt = X.copy()
+                spoilt[at] = bad
+                model.trainer(spoilt).run(FORWARD | MARK, results=results)
+                assert np.flatnonzero(results.winners < 0).tolist() == [at[0]]
+                assert np.isnan(results.outputs[at[0], 0])
+                assert results.are_marked()
+                assert Results(outputs=results.outputs).are_marked()
