@@ -95,11 +95,12 @@ def rows_per_call(network: Network, batch_size: int) -> int:
 class Workspace:
     """Scratch memory for batches of up to ``capacity`` samples: one buffer, in the layout that ``kernels.batch`` describes.
 
-    Larger batches are processed in pieces of ``capacity`` samples.
+    Larger batches are processed in pieces of ``piece`` samples.
     """
 
     def __init__(self, network: Network, capacity: int) -> None:
         self.network, self.capacity = network, round_up(capacity)
+        self.piece = self.capacity  # samples of a batch that are processed together
         if self.capacity // round_up(1) % 2 == 0:
             self.capacity += round_up(1)  # rows a power of two apart would share a few sets of the cache
         c, hidden = network.widths[-1], network.n_units - network.widths[-1]
@@ -248,7 +249,7 @@ class BatchTrainer:
             rates = np.empty(steps)
             rates.fill(self.settings.learning_rate)
         mixes = _NO_MIXES if mixes is None else mixes
-        if batch_size > self.work.capacity:
+        if batch_size > self.work.piece:
             return self._run_in_pieces(phases, order, batch_size, rates, mixes, seed, kept)
         return self._call(order, rates, mixes, batch_size, repeats, phases, seed, 0.0, results=results)
 
@@ -301,7 +302,7 @@ class BatchTrainer:
             weights = self.samples.weights
             whole_weight = float(len(batch) if weights is None else weights[batch].sum(dtype=np.float64))
             done = 0
-            for piece in self.samples.X.stretches(batch, self.work.capacity):
+            for piece in self.samples.X.stretches(batch, self.work.piece):
                 place = (ADD if done else 0) | (HOLD if done + len(piece) < len(batch) else 0)
                 if kept is not None and not phases & FORWARD:
                     for here, there in self.work.shared_with(kept, done, len(piece)):
