@@ -21,7 +21,7 @@ from fastclf.inputs import (
     as_rows_of_columns,
     as_scalar,
     as_targets,
-    is_ready,
+    quick_batch,
 )
 from fastclf.kernels import threads as pool
 
@@ -519,13 +519,45 @@ def test_a_model_survives_bad_input():
 ONE_MORE = np.zeros(M * N * 8 + 1, np.uint8)
 
 
+BYTE_VALUES = np.arange(256) / 255
+
+
+def quick(batch, dtype=FLOAT64):
+    return quick_batch(batch, dtype, N, C, BYTE_VALUES.astype(dtype))
+
+
 @pytest.mark.parametrize("size", [M, 20_000])
-def test_a_batch_that_needs_no_conversion_is_known(size, dtype):
+def test_a_batch_that_needs_no_conversion_is_taken_as_it_is(size, dtype):
     X, y = np.zeros((size, N), dtype), np.arange(size) % C
-    assert is_ready(X, y, dtype, N, C)
+    for batch in ((X, y), [X, y]):
+        assert all(a is b for a, b in zip(quick(batch, dtype), batch))
     for array in (X, y):
         array.flags.writeable = False
-    assert is_ready(X, y, dtype, N, C)
+    assert quick((X, y), dtype)[0] is X
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda X, y: (X.astype(np.float32), y), lambda X, y: (X.astype(">f8"), y), lambda X, y: (X, y.astype(">i8")),
+        lambda X, y: (X, y.astype(np.int32)), lambda X, y: (X, y.astype(np.uint8)), lambda X, y: (torch.tensor(X), y),
+        lambda X, y: (torch.tensor(X, dtype=torch.float32), torch.tensor(y)), lambda X, y: (X.reshape(M, 1, 1, N), y),
+        lambda X, y: (torch.tensor(X).reshape(M, 1, N), torch.tensor(y, dtype=torch.int32)),
+    ],
+)  # fmt: skip
+def test_a_batch_that_is_soon_converted_is_taken(change):
+    X, y = np.arange(M * N).reshape(M, N) / 4, np.arange(M) % C
+    got = quick(change(X, y))
+    for array, expected in zip(got, (X, y)):
+        assert array.dtype == expected.dtype
+        np.testing.assert_array_equal(array, expected)
+
+
+def test_bytes_of_a_batch_are_scaled(dtype):
+    X = np.arange(M * N, dtype=np.uint8).reshape(M, N)
+    got, _ = quick((X, np.zeros(M, int)), dtype)
+    assert got.dtype == dtype
+    np.testing.assert_array_equal(got, BYTE_VALUES.astype(dtype)[X])
 
 
 @pytest.mark.parametrize(
@@ -533,17 +565,24 @@ def test_a_batch_that_needs_no_conversion_is_known(size, dtype):
     [
         lambda X, y: (with_one(X, np.nan), y), lambda X, y: (with_one(X, np.inf, -1), y),
         lambda X, y: (X, np.where(np.arange(M) == M - 1, C, y)), lambda X, y: (X, np.where(np.arange(M) == 0, -1, y)),
+        lambda X, y: (X, np.where(np.arange(M) == 0, -1, y).astype(np.int8)), lambda X, y: (X, y.astype(np.uint64)),
         lambda X, y: (X, y[1:]), lambda X, y: (X[:, :-1], y), lambda X, y: (X[:0], y[:0]), lambda X, y: (X[0], y),
-        lambda X, y: (X.astype(np.float32), y), lambda X, y: (X.astype(">f8"), y), lambda X, y: (X, y.astype(">i8")),
-        lambda X, y: (X, y.astype(np.int32)), lambda X, y: (np.asfortranarray(X), y), lambda X, y: (X, np.repeat(y, 2)[::2]),
+        lambda X, y: (np.asfortranarray(X), y), lambda X, y: (X, np.repeat(y, 2)[::2]),
         lambda X, y: (ONE_MORE[1:].view(float).reshape(M, N), y), lambda X, y: (X.tolist(), y), lambda X, y: (X, y.tolist()),
-        lambda X, y: (torch.tensor(X), y), lambda X, y: (X.view(np.matrix), y), lambda X, y: (None, None),
-        lambda X, y: (X, y[:, None]), lambda X, y: (X, y.astype(float)),
+        lambda X, y: (X.view(np.matrix), y), lambda X, y: (None, None), lambda X, y: (X, y, y), lambda X, y: (X,),
+        lambda X, y: (X, y[:, None]), lambda X, y: (X, y.astype(float)), lambda X, y: (X, y > 0),
+        lambda X, y: (torch.tensor(X, requires_grad=True), y), lambda X, y: (torch.tensor(X).to_sparse(), y),
+        lambda X, y: (X.astype(np.float16), y), lambda X, y: (X.astype(np.int32), y), lambda X, y: (X.astype(complex), y),
+        lambda X, y: (torch.tensor(X, device="meta"), y), lambda X, y: ({"X": X}, y), lambda X, y: ("X", "y"),
     ],
 )  # fmt: skip
 def test_any_other_batch_has_to_pass_the_other_checks(spoil):
     X, y = np.zeros((M, N)), np.arange(M) % C
-    assert not is_ready(*spoil(X, y), FLOAT64, N, C)
+    assert quick(spoil(X, y)) is None
+
+
+def test_numbers_that_float32_can_not_hold_have_to_pass_the_other_checks():
+    assert quick((np.full((M, N), 1e300), np.zeros(M, int)), np.dtype(np.float32)) is None
 
 
 @pytest.mark.parametrize(

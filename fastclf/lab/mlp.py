@@ -22,7 +22,7 @@ from ..engine.progress import Callback, Reporter, train_in_stretches
 from ..engine.rows import Rows
 from ..engine.schedules import EarlyStopping, StepDecay
 from ..engine.threads import threads_for
-from ..inputs import as_array, as_count, as_labels, as_rows, as_rows_of_columns, as_scalar, is_ready
+from ..inputs import as_array, as_count, as_labels, as_rows, as_rows_of_columns, as_scalar, quick_batch
 from ..kernels.codes import BACKWARD, FORWARD, TRAIN
 from ..kernels.records import Settings
 from .base import Activations, LabModel, LayerOutput, LayerParameter, overrides
@@ -481,18 +481,17 @@ class DeepMLPClassifier(_Perceptron):
         """A function that trains on one batch, in scratch of its own, so that results of ``forward`` keep their values."""
         net = self._network
         trainer, made_for = self._trainer(Workspace(net, 1), Samples(None), batch_size=1), None
+        byte_values = (self.scale * np.arange(256.0)).astype(net.dtype)
 
         def step(batch: Any, rate: float, clip: float) -> float:
             nonlocal trainer, made_for
-            X, y = cast(Any, batch if type(batch) is tuple and len(batch) == 2 else (None, None))
-            ready = is_ready(X, y, net.dtype, net.widths[0], net.widths[-1])
-            if not ready:
-                X, y = self._batch(batch)
+            quick = quick_batch(batch, net.dtype, net.widths[0], net.widths[-1], byte_values)
+            X, y = cast(Any, quick or self._batch(batch))
             m: int = len(X)
             if made_for != (rate, clip, m):
                 work = trainer.work if trainer.work.capacity >= m else Workspace(net, m)
                 trainer, made_for = self._trainer(work, Samples(None), rate, clip, m), (rate, clip, m)
-            if ready:
+            if quick:
                 loss = trainer.step(X, y)
             else:
                 trainer.samples = Samples(X, y)
