@@ -335,10 +335,31 @@ class LoaderProblem:
         return torch.utils.data.DataLoader(image_set(self.images), batch_size=1000, shuffle=True)
 
 
-def loader_lab(p: LoaderProblem, lab) -> Arm:
+@dataclasses.dataclass
+class ListProblem:
+    """A deep MLP on a plain list of batches of one sample, arrays or ``tensors``: what a batch costs beside its step."""
+
+    sample: Problem
+    tensors: bool
+    dtype: type = np.float32
+
+    @cached_property
+    def _batches(self) -> list:
+        import torch
+
+        convert = torch.from_numpy if self.tensors else np.asarray
+        pairs = zip(np.split(self.sample.X, len(self.sample.X)), np.split(self.sample.y, len(self.sample.X)))
+        return [(convert(X), convert(y)) for X, y in pairs]
+
+    def loader(self):
+        return self._batches
+
+
+def loader_lab(p: LoaderProblem | ListProblem, lab) -> Arm:
     """The lab's own training loop over the loader, by fastclf or in plain NumPy."""
     ours = lab is not reference
-    model = lab.DeepMLPClassifier(3072, 100, 10, **({"dtype": p.dtype} if ours else {}))
+    n, hidden, _, c = p.sample.widths
+    model = lab.DeepMLPClassifier(n, hidden, c, **({"dtype": p.dtype} if ours else {}))
     for name, (W, b) in zip("132", p.sample.start):
         setattr(model, f"W{name}", W.copy())
         setattr(model, f"b{name}", b.reshape(-1, 1).copy())
@@ -349,7 +370,7 @@ def loader_lab(p: LoaderProblem, lab) -> Arm:
     )
 
 
-def loader_torch(p: LoaderProblem) -> Arm:
+def loader_torch(p: LoaderProblem | ListProblem) -> Arm:
     """The training loop as a torch user writes it, in float32."""
     import torch
     from torch import nn

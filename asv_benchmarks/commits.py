@@ -100,12 +100,15 @@ for line in sys.stdin:
 
 
 class Worker:
-    """A process that runs one commit's workloads: a workload's id prepares it, "go" returns its median time in seconds."""
+    """A process that runs one commit's workloads: a workload's id prepares it, "go" returns its median time in seconds.
 
-    def __init__(self, folder: Path) -> None:
-        command = [sys.executable, "-c", _WORKER]
+    ``more`` are environment variables.
+    """
+
+    def __init__(self, folder: Path, **more: str) -> None:
+        command, variables = [sys.executable, "-c", _WORKER], environment(folder) | more
         self._process = subprocess.Popen(
-            command, cwd=folder, env=environment(folder), stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+            command, cwd=folder, env=variables, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
         )
 
     def ask(self, word: str) -> str:

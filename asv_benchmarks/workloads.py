@@ -304,6 +304,14 @@ def _loader(dtype):
     return {**_both(partial(arms.loader_lab, shared)), "torch": partial(arms.loader_torch, shared)}
 
 
+def _list(tensors: bool):
+    shared = arms.ListProblem(problem(digits(), np.float32, hidden=(32, 32)), tensors)
+    kinds = {"fastclf": partial(arms.loader_lab, shared, lab=fastclf)}
+    # The lab's NumPy code takes no tensors, and torch no arrays.
+    other = {"torch": partial(arms.loader_torch, shared)} if tensors else _both(partial(arms.loader_lab, shared))
+    return kinds | other
+
+
 def _loader_memory(dtype: str):
     return {"fastclf": partial(limits.memory, "loader_memory", _images(), dtype)}
 
@@ -480,6 +488,13 @@ TABLE: tuple[Workload, ...] = (
             partial(_loader, dtype), "epoch", (Target(bound, ("reference",)),), rounds=3, needs=("torch", "torchvision"),
         )
         for dtype, bound in (("float32", 10), ("float64", 5))
+    ),
+    *(
+        Workload(
+            f"D2.{what}", f"DeepMLPClassifier.train, a plain list of 1,797 batches of one sample, {what}, 64–32–10, float32",
+            partial(_list, tensors), "epoch", (Target(bound, rivals),), rounds=5, needs=("torch",),
+        )
+        for what, tensors, bound, rivals in (("arrays", False, 2, ("reference",)), ("tensors", True, 5, ("torch",)))
     ),
     *(
         Workload(
