@@ -39,7 +39,6 @@ RACES = {
     ),
 }  # fmt: skip
 MEASURED = [w for w in TABLE if w.group != "threads"]
-ROWS = [w for w in MEASURED if w.group not in ("prediction", "load")]  # of the README; the others are printed by --only
 
 Measured = dict[str, Measurement]
 
@@ -199,7 +198,7 @@ def check() -> None:
         sys.exit(f"{RESULTS} does not exist: run {COMMAND}")
     _, block, _ = split_readme()
     report = json.loads(RESULTS.read_text(encoding="utf-8"))
-    if difference := {row.id for row in ROWS} ^ set(report.get("rows", ())):
+    if difference := {row.id for row in MEASURED} ^ set(report.get("rows", ())):
         sys.exit(f"{RESULTS} and the table of workloads differ in {', '.join(sorted(difference))}: run {COMMAND}")
     wanted = render(report)
     if block != wanted:
@@ -227,7 +226,7 @@ def main() -> None:
     if options.quick:
         os.environ["FASTCLF_BENCH_QUICK"] = "1"
     only = options.only.split(",") if options.only else []
-    rows = [row for row in MEASURED if row.id in only or row.id.partition(".")[0] in only] if only else ROWS
+    rows = [row for row in MEASURED if row.id in only or row.id.partition(".")[0] in only] if only else MEASURED
     if not rows:
         parser.error(f"--only {options.only}: there are {', '.join(row.id for row in MEASURED)}")
     if options.write_readme:

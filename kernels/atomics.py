@@ -25,6 +25,7 @@ _MACHINES = {"x86_64": (202, "llvm.x86.sse2.pause", ()), "aarch64": (98, "llvm.a
 _FUTEX, _PAUSE, _PAUSE_ARGUMENTS = _MACHINES.get(platform.machine().lower(), (0, "", ()))
 _WAIT, _WAKE = 128, 129  # FUTEX_WAIT and FUTEX_WAKE, for threads of one process
 _EVERYBODY = 2**31 - 1
+_PAUSES = 4  # between two looks at a word: the core's other thread, if it has one, gets on with its work meanwhile
 _MONOTONIC = 1  # the clock's number
 
 #: Whether threads can wait for words here.
@@ -151,7 +152,8 @@ def changed(block, word, old, asleep, awake):
     until = _now() + awake
     value = load(block, word)
     while value == old:
-        _pause()
+        for _ in range(_PAUSES):
+            _pause()
         if _now() < until:
             value = load(block, word)
             continue

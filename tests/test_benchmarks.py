@@ -98,14 +98,16 @@ def test_the_arms_of_a_workload_do_the_same_work(suite):
 @pytest.fixture(scope="module")
 def report(suite):
     """The report of a few rows."""
-    return suite.peers.run([row for row in suite.peers.ROWS if row.id in ("S1", "S5", "S12", "S14.memory.sgd.float32")])
+    return suite.peers.run(
+        [row for row in suite.peers.MEASURED if row.id in ("S1", "S5", "S12", "S14.memory.sgd.float32")]
+    )
 
 
 @pytest.fixture
 def peers(suite, report, tmp_path, monkeypatch):
     """peers.py as if the table had the report's rows alone, in a folder of its own."""
     peers = suite.peers
-    monkeypatch.setattr(peers, "ROWS", [row for row in peers.ROWS if row.id in report["rows"]])
+    monkeypatch.setattr(peers, "MEASURED", [row for row in peers.MEASURED if row.id in report["rows"]])
     monkeypatch.setattr(peers, "README", tmp_path / "README.md")
     monkeypatch.setattr(peers, "RESULTS", tmp_path / "results" / "peers.json")
     peers.README.write_text(f"# Before\n\n{peers.BEGIN}\nold\n{peers.END}\n\nafter\n")

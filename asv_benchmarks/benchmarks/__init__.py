@@ -28,6 +28,17 @@ def speedup_over(arm, workloads):
     return track
 
 
+def speedups_over_peers(workloads):
+    """The benchmarks ``speedup_over`` of every arm that one of the workloads has, beside fastclf's."""
+    from workloads import PEERS
+
+    return {
+        f"track_speedup_vs_{arm}": speedup_over(arm, workloads)
+        for arm in ("reference", *PEERS)
+        if any(workload.has(arm) for workload in workloads.values())
+    }
+
+
 def value_of(workload):
     """A benchmark that gives the figure that the workload's only target bounds."""
     [target] = workload.targets

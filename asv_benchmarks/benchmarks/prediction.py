@@ -1,8 +1,8 @@
 """Predictions of one, ten, a hundred and ten thousand samples, beside scikit-learn and a bare torch module."""
 
-from workloads import PEERS, VERSION, group, measure
+from workloads import VERSION, group, measure
 
-from . import publish, speedup_over
+from . import publish, speedups_over_peers
 
 version = VERSION
 WORKLOADS = group("prediction")
@@ -12,11 +12,4 @@ def setup_cache():
     return measure(WORKLOADS)
 
 
-publish(
-    globals(),
-    {
-        f"track_speedup_vs_{arm}": speedup_over(arm, WORKLOADS)
-        for arm in PEERS
-        if any(w.has(arm) for w in WORKLOADS.values())
-    },
-)
+publish(globals(), speedups_over_peers(WORKLOADS))

@@ -1,8 +1,8 @@
 """Speed-ups of fastclf over the reference and the peers; one measurement of all arms, in turn, gives all ratios."""
 
-from workloads import PEERS, VERSION, group, measure
+from workloads import VERSION, group, measure
 
-from . import publish, speedup_over
+from . import publish, speedups_over_peers
 
 version = VERSION
 WORKLOADS = group("trainers")
@@ -12,4 +12,4 @@ def setup_cache():
     return measure(WORKLOADS)
 
 
-publish(globals(), {f"track_speedup_vs_{arm}": speedup_over(arm, WORKLOADS) for arm in ("reference", *PEERS)})
+publish(globals(), speedups_over_peers(WORKLOADS))

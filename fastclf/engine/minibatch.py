@@ -230,15 +230,13 @@ class BatchTrainer:
         mixes: NDArray[np.float64] | None = None,
         seed: int = 0,
         kept: Workspace | None = None,
-        results: Results = NO_RESULTS,
     ) -> NDArray[np.float64]:
         """Take a step on each batch, ``repeats`` times; returns the mean loss before each step.
 
         ``phases`` are the bits of ``kernels.codes`` that say what a step does. ``order`` selects samples, by default all; if
         ``batch_size`` is None, they form one batch. ``rates`` are the learning rates of the steps, by default the settings'.
         ``mixes`` are the weights with which the parameters enter their average after each step. ``seed`` is for dropout.
-        ``kept``, if given, holds Z and A of the whole batch while the batch is processed in pieces. ``results``
-        receive what the model says of every sample, if the batches fit into the workspace.
+        ``kept``, if given, holds Z and A of the whole batch while the batch is processed in pieces.
         """
         m = len(self.samples.X)
         if order is None:
@@ -251,7 +249,15 @@ class BatchTrainer:
         mixes = _NO_MIXES if mixes is None else mixes
         if batch_size > self.work.piece:
             return self._run_in_pieces(phases, order, batch_size, rates, mixes, seed, kept)
-        return self._call(order, rates, mixes, batch_size, repeats, phases, seed, 0.0, results=results)
+        return self._call(order, rates, mixes, batch_size, repeats, phases, seed, 0.0)
+
+    def evaluate(self, phases: int, order: NDArray[np.int64], batch_size: int, results: Results) -> NDArray[np.float64]:
+        """Pass forward through the samples ``order``; returns the mean losses of the batches, which fit into the workspace.
+
+        ``phases`` do not change the model. ``results`` receive what the model says of each sample.
+        """
+        rates = np.zeros(-(-len(order) // batch_size))
+        return self._call(order, rates, _NO_MIXES, batch_size, 1, phases, 0, 0.0, results=results)
 
     def _call(self, order: NDArray[np.int64], *schedule: Any, results: Results = NO_RESULTS) -> NDArray[np.float64]:
         """Call the kernel on the samples ``order``; ``schedule`` are the fields of a ``Schedule``."""

@@ -574,7 +574,7 @@ class FastMLPClassifier(FastClassifier):
         trainer = BatchTrainer(net, samples, settings, work, sigmoid=sigmoid, threads=threads)
         total, weight, done = 0.0, 0.0, 0
         for part in samples.X.stretches(rows, rows_per_call(net, capacity), capacity):
-            losses = trainer.run(phases, part, capacity, results=results.of(slice(done, done + len(part))))
+            losses = trainer.evaluate(phases, part, capacity, results.of(slice(done, done + len(part))))
             done += len(part)
             if phases & LOSS:
                 for loss, start in zip(losses, range(0, len(part), capacity)):

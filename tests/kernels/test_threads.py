@@ -5,7 +5,6 @@ import sys
 import threading
 from types import SimpleNamespace
 
-import numba
 import numpy as np
 import pytest
 
@@ -24,6 +23,7 @@ def says_its_layer(expected, why):
 
 
 def is_its_own_layer():
+    import numba
     import numpy as np
 
     from fastclf.kernels import check
@@ -115,6 +115,7 @@ def test_the_smallest_limit_counts(monkeypatch, affinity, quota, omp, numbas, ex
 
 
 def follows_set_num_threads():
+    import numba
     import numpy as np
 
     from fastclf.kernels import threads as pool
