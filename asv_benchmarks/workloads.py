@@ -420,7 +420,7 @@ TABLE: tuple[Workload, ...] = (
         "epoch", (Target(4, ("reference",)),), passes=100, slow=20, check=10,
     ),
     Workload(
-        "S4", "the same, float32",
+        "S4", "ImageLinearClassifier and train, the same, float32",
         _arms(_both(arms.image_classifier, **BATCH_PEERS, **JAX), partial(images, 1000), np.float32, learning_rate=1e-3),
         "epoch", (Target(2, ("jax",)), Target(4.5, ("torch",))), passes=100, slow=20, check=10,
     ),

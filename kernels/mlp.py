@@ -127,10 +127,13 @@ def forward_backward(batch, q, workers):
                 batch.labels, batch.distributions, batch.labelled, chosen, r1 - r0, S, block, r0, c, capacity
             )
             gather_weights(batch.sample_weight, batch.weighted, chosen, r1 - r0, S, block, r0, c, capacity)
-        output_layer(
-            S, block, r0, r1 - r0, c, capacity, batch.labelled, batch.sigmoid, going_forward, with_loss, going_back,
-            settings.log_low, settings.log_high, settings.eps, 1 / batch.total_weight,
-        )  # fmt: skip
+        if (
+            with_loss or going_back or batch.output or not batch.win
+        ):  # the logits alone say which class is most probable
+            output_layer(
+                S, block, r0, r1 - r0, c, capacity, batch.labelled, batch.sigmoid, going_forward, with_loss, going_back,
+                settings.log_low, settings.log_high, settings.eps, 1 / batch.total_weight,
+            )  # fmt: skip
         if batch.output:
             copy_outputs(S, block, r0, r1 - r0, c, capacity, batch.outputs)
         if batch.win:

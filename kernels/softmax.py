@@ -171,18 +171,18 @@ def copy_outputs(S, block, r0, n_rows, c, ld, outputs):
 
 @inlined
 def find_winners(S, block, r0, n_rows, c, ld, winners):
-    """Write the most probable class of the samples in columns r0 ≤ r < r0 + n_rows, the first of several: it overwrites D.
+    """Write the class of the largest logit of the samples in columns r0 ≤ r < r0 + n_rows, the first of several.
 
-    A sample whose probabilities are NaN gets class 0.
+    It overwrites D. A sample with NaN among its logits gets any class.
     """
     lanes, room = lanes_of(S), deltas_at(block, c, ld)
     for r in range(r0, r0 + n_rows, lanes):
-        p = probabilities_at(block, c, ld) + r
-        top, best = vload(S, p), vsplat(S, 0.0)
+        z = logits_at(block, c, ld) + r
+        top, best = vload(S, z), vsplat(S, 0.0)
         for k in range(1, c):
-            top = vmax(top, vload(S, p + k * ld))
+            top = vmax(top, vload(S, z + k * ld))
         for k in range(c):  # the first class scores c, the last one 1
-            best = vmax(best, vwhere_equal(vload(S, p + k * ld), top, vsplat(S, c - k)))
+            best = vmax(best, vwhere_equal(vload(S, z + k * ld), top, vsplat(S, c - k)))
         vstore(S, room + r, best)
         for i in range(min(lanes, r0 + n_rows - r)):
             winners[r + i] = (c - np.int64(S[room + r + i])) % c
