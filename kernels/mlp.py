@@ -74,14 +74,21 @@ def mark(batch, r0, r1):
     """Mark what comes out for samples r0 ≤ r < r1 that hold NaN or infinity, and maybe for some that overflow.
 
     The first unit's sum has a term for every feature. A term with NaN is NaN, and one with infinity is infinite, or NaN if
-    the weight is 0. So a finite sum proves that the sample is finite, without another look at it.
+    the weight is 0. So a finite sum proves that the sample is finite, without another look at it. In the same way, the
+    sums of all units, for the batch's first sample, prove that the parameters are finite.
     """
-    S, c = batch.S, entry(batch.layout, batch.n_layers - 1, N_OUT)
-    first, step = logits_at(block_at(batch.layout, batch.n_layers, batch.capacity), c, batch.capacity), 1
-    if batch.n_layers > 1:
-        first, step = rows_at(0, 0, batch), entry(batch.layout, 0, N_OUT)
+    S, last, c = batch.S, batch.n_layers - 1, entry(batch.layout, batch.n_layers - 1, N_OUT)
+    first_logit = logits_at(block_at(batch.layout, batch.n_layers, batch.capacity), c, batch.capacity)
+    first, step = (rows_at(0, 0, batch), entry(batch.layout, 0, N_OUT)) if last > 0 else (first_logit, 1)
     for r in range(r0, r1):
         nothing = S[first + r * step] * 0
+        if r == 0:
+            for l in range(last):
+                z = rows_at(0, l, batch)
+                for u in range(z, z + entry(batch.layout, l, N_OUT)):
+                    nothing += S[u] * 0
+            for k in range(c):
+                nothing += S[first_logit + k * batch.capacity] * 0
         if nothing != 0:
             if batch.output:
                 batch.outputs[r * c] = nothing

@@ -20,7 +20,9 @@ import numpy as np
 from .codes import output_block_size
 from .jit import AT, FLAG, INT, REAL, inlined, routine
 from .simd import lanes_of, vabs, vexp, vfirst, vload, vlog, vmax, vmin, vsplat, vstore, vsum, vwhere_equal
+from .target import TARGET
 
+DOUBLES = TARGET.lanes(8)  # in a vector
 block_size = inlined(output_block_size)  # elements of Z, P, D, T, classes, losses, weights and biases
 
 
@@ -107,8 +109,12 @@ def probabilities(S, z, p, c, ld, sigmoid):
 
 
 @inlined
-def sample_losses(S, z, log_total, goals, classes, c, ld, labelled, sigmoid, low, high, eps):
-    """The losses of a vector of samples."""
+def sample_losses(S, z, p, log_total, goals, classes, c, ld, labelled, sigmoid, low, high, eps):
+    """The losses of a vector of samples.
+
+    A sigmoid's clipped losses in float64 are what NumPy makes of the rounded probabilities, as the lab and scikit-learn have
+    it: where p is near 1, log(1 - p) is that of a multiple of the machine epsilon. Other losses come from the logits.
+    """
     none, one = vsplat(S, 0.0), vsplat(S, 1.0)
     loss = none
     if labelled and not sigmoid:
@@ -118,7 +124,10 @@ def sample_losses(S, z, log_total, goals, classes, c, ld, labelled, sigmoid, low
         return none - bounded_log(S, chosen - log_total, low, high, eps)
     for k in range(c):
         logit, goal = vload(S, z + k * ld), target(S, goals, classes, k, ld, labelled, True)
-        if sigmoid:
+        if sigmoid and low > -float("inf") and lanes_of(S) == DOUBLES:
+            rounded = vmin(vmax(vload(S, p + k * ld), vexp(vsplat(S, low))), vsplat(S, 1 + high))
+            loss = loss - (goal * vlog(rounded) + (one - goal) * vlog(one - rounded))
+        elif sigmoid:
             rest = vlog(one + vexp(none - vabs(logit)))
             log_p = bounded_log(S, vmin(logit, none) - rest, low, high, eps)
             log_q = bounded_log(S, vmin(none - logit, none) - rest, low, high, eps)
@@ -149,7 +158,7 @@ def output_layer(
         if forward:
             log_total = probabilities(S, z, p, c, ld, sigmoid)
             if with_loss:
-                loss = sample_losses(S, z, log_total, goals, classes, c, ld, labelled, sigmoid, low, high, eps)
+                loss = sample_losses(S, z, p, log_total, goals, classes, c, ld, labelled, sigmoid, low, high, eps)
                 vstore(S, losses_at(block, c, ld) + r, vfirst(loss * weight, count, zero))
         if backward:
             factor = weight * vsplat(S, scale)

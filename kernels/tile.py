@@ -137,7 +137,7 @@ def _make_outer(n_rows: int, n_vectors: int):
     def outer(
         typing_context, A, a_p, a_r, B, ldb, rows, depth, C, ldc, count, gate, gated, scale, step, limit, sums, begins, ends
     ):  # fmt: skip
-        """sum[r, v] = sum_p A[p, r] B[rows[p], v]; then C = sum where gate > 0, else 0, if ``gated``;
+        """sum[r, v] = sum_p A[p, r] B[rows[p], v]; then C = step sum where gate > 0, else 0, if ``gated``;
         otherwise C = scale C + step clip(sum, -limit, limit), where C is not read if scale is 0.
 
         Arrays are given by the addresses of their first elements. A's elements are a_p apart along p and a_r along r, the
@@ -197,13 +197,13 @@ def _make_outer(n_rows: int, n_vectors: int):
 
             b.position_at_end(finish)
             at = {(r, v): b.add(b.mul(ldc, INTP(r)), INTP(v * lanes)) for r, v in tiles}
+            scales, steps, high = (simd.splat(b, x, lanes) for x in (scale, step, limit))
             with b.if_else(gated) as (masking, updating):
                 with masking:
                     for t in tiles:
                         on = b.fcmp_ordered(">", fetch(b.gep(gate, [at[t]])), zero)
-                        put(b.select(on, new[t], zero), b.gep(c, [at[t]]))
+                        put(b.select(on, b.fmul(steps, new[t]), zero), b.gep(c, [at[t]]))
                 with updating:
-                    scales, steps, high = (simd.splat(b, x, lanes) for x in (scale, step, limit))
                     low = b.fneg(high)
                     anew = b.fcmp_ordered("==", scale, ir.Constant(f.ir, 0.0))  # then C may hold NaN
                     for t in tiles:

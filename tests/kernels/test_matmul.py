@@ -110,8 +110,8 @@ def test_outer_product(n_columns, dtype):
         np.testing.assert_array_equal(updated, 2 * C - 3 * np.clip(product, -50, 50))
 
         masked = C.copy()
-        outer_product(A, B, rows, masked, gate, True, *[dtype.type(0)] * 3)
-        np.testing.assert_array_equal(masked, np.where(gate > 0, product, 0))
+        outer_product(A, B, rows, masked, gate, True, dtype.type(0), dtype.type(3), dtype.type(0))
+        np.testing.assert_array_equal(masked, np.where(gate > 0, 3 * product, 0))
 
 
 @pytest.mark.parametrize("packing", [False, True])

@@ -161,8 +161,8 @@ def test_outer_tiles_mask(name, dtype):
     gate[0, :2] = np.nan, 0  # neither is greater than 0
     expected = C.copy()
     at_tile = np.s_[:n_rows, :width]
-    expected[at_tile] = np.where(gate[at_tile] > 0, (A.T @ B[rows][:, :width])[at_tile], 0)
-    numbers = [dtype.type(np.nan)] * 3  # not for this variant
+    expected[at_tile] = np.where(gate[at_tile] > 0, 3 * (A.T @ B[rows][:, :width])[at_tile], 0)
+    numbers = dtype.type(np.nan), dtype.type(3), dtype.type(np.nan)  # two of them are not for this variant
     call(A, A.shape[1], 1, B, rows, 7, C, width, gate, True, *numbers)
     np.testing.assert_array_equal(C, expected)
 
