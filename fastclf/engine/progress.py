@@ -1,13 +1,15 @@
-"""Progress of a run: printed lines, a progress bar and callbacks, and the cut of a run into stretches.
+"""Progress of a run: printed lines, a progress bar and callbacks, the cut of a run into stretches, and how runs end early.
 
 A kernel returns to Python only when all its epochs are done. So ``train_in_stretches`` asks for the epochs that fit into
 about ``STRETCH`` seconds: between stretches, Ctrl-C works and progress is shown. With a callback, a stretch is one epoch.
+A run that is interrupted, or diverges, ends with a warning, and with the parameters that belong to its losses.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable
+import warnings
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -16,6 +18,34 @@ STRETCH = 0.2  # seconds
 _SLOW = 5e9  # operations per second that any current machine reaches: only for the length of the first stretch
 
 Callback = Callable[[int, float, Any], "bool | None"]
+
+
+class TrainingInterruptedWarning(UserWarning):
+    """The user pressed Ctrl-C during training, which then ends normally, with the model as trained so far."""
+
+
+class TrainingDivergedWarning(UserWarning):
+    """A loss or a parameter became infinite or NaN. Training ends there, with the last parameters that were finite."""
+
+
+def warn_interrupted(stacklevel: int = 4) -> None:
+    message = "Training interrupted by user: the model is what it has become so far."
+    warnings.warn(message, TrainingInterruptedWarning, stacklevel=stacklevel)
+
+
+def warn_diverged(epoch: int) -> None:
+    """Say in which epoch, counted from 1, a run has diverged."""
+    warnings.warn(
+        f"Training diverged in epoch {epoch}: a loss or a parameter is not finite any more. It ends with the last "
+        "parameters that were. Try a smaller learning rate, or features of a smaller scale.",
+        TrainingDivergedWarning,
+        stacklevel=4,
+    )
+
+
+def all_finite(losses: Any, params: np.ndarray) -> bool:
+    """Whether the losses of a stretch, and the parameters after it, are finite."""
+    return bool(np.isfinite(losses).all() and np.isfinite(params).all())
 
 
 class Reporter:
@@ -87,27 +117,76 @@ class Reporter:
 def train_in_stretches(
     epochs: int,
     operations: float,
-    stretch: Callable[[int], Iterable[float] | np.ndarray],
+    stretch: Callable[[int], Sequence[float] | np.ndarray],
     reporter: Reporter,
     model: Callable[[], Any],
-) -> list[float]:
-    """Run ``epochs`` epochs of about ``operations`` floating-point operations each; returns their losses.
+    params: np.ndarray | None,
+    losses: list[float],
+    checkpoint: Any = None,
+) -> None:
+    """Run ``epochs`` epochs of about ``operations`` floating-point operations each; ``losses`` receives their losses.
 
-    ``stretch(k)`` trains k epochs and returns their losses.
+    ``stretch(k)`` trains k epochs and returns their losses. ``params`` is the memory of the parameters, if it is known: a
+    run that Ctrl-C interrupts, or that diverges, then ends with the parameters from before the epoch that is not completed.
+    ``checkpoint``, if given, is an ``io.checkpoint.Checkpoint``; the run goes on from there.
     """
-    losses: list[float] = []
     count = max(1, min(epochs, int(STRETCH * _SLOW / max(operations, 1.0))))
-    while len(losses) < epochs:
-        count = 1 if reporter.callback else min(count, epochs - len(losses))
-        start = time.perf_counter()
-        new = stretch(count)
-        elapsed = time.perf_counter() - start
-        count = max(1, min(10 * count, int(count * STRETCH / max(elapsed, 1e-9))))
-        if reporter.silent:
-            losses.extend(map(float, new))
-            continue
-        for loss in map(float, new):
-            losses.append(loss)
-            if reporter.epoch(len(losses) - 1, loss, model):
-                return losses
+    known, diverged = np.empty(0) if params is None else params, False
+    if checkpoint is not None and (state := checkpoint.restored()) is not None:
+        copy_into(known, state["params"])
+        losses.extend(state["losses"])
+
+    def state_now() -> dict[str, Any]:
+        return {"losses": losses, "params": known}
+
+    try:
+        while len(losses) < epochs and not diverged:
+            count = 1 if reporter.callback else min(count, epochs - len(losses))
+            before, start = known.copy(), time.perf_counter()
+            try:
+                new = np.array(stretch(count), np.float64)
+                diverged = not all_finite(new, known)
+                if diverged:
+                    known[...] = before
+                    new = _up_to_divergence(stretch, known, new)
+            except BaseException:
+                known[...] = before
+                raise
+            elapsed = time.perf_counter() - start
+            count = max(1, min(10 * count, int(count * STRETCH / max(elapsed, 1e-9))))
+            first = len(losses)
+            losses.extend(new.tolist())
+            if checkpoint is not None and not diverged:
+                checkpoint.after(len(losses), state_now)
+            if not reporter.silent:
+                for epoch in range(first, len(losses)):
+                    if reporter.epoch(epoch, losses[epoch], model):
+                        return
+    except KeyboardInterrupt:
+        warn_interrupted()
+    if diverged:
+        warn_diverged(len(losses))
+    elif checkpoint is not None:
+        checkpoint.after(len(losses), state_now, ended=True)
+
+
+def copy_into(memory: np.ndarray, saved: Any) -> None:
+    """Put the numbers of a checkpoint into memory that has to be like them; ValueError if it is not, or for NaN."""
+    is_like = isinstance(saved, np.ndarray) and (saved.shape, saved.dtype) == (memory.shape, memory.dtype)
+    if not is_like or not np.isfinite(saved).all():
+        raise ValueError("the checkpoint's numbers do not fit the run")
+    memory[...] = saved
+
+
+def _up_to_divergence(stretch: Callable[[int], Any], params: np.ndarray, losses: np.ndarray) -> np.ndarray:
+    """Repeat a stretch that has diverged, up to its last epoch with finite parameters.
+
+    Returns the losses up to that of the epoch that diverged; each loss was taken before its epoch.
+    """
+    for epoch in range(len(losses) if len(losses) > 1 else 0):
+        before = params.copy()
+        [losses[epoch]] = stretch(1)
+        if not all_finite(losses[epoch], params):
+            params[...] = before
+            return losses[: epoch + 1]
     return losses

@@ -14,6 +14,7 @@ import hashlib
 import json
 import os
 import reprlib
+from collections.abc import Collection
 from importlib.metadata import version
 from typing import Any
 
@@ -54,16 +55,7 @@ def save(model: Any, path: str | os.PathLike[str]) -> None:
         If the file can not be written.
     """
     kind = _RESULT if isinstance(model, tuple) else kind_of(model)
-    content = _state_of_result(model) if kind == _RESULT else model._state()
-    encode = Encoder()
-    document = {
-        "format": FORMAT,
-        "sha256": "",
-        "kind": kind,
-        "fastclf": version("fastclf"),
-        "content": {name: encode(value, name) for name, value in content.items()},
-    }
-    data = _packed(document, encode.tensors)
+    data = _encoded(kind, _state_of_result(model) if kind == _RESULT else model._state())
     try:
         _unpacked(data)
     except _NOT_A_MODEL as error:
@@ -104,7 +96,37 @@ def load(path: str | os.PathLike[str]) -> Any:
         raise ValueError(f"{str(name)!r} can not be loaded: {error}") from error
 
 
+def write_values(path: Any, kind: str, values: dict[str, Any]) -> None:
+    """Write values that are no model, under a ``kind`` of their own; for the values that ``codec`` can encode."""
+    data = _encoded(kind, values)
+    with replacing(path) as file:
+        file.write(data)
+
+
+def read_values(path: Any, kind: str) -> dict[str, Any]:
+    """The values that ``write_values`` has written; ValueError if the file is damaged, or of another kind."""
+    name = as_path(path)
+    try:
+        document, tensors = _read(name.read_bytes(), (kind,))
+        decode = Decoder(tensors)
+        return {key: decode(value) for key, value in document["content"].items()}
+    except _NOT_A_MODEL as error:
+        raise ValueError(f"{str(name)!r} can not be loaded: {error}") from error
+
+
 _NOT_A_MODEL = (ValueError, TypeError, OverflowError, RecursionError)  # what decoding invalid content may raise
+
+
+def _encoded(kind: str, content: dict[str, Any]) -> bytes:
+    encode = Encoder()
+    document = {
+        "format": FORMAT,
+        "sha256": "",
+        "kind": kind,
+        "fastclf": version("fastclf"),
+        "content": {name: encode(value, name) for name, value in content.items()},
+    }
+    return _packed(document, encode.tensors)
 
 
 def _packed(document: dict[str, Any], tensors: dict[str, NDArray[Any]]) -> bytes:
@@ -124,7 +146,7 @@ def _checksum(text: str, tensors: dict[str, NDArray[Any]]) -> str:
 
 def _unpacked(data: bytes) -> Any:
     """The model that the bytes of a file describe."""
-    document, tensors = _read(data)
+    document, tensors = _read(data, (*CLASSES, _RESULT))
     content, decode = document["content"], Decoder(tensors)
     values = {name: decode(value) for name, value in content.items()}
     kind = document["kind"]
@@ -134,7 +156,7 @@ def _unpacked(data: bytes) -> Any:
     return model
 
 
-def _read(data: bytes) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
+def _read(data: bytes, kinds: Collection[str]) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
     """The document and the tensors, checked for damage; the content is not checked yet."""
     from safetensors import SafetensorError
     from safetensors.numpy import load as tensors_of
@@ -161,8 +183,9 @@ def _read(data: bytes) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
     checksum = document["sha256"]
     if not isinstance(checksum, str) or checksum != _checksum(text.replace(checksum, "", 1), tensors):
         raise ValueError("it is damaged: its checksum is another")
-    if document["kind"] not in (*CLASSES, _RESULT):
-        raise ValueError(f"there are no models of the kind {reprlib.repr(document['kind'])}")
+    if document["kind"] not in kinds:
+        what = "a checkpoint" if "checkpoint" in kinds else "a model"
+        raise ValueError(f"it is not {what}: its kind is {reprlib.repr(document['kind'])}")
     if not isinstance(document["content"], dict):
         raise ValueError(f'"content" must be an object, got {reprlib.repr(document["content"])}')
     return document, tensors

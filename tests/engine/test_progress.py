@@ -157,12 +157,71 @@ def silent(callback=None):
     return Reporter(False, lambda i, loss: None, 0, callback)
 
 
+def run(epochs, operations, stretch, reporter, params=None):
+    losses = []
+    train_in_stretches(epochs, operations, stretch, reporter, lambda: None, params, losses)
+    return losses
+
+
+class Counter:
+    """A stretch adds 1 to the parameter in each epoch; the epoch numbered ``bad`` spoils what ``spoil`` says."""
+
+    def __init__(self, bad=None, spoil="loss", error=None):
+        self.params, self.bad, self.spoil, self.error = np.zeros(3), bad, spoil, error
+
+    def __call__(self, count):
+        losses = []
+        for _ in range(count):
+            losses.append(self.params[0])
+            self.params += 1
+            if self.bad is not None and self.params[0] > self.bad:
+                if self.error:
+                    raise self.error
+                self.params[1] = np.nan if self.spoil == "params" else 0
+                losses[-1] = np.inf if self.spoil == "loss" else losses[-1]
+        return losses
+
+
+@pytest.mark.parametrize("spoil", ["loss", "params"])
+@pytest.mark.parametrize("callback", [None, lambda *_: False])
+def test_a_run_that_diverges_keeps_the_last_finite_parameters(spoil, callback):
+    """With stretches of many epochs, or of one, as callbacks make them."""
+    counter = Counter(37, spoil)
+    with pytest.warns(progress.TrainingDivergedWarning, match="epoch 38:"):
+        losses = run(100, 1.0, counter, silent(callback), counter.params)
+    assert losses[:-1] == [*range(37)]
+    assert math.isfinite(losses[-1]) == (spoil == "params")
+    assert counter.params.tolist() == [37, 37, 37]
+
+
+def test_a_run_that_is_interrupted_keeps_what_belongs_together():
+    counter = Counter(37, error=KeyboardInterrupt())
+    with pytest.warns(progress.TrainingInterruptedWarning):
+        losses = run(100, 1e9, counter, silent(lambda *_: False), counter.params)
+    assert losses == [*range(37)]
+    assert counter.params.tolist() == [37, 37, 37]
+
+
+@pytest.mark.parametrize("error", [MemoryError, KeyboardInterrupt])
+def test_an_exception_of_a_callback_keeps_what_belongs_together(error):
+    def callback(epoch, loss, model):
+        if epoch == 11:
+            raise error
+
+    counter, losses = Counter(), []
+    expected = pytest.warns(progress.TrainingInterruptedWarning) if error is KeyboardInterrupt else pytest.raises(error)
+    with expected:
+        train_in_stretches(100, 1.0, counter, silent(callback), lambda: None, counter.params, losses)
+    assert losses == [*range(12)]
+    assert counter.params.tolist() == [12, 12, 12]
+
+
 @pytest.mark.parametrize("seconds", [1e-7, 1e-3, 0.05, 10])
 @pytest.mark.parametrize("operations", [1, 1e7, 1e12, math.inf])
 def test_a_stretch_takes_a_fraction_of_a_second(seconds, operations, monkeypatch):
     """However wrong the first guess: only the first stretch is a guess, and growth is bounded."""
     clock = Clock(monkeypatch, seconds)
-    losses = train_in_stretches(5000, operations, clock, silent(), lambda: None)
+    losses = run(5000, operations, clock, silent())
     assert len(losses) == sum(clock.counts) == 5000
     for count in clock.counts[1:]:
         assert count == 1 or count * seconds <= 1.01 * progress.STRETCH
@@ -170,18 +229,18 @@ def test_a_stretch_takes_a_fraction_of_a_second(seconds, operations, monkeypatch
 
 def test_a_guess_that_is_too_long_is_corrected(monkeypatch):
     clock = Clock(monkeypatch, 1 / 16)
-    train_in_stretches(1000, 1e7, clock, silent(), lambda: None)
+    run(1000, 1e7, clock, silent())
     assert clock.counts == [100] + [3] * 300
 
 
 def test_a_callback_makes_every_stretch_one_epoch(monkeypatch):
     clock = Clock(monkeypatch, 1e-6)
-    losses = train_in_stretches(20, 1.0, clock, silent(lambda epoch, loss, model: epoch == 11), lambda: None)
+    losses = run(20, 1.0, clock, silent(lambda epoch, loss, model: epoch == 11))
     assert clock.counts == [1] * 12
     assert len(losses) == 12
 
 
 def test_no_epochs_no_stretch(monkeypatch):
     clock = Clock(monkeypatch, 1.0)
-    assert train_in_stretches(0, 1.0, clock, silent(), lambda: None) == []
+    assert run(0, 1.0, clock, silent()) == []
     assert clock.counts == []

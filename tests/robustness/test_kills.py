@@ -1,0 +1,146 @@
+"""A run that is killed goes on from its checkpoint, and ends with the bits of one that nobody has killed."""
+
+import datetime
+import subprocess
+import sys
+import time
+import warnings
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import fastclf
+from fastclf.io.checkpoint import Checkpoint
+
+from . import kills
+
+ROOT = Path(__file__).parents[2]
+KILLS_PER_RUN = 2  # of each of the runs
+
+
+def unkilled(name, tmp_path):
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return kills.bits(kills.RUNS[name](checkpoint=tmp_path / "unkilled"))
+
+
+@pytest.mark.timeout(240)
+@pytest.mark.parametrize("name", kills.RUNS)
+def test_a_killed_run_goes_on(name, tmp_path, record_property):
+    rng, killed = np.random.default_rng(len(name)), 0
+    checkpoint, result = tmp_path / "checkpoint", tmp_path / "result"
+    while not result.exists():
+        command = [sys.executable, "-m", "tests.robustness.kills", name, str(checkpoint), str(result)]
+        with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+            process.stdout.readline()
+            if killed < KILLS_PER_RUN:
+                time.sleep(rng.uniform(0.05, 0.5))
+                process.kill()
+            epochs, said = process.communicate(timeout=120)
+        if process.returncode < 0:
+            killed += 1
+        else:
+            assert process.returncode == 0, said.decode()
+            assert killed >= KILLS_PER_RUN, "it ended before it was killed"
+    assert int(epochs.split()[0]) < kills.EPOCHS  # the last process did not begin anew
+    assert result.read_bytes() == unkilled(name, tmp_path)
+    record_property("kills survived", killed)
+    assert not [
+        path for path in tmp_path.iterdir() if path.suffix == ".tmp" and path.stat().st_mtime < time.time() - 3600
+    ]
+
+
+def part_of(name, epochs, path, monkeypatch):
+    """Train for some epochs only."""
+    monkeypatch.setattr(kills, "EPOCHS", epochs)
+    return kills.RUNS[name](checkpoint=path)
+
+
+def test_a_longer_run_goes_on_from_a_shorter_one(tmp_path):
+    made = {"tol": None, "random_state": 0}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        for kind, data in ((fastclf.FastLinearClassifier, kills.X), (fastclf.FastMLPClassifier, kills.X)):
+            how = {name: value for name, value in made.items() if kind is fastclf.FastLinearClassifier or name != "tol"}
+            path = tmp_path / kind.__name__
+            kind(max_iter=5, **how).fit(data, kills.Y, checkpoint=path)
+            longer = kind(max_iter=9, **how).fit(data, kills.Y, checkpoint=path, resume=True)
+            at_once = kind(max_iter=9, **how).fit(data, kills.Y)
+            np.testing.assert_array_equal(longer.predict_proba(data), at_once.predict_proba(data))
+            assert longer.n_iter_ == at_once.n_iter_ == 9
+            again = kind(max_iter=9, **how).fit(data, kills.Y, checkpoint=path, resume=True)  # nothing is left to do
+            np.testing.assert_array_equal(again.predict_proba(data), at_once.predict_proba(data))
+
+
+def test_a_checkpoint_of_another_run_is_refused(tmp_path):
+    path, X, Y = tmp_path / "checkpoint", kills.X, kills.Y
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        fastclf.FastLinearClassifier(max_iter=3, random_state=0).fit(X, Y, checkpoint=path)
+        for other, data in (
+            (fastclf.FastLinearClassifier(max_iter=3, random_state=0, alpha=1.0), (X, Y)),
+            (fastclf.FastLinearClassifier(max_iter=3, random_state=1), (X, Y)),
+            (fastclf.FastLinearClassifier(max_iter=3, random_state=0), (X + 1, Y)),
+            (fastclf.FastLinearClassifier(max_iter=3, random_state=0), (X, (Y + 1) % 3)),
+            (fastclf.FastMLPClassifier(max_iter=3, random_state=0), (X, Y)),
+        ):
+            with pytest.raises(ValueError, match="is of another run"):
+                other.fit(*data, checkpoint=path, resume=True)
+    with pytest.raises(ValueError, match="is of another run"):
+        fastclf.train_model(X, np.eye(3)[Y], multiclass=True, checkpoint=path, resume=True)
+
+
+@pytest.mark.parametrize("damage", [lambda b: b[:-7], lambda b: b"", lambda b: b[:-1] + bytes([b[-1] ^ 1])])
+def test_a_damaged_checkpoint_is_refused(tmp_path, damage):
+    path, data = tmp_path / "checkpoint", (kills.X, np.eye(3)[kills.Y], 0.1, 5, True, True)
+    fastclf.train_model(*data, checkpoint=path, verbose=False)
+    path.write_bytes(damage(path.read_bytes()))
+    with pytest.raises(ValueError, match="can not be loaded"):
+        fastclf.train_model(*data, checkpoint=path, resume=True, verbose=False)
+
+
+def test_a_model_is_no_checkpoint_and_a_checkpoint_no_model(tmp_path):
+    path, data = tmp_path / "file", (kills.X, np.eye(3)[kills.Y], 0.1, 5, True, True)
+    fastclf.save(fastclf.train_model(*data, verbose=False), path)
+    with pytest.raises(ValueError, match="it is not a checkpoint"):
+        fastclf.train_model(*data, checkpoint=path, resume=True, verbose=False)
+    fastclf.train_model(*data, checkpoint=path, verbose=False)
+    with pytest.raises(ValueError, match="it is not a model"):
+        fastclf.load(path)
+
+
+@pytest.mark.parametrize(
+    ("how", "error", "message"),
+    [
+        ({"resume": True}, ValueError, "resume needs a checkpoint"),
+        ({"checkpoint": "c", "checkpoint_every": 0}, ValueError, "checkpoint_every"),
+        ({"checkpoint": "c", "checkpoint_every": 1.5}, TypeError, "checkpoint_every"),
+        ({"checkpoint": "c", "checkpoint_every": datetime.timedelta(0)}, ValueError, "checkpoint_every"),
+        ({"checkpoint": 7}, TypeError, "path"),
+    ],
+)
+def test_what_can_not_be_meant(how, error, message, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(error, match=message):
+        fastclf.train_model(kills.X, np.eye(3)[kills.Y], multiclass=True, verbose=False, **how)
+    with pytest.raises(error, match=message):
+        fastclf.FastLinearClassifier().fit(kills.X, kills.Y, **how)
+
+
+def test_when_a_checkpoint_is_due(tmp_path, monkeypatch):
+    written, now = [], [0.0]
+    monkeypatch.setattr(
+        "fastclf.io.checkpoint.write_values", lambda path, kind, values: written.append(values["state"])
+    )
+    monkeypatch.setattr("time.monotonic", lambda: now[0])
+    by_epochs = Checkpoint(tmp_path / "a", 4, False)
+    for epochs in range(1, 11):
+        by_epochs.after(epochs, dict, ended=epochs == 10)
+    assert [state["epochs"] for state in written] == [4, 8, 10]
+    written.clear()
+    by_time = Checkpoint(tmp_path / "b", datetime.timedelta(minutes=1), False)
+    for epochs in range(1, 11):
+        now[0] += 25
+        by_time.after(epochs, dict, ended=epochs == 10)
+    assert [state["epochs"] for state in written] == [3, 6, 9, 10]
