@@ -10,7 +10,6 @@ import argparse
 import csv
 import io
 import json
-import os
 import sys
 import time
 import warnings
@@ -25,6 +24,7 @@ from numpy.typing import NDArray
 from ..datasets import Dataset, read
 from ..io.files import replacing
 from . import info as installation
+from .outputs import check_output, saved
 
 INTERRUPTED = 130  # the exit status after Ctrl-C: 128 + SIGINT
 _MOST_NAMED = 8  # a message lists at most so many columns or classes
@@ -71,7 +71,12 @@ def warmup(args: argparse.Namespace) -> int:
 
 def train(args: argparse.Namespace) -> int:
     """Train an estimator on a data set, and save it."""
-    _check_can_be_written(args.save)
+    inputs = (args.data, args.labels)
+    check_output("--save", args.save, inputs, args.force)
+    if args.checkpoint is not None:
+        check_output("--checkpoint", args.checkpoint, (*inputs, args.save), force=args.resume or args.force)
+    elif args.resume:
+        raise ValueError("--resume needs --checkpoint FILE, the file to go on from")
     data = read(args.data, labels=args.labels, target=args.target, split=args.split)
     report = None
     if args.report is not None:
@@ -85,28 +90,18 @@ def train(args: argparse.Namespace) -> int:
     print(f"{data.name}: {_counted(len(X), 'sample')}, {_counted(X.shape[1], 'feature')}, "
           f"{_counted(len(np.unique(y)), 'class')}, {X.dtype}")  # fmt: skip
     start = time.perf_counter()
-    was_interrupted = _fit(model, X, y, args.standardize)
+    how = {"checkpoint": args.checkpoint, "checkpoint_every": args.checkpoint_every, "resume": args.resume}
+    was_interrupted = _fit(model, X, y, args.standardize, **(how if args.checkpoint else {}))
     seconds = time.perf_counter() - start
     if data.feature_names is not None:
         model._name_features(data.feature_names)
-    model.save(args.save)
+    place = saved(model.save, args.save)
     print(_summary(model, seconds))
-    print(f"{'interrupted; ' if was_interrupted else ''}saved to {args.save}")
+    print(f"{'interrupted; ' if was_interrupted else ''}saved to {place}")
     if report is not None:
         _draw(report, model, data, y)
         print(f"report: {report.write()}")
     return INTERRUPTED if was_interrupted else 0
-
-
-def _check_can_be_written(path: str) -> None:
-    """Raise OSError before the training, and not after an hour of it, if no file can be written to ``path``."""
-    folder = Path(path).absolute().parent
-    if not folder.is_dir():
-        raise FileNotFoundError(f"--save {path}: there is no folder {folder}")
-    if not os.access(folder, os.W_OK):
-        raise PermissionError(f"--save {path}: {folder} can not be written to")
-    if Path(path).is_dir():
-        raise IsADirectoryError(f"--save {path} is a folder: name a file in it")
 
 
 def _counted(n: int, what: str) -> str:
@@ -119,6 +114,13 @@ def _classes_of(data: Dataset) -> NDArray[Any]:
     if data.class_names is None or data.class_names == tuple(map(str, range(len(data.class_names)))):
         return y
     return np.array(data.class_names)[y]
+
+
+def _scale(args: argparse.Namespace, data: Dataset) -> float:
+    """The factor for bytes: the option's, the data set's, or that of pixels."""
+    if args.scale is not None:
+        return args.scale
+    return data.scale or (1 / 255 if data.X.dtype == np.uint8 else 1.0)
 
 
 def _estimator(args: argparse.Namespace, data: Dataset) -> Any:
@@ -134,7 +136,7 @@ def _estimator(args: argparse.Namespace, data: Dataset) -> Any:
         "max_iter": args.epochs,
         "random_state": args.seed,
         "n_jobs": args.jobs,
-        "scale": data.scale if args.scale is None else args.scale,
+        "scale": _scale(args, data),
         "class_weight": "balanced" if args.balanced else None,
         "verbose": False if args.quiet else "bar",
     }
@@ -154,11 +156,11 @@ def _estimator(args: argparse.Namespace, data: Dataset) -> Any:
     )
 
 
-def _fit(model: Any, X: NDArray[Any], y: NDArray[Any], standardize: bool) -> bool:
+def _fit(model: Any, X: NDArray[Any], y: NDArray[Any], standardize: bool, **how: Any) -> bool:
     """Fit the model; return True if Ctrl-C has ended the training."""
     from sklearn.exceptions import ConvergenceWarning
 
-    from ..estimators.base import TrainingInterruptedWarning
+    from ..engine.progress import TrainingInterruptedWarning
 
     scaler = None
     if standardize:
@@ -168,7 +170,7 @@ def _fit(model: Any, X: NDArray[Any], y: NDArray[Any], standardize: bool) -> boo
         X = scaler.transform(X)
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
-        model.fit(X, y)
+        model.fit(X, y, **how)
     if scaler is not None:
         model._fold_in(scaler.mean_, scaler.scale_)  # the saved model takes features that are not standardised
     for warning in caught:
@@ -247,6 +249,8 @@ def evaluate(args: argparse.Namespace) -> int:
 
 def predict(args: argparse.Namespace) -> int:
     """Write a saved model's predictions to a file, or print them as CSV."""
+    if args.out is not None:
+        check_output("--out", args.out, (args.model, args.data, args.labels), args.force)
     model = _loaded(args.model)
     data = read(args.data, labels=args.labels, target=args.target, split=args.split, need_labels=False)
     X = _features_of(data, model)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from datetime import timedelta
 from typing import Any
 
 
@@ -69,6 +70,7 @@ def _add_training(commands: Any) -> None:
     )
     _add_data(train, "train")
     train.add_argument("--save", metavar="FILE", required=True, help="where to save the model, in safetensors format")
+    train.add_argument("--force", action="store_true", help="let --save replace a file that is there")
     train.add_argument("--report", metavar="DIR", help="write a page with pictures into this folder")
     model = train.add_argument_group("model")
     model.add_argument(
@@ -100,6 +102,13 @@ def _add_training(commands: Any) -> None:
     )  # fmt: skip
     training.add_argument("--balanced", action="store_true", help="let every class weigh the same, however rare it is")
     training.add_argument("--seed", type=int, default=0, metavar="N", help="for what is drawn at random (default: 0)")
+    going_on = train.add_argument_group("runs that may be killed")
+    going_on.add_argument("--checkpoint", metavar="FILE", help="keep the state of the run in this file")
+    going_on.add_argument(
+        "--checkpoint-every", type=_epochs_or_minutes, default=1, metavar="N",
+        help="after so many epochs, or, as in 10min, after so many minutes (default: every epoch)",
+    )  # fmt: skip
+    going_on.add_argument("--resume", action="store_true", help="go on from --checkpoint, if the file is there")
     precision = train.add_argument_group("precision")
     precision.add_argument(
         "--dtype", choices=("float32", "float64"), help="compute in this (default: that of the data)"
@@ -136,6 +145,7 @@ def _add_training(commands: Any) -> None:
     _add_model_and_data(predict)
     predict.add_argument("--proba", action="store_true", help="probabilities, a column per class")
     predict.add_argument("--out", metavar="FILE", help="a .csv or .npy file (default: print a .csv)")
+    predict.add_argument("--force", action="store_true", help="let --out replace a file that is there")
 
 
 def _add_model_and_data(command: argparse.ArgumentParser) -> None:
@@ -157,6 +167,16 @@ def _add_data(command: argparse.ArgumentParser, split: str) -> None:
         default=split,
         help="of data that comes in two parts (default: %(default)s)",
     )
+
+
+def _epochs_or_minutes(text: str) -> int | timedelta:
+    """Convert an argument to a number of epochs, or to a time if it ends in min."""
+    if not text.endswith("min"):
+        return _count(text)
+    minutes = float(text.removesuffix("min"))
+    if not minutes > 0:
+        raise argparse.ArgumentTypeError(f"{text} is no time")
+    return timedelta(minutes=minutes)
 
 
 def _count(text: str) -> int:

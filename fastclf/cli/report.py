@@ -16,6 +16,7 @@ from ..plots.templates import grid
 _PAGE = """<!doctype html>
 <html lang="en">
 <meta charset="utf-8">
+<meta name="generator" content="fastclf">
 <meta name="viewport" content="width=device-width">
 <title>{title}</title>
 <style>
@@ -30,13 +31,15 @@ img {{ max-width: 100%; display: block; margin: .5rem 0 2rem }}
 {parts}
 </html>
 """
+_MARK = '<meta name="generator" content="fastclf">'
 _DPI = 140
 
 
 class Report:
     """An HTML page under construction; its parts appear in the order in which they are added.
 
-    The constructor creates the folder. It raises ImportError without matplotlib, OSError if the folder can not be created.
+    The constructor creates the folder. It raises ImportError without matplotlib, OSError if the folder can not be created,
+    and FileExistsError if it holds something else than an earlier report.
     """
 
     def __init__(self, folder: str | Path, title: str) -> None:
@@ -46,6 +49,9 @@ class Report:
             raise ImportError("a report is drawn with matplotlib: pip install 'fastclf[lab]'") from None
         self.folder, self._title, self._parts = Path(folder), title, list[str]()
         self.folder.mkdir(parents=True, exist_ok=True)
+        page = self.folder / "index.html"
+        if any(self.folder.iterdir()) and not (page.is_file() and _MARK in page.read_text("utf-8", errors="replace")):
+            raise FileExistsError(f"{folder} holds something else than a report of fastclf: name another folder")
 
     def paragraph(self, text: str) -> None:
         """Add a paragraph."""

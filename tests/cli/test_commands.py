@@ -142,7 +142,7 @@ def test_every_kind_of_file(images, capsys):
     columns = {f"x{i}": X[:1000, i] for i in range(64)} | {"digit": y[:1000]}
     parquet.write_table(pyarrow.table(columns), "all.parquet")
     for source in (["all.npz"], ["X.npy", "--labels", "y.txt"], ["all.parquet", "--target", "digit"]):
-        run("train", *source, "--epochs", 40, "--save", "m", "--quiet")
+        run("train", *source, "--epochs", 40, "--save", "m", "--quiet", "--force")
         run("evaluate", "m", "all.npz", "--json")
         scores = json.loads(capsys.readouterr().out.splitlines()[-1])
         assert scores["samples"] == 797
