@@ -330,13 +330,13 @@ def _from_disk(use):
 
 
 def _fit_linear(X, y):
-    fastclf.FastLinearClassifier(max_iter=1, tol=None, random_state=0).fit(X, y)
+    fastclf.FastLinearClassifier(max_iter=1, tol=None, shuffle="blocks", random_state=0).fit(X, y)
 
 
 def _fit_mlp(X, y):
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # scikit-learn warns that one epoch does not converge
-        fastclf.FastMLPClassifier((100,), max_iter=1, random_state=0).fit(X, y)
+        fastclf.FastMLPClassifier((100,), max_iter=1, shuffle="blocks", random_state=0).fit(X, y)
 
 
 def _descend(X, y):

@@ -22,6 +22,7 @@ if importlib.util.find_spec("fastclf.kernels") is None:
     )
 
 if TYPE_CHECKING:
+    from .engine.progress import TrainingDivergedWarning, TrainingInterruptedWarning
     from .estimators import *
     from .io.persist import load, save
     from .lab import *
@@ -33,6 +34,8 @@ __all__ = [
     "FastMLPClassifier",
     "ImageLinearClassifier",
     "MLPClassifier",
+    "TrainingDivergedWarning",
+    "TrainingInterruptedWarning",
     "add_bias_term",
     "binary_cross_entropy_loss",
     "categorical_cross_entropy_loss",
@@ -52,7 +55,8 @@ __all__ = [
 
 #: The modules of the public names that are not in ``lab``.
 _ELSEWHERE = {
-    "FastLinearClassifier": "estimators", "FastMLPClassifier": "estimators", "load": "io.persist", "save": "io.persist"
+    "FastLinearClassifier": "estimators", "FastMLPClassifier": "estimators", "load": "io.persist", "save": "io.persist",
+    "TrainingDivergedWarning": "engine.progress", "TrainingInterruptedWarning": "engine.progress",
 }  # fmt: skip
 
 

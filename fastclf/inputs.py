@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import DTypeLike
 
+from .engine.mapped import Mapping
 from .engine.rows import Rows, read_as_stored
 
 #: Arrays up to this size are checked by NumPy; larger ones by a kernel, which takes no temporary memory.
@@ -43,7 +44,14 @@ def as_array(value: Any, name: str) -> np.ndarray:
         raise TypeError(f"{name} must be an array of numbers, got {type(value).__name__}: {error}") from None
     if array.dtype.kind not in "biuf":
         raise TypeError(f"{name} must be an array of real numbers, got dtype {array.dtype} ({type(value).__name__})")
+    check_file(array, name)
     return array
+
+
+def check_file(array: Any, name: str) -> None:
+    """Raise ValueError if the file of a memory-mapped array has become shorter than the array."""
+    if isinstance(array, np.memmap) and (mapping := Mapping.of(array)):
+        mapping.check_length(name)
 
 
 def check_finite(array: np.ndarray, name: str, n_jobs: int | None = None, first: int = 0) -> None:
@@ -148,7 +156,7 @@ def check_rows(rows: Rows, name: str, n_jobs: int | None = None) -> None:
 
 
 def as_labels(value: Any, name: str, m: int, n_classes: int) -> np.ndarray:
-    """Class labels 0 ≤ y < n_classes of m samples, int64."""
+    """Class labels 0 ≤ y < n_classes of m samples, int64, in memory that is not the user's."""
     source = as_array(value, name)
     if source.dtype.kind not in "biu":
         raise TypeError(f"{name} must hold integer class labels, got dtype {source.dtype}")
@@ -157,7 +165,41 @@ def as_labels(value: Any, name: str, m: int, n_classes: int) -> np.ndarray:
     low, high = int(source.min()), int(source.max())
     if low < 0 or high >= n_classes:
         raise ValueError(f"{name} must lie in 0 … {n_classes - 1}, got labels from {low} to {high}")
-    return np.ascontiguousarray(source, dtype=np.int64)
+    return np.array(source, dtype=np.int64)  # a copy: a callback may change the user's own
+
+
+def as_order(value: Any, name: str, m: int) -> np.ndarray:
+    """Numbers of rows, 0 ≤ r < m, int64; negative ones count from the end, as in NumPy."""
+    source = np.asarray(value)
+    if source.ndim != 1 or (source.dtype.kind not in "iu" and source.size):
+        raise TypeError(f"{name} must be a vector of whole numbers, got dtype {source.dtype}, shape {source.shape}")
+    order = np.ascontiguousarray(source, np.int64)
+    if order.size:
+        low, high = int(order.min()), int(order.max())
+        if low < -m or high >= m:
+            raise ValueError(f"{name} must lie in 0 … {m - 1}, got {high if high >= m else low}")
+        if low < 0:
+            order = order % m
+    return order
+
+
+def check_sparse(X: Any, name: str) -> None:
+    """Raise ValueError if the index arrays of a SciPy sparse matrix do not describe a matrix of its shape.
+
+    SciPy checks them where it makes a matrix, but not where it uses one: there, damaged ones read other memory.
+    """
+    try:
+        if X.format in ("csr", "csc", "bsr"):
+            # A matrix of the same arrays, because the check may replace the arrays of the one that it looks at.
+            type(X)((X.data, X.indices, X.indptr), shape=X.shape, copy=False).check_format(full_check=True)
+        elif X.format == "coo":
+            for axis, (places, size) in enumerate(zip((X.row, X.col), X.shape)):
+                if len(places) != len(X.data):
+                    raise ValueError(f"{len(places)} indices for {len(X.data)} values")
+                if len(places) and not 0 <= places.min() <= places.max() < size:
+                    raise ValueError(f"indices of axis {axis} must lie in 0 … {size - 1}")
+    except (ValueError, TypeError, IndexError) as error:
+        raise ValueError(f"{name} is a damaged {X.format} matrix: {error}") from None
 
 
 def fits(X: Any, dtype: np.dtype, n_features: int) -> bool:

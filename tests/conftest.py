@@ -69,3 +69,13 @@ def cifar10(torchvision, tmp_path, monkeypatch):
     """A folder in CIFAR-10's own format, with 40 training and 20 test images, and torchvision's checksums to match."""
     image_sets.cifar10(torchvision.datasets, tmp_path, monkeypatch)
     return tmp_path
+
+
+def pytest_terminal_summary(terminalreporter):
+    """How many hostile cases the tests have counted, by ``record_property``."""
+    counts = {}
+    for report in terminalreporter.getreports("passed"):
+        for name, count in report.user_properties:
+            counts[name] = counts.get(name, 0) + count
+    for name, count in sorted(counts.items()):
+        terminalreporter.write_line(f"{count:,} {name}")

@@ -69,6 +69,11 @@ class _Trainer:
                 self._call(self._portion(first, end, update), settings, losses[i : i + 1])
         return losses
 
+    @property
+    def params(self) -> NDArray[Any]:
+        """The memory of the parameters, which training changes in place."""
+        raise NotImplementedError
+
     def _call(self, portion: Portion, settings: Settings, losses: NDArray[np.float64]) -> None:
         """Call the kernel: it takes one step per entry of ``losses``, or works on one portion of a single step."""
         raise NotImplementedError
@@ -112,6 +117,10 @@ class WideTrainer(_Trainer):
         self.scratch = self._scratch(width, len(self.network.params), packed=packed)
         self._targets = samples.record(self.dtype)
 
+    @property
+    def params(self) -> NDArray[Any]:
+        return self.network.params
+
     def theta(self) -> NDArray[Any]:
         """A copy of the parameters in the lab's form: (n + 1, c), the bias in row 0."""
         return np.vstack([self.network.biases[0], self.network.weights[0].T])
@@ -154,6 +163,10 @@ class NarrowTrainer(_Trainer):
         self.model = Theta(self.padded, hot, c, self.sigmoid)
         self.scratch = self._scratch(width, (n + 1) * c, columns=n)
         self._targets = samples.record(self.dtype)
+
+    @property
+    def params(self) -> NDArray[Any]:
+        return self.padded
 
     def theta(self) -> NDArray[Any]:
         """A copy of the parameters in the lab's form: (n + 1, c), the bias in row 0."""

@@ -191,6 +191,10 @@ class BatchTrainer:
     threads: int = 1
     _prepared: Any = None
 
+    def __post_init__(self) -> None:
+        if self.optimiser is not None and not self.optimiser.fits(self.network):
+            raise ValueError("the state of the optimiser does not fit the network")
+
     def epoch(
         self,
         order: NDArray[np.int64],

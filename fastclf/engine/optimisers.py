@@ -12,7 +12,18 @@ from .memory import aligned
 from .network import Network
 
 
-class SGD:
+class _Optimiser:
+    """The base of both: a state of three vectors like the network's parameters, or none."""
+
+    state: NDArray[Any] | None
+
+    def fits(self, network: Network) -> bool:
+        """Whether the state is of this network."""
+        state = self.state
+        return state is None or (state.shape == (3 * len(network.params),) and state.dtype == network.dtype)
+
+
+class SGD(_Optimiser):
     """Gradient descent, optionally with momentum or Nesterov momentum.
 
     v = momentum v - rate g, and w += v; with Nesterov momentum, w += momentum v - rate g (Sutskever et al., 2013).
@@ -31,7 +42,7 @@ class SGD:
         return np.full(steps, self.learning_rate, np.float64)
 
 
-class Adam:
+class Adam(_Optimiser):
     """Adam (Kingma and Ba, arXiv:1412.6980); the learning rates include the bias correction of the moments."""
 
     def __init__(

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from ..kernels.codes import BYTES, DOUBLE, FLOATS, SINGLE
 from ..kernels.records import Source
-from .mapped import Mapping, Run
+from .mapped import Mapping, Run, window_of
 from .threads import threads_for
 
 _STORED = {"uint8": BYTES, "float32": SINGLE, "float64": DOUBLE}
@@ -59,10 +59,13 @@ class Rows:
     def __init__(
         self, array: NDArray[Any], dtype: np.dtype[Any], bytes_as: float | NDArray[Any] = 1.0, channels: int = 1
     ) -> None:
+        if isinstance(bytes_as, float) and not math.isfinite(bytes_as):
+            raise ValueError(f"scale must be finite, got {bytes_as}")
         self.array, self.dtype, self.channels, self._bytes_as = array, dtype, channels, bytes_as
         ready = array.dtype == dtype and channels == 1 and array.flags.aligned
         self.stored = FLOATS if ready else _STORED[array.dtype.name]
         self.shape, self.size, self.mapping = array.shape, array.size, Mapping.of(array)
+        self.window = window_of(max(1, array.nbytes // max(1, len(array))))
 
     def __len__(self) -> int:
         return len(self.array)
@@ -104,17 +107,15 @@ class Rows:
             yield slice(first, end), self.array[first:end] if self.are_floats else self.as_floats(np.arange(first, end))
 
     def stretches(self, order: NDArray[np.int64], rows: int, batch: int = 1) -> Iterator[NDArray[np.int64]]:
-        """Cut ``order`` into parts for one kernel call each: ``rows`` rows; fewer, in whole batches, for a mapped file."""
-        if self.mapping is not None:
-            rows = max(batch, min(rows, self.mapping.window) // batch * batch)
+        """Cut ``order`` into parts for one kernel call each: ``rows`` rows or, in whole batches, as many as a window has."""
+        rows = max(batch, min(rows, self.window) // batch * batch)
         parts = (order[start : start + rows] for start in range(0, len(order), rows))
         return self._reading_ahead(parts, lambda part: self.mapping.runs(part) if self.mapping else [])
 
     def n_portions(self, operations: float, operations_per_call: float) -> int:
         """The number of kernel calls for one pass over all rows, which takes ``operations`` operations in total."""
         count = max(1.0, operations / operations_per_call)
-        if self.mapping is not None:
-            count = max(count, len(self) / self.mapping.window)
+        count = max(count, len(self) / self.window)
         return min(math.ceil(count), len(self))
 
     def portions(self, count: int) -> Iterator[tuple[int, int]]:
@@ -127,6 +128,7 @@ class Rows:
         if self.mapping is None:
             yield from parts
             return
+        self.mapping.check_length()
         before: tuple[Part, list[Run]] | None = None
         for part in parts:
             runs = runs_of(part)

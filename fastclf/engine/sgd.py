@@ -95,6 +95,15 @@ class _Stepper:
     """Base of all steppers: data, parameters and penalties."""
 
     def __init__(self, task: Task, W: NDArray[Any], b: NDArray[Any]) -> None:
+        samples, (mean_W, mean_b) = task.samples, task.mean[:2] if task.mean else (W, b)
+        if b.shape != W.shape[:1] or (mean_W.shape, mean_b.shape) != (W.shape, b.shape):
+            raise ValueError(
+                f"coefficients, intercepts and averages do not fit: {[a.shape for a in (W, b, mean_W, mean_b)]}"
+            )
+        if W.shape[1] != samples.X.shape[1] or samples.labels.max() >= max(2, len(W)):  # type: ignore[union-attr]
+            raise ValueError(
+                f"the parameters are for {W.shape[1]} features and {max(2, len(W))} classes, the data for others"
+            )
         self.task, self.samples, self.dtype, self.sigmoid = task, task.samples, W.dtype, len(W) == 1
         self.l1, self.l2 = task.penalty
         self.settings = Settings(bias_rate=task.bias_rate, l2=self.l2, l1=self.l1)
@@ -120,6 +129,10 @@ class _Stepper:
         """The parameters in the stepper's own layout, not copied; the layout may contain padding zeros."""
         raise NotImplementedError
 
+    def state(self) -> dict[str, Any]:
+        """All numbers that change in training, in the memory where they change; for checkpoints."""
+        raise NotImplementedError
+
     def is_finite(self) -> bool:
         return all(bool(np.isfinite(p).all()) for p in self._laid_out())
 
@@ -141,6 +154,9 @@ class _OnNetwork(_Stepper):
 
     def _laid_out(self) -> Parameters:
         return self.network.weights[0], self.network.biases[0]
+
+    def state(self) -> dict[str, Any]:
+        return {"params": self.network.params}
 
 
 class PerSample(_OnNetwork):
@@ -192,6 +208,13 @@ class SparseSGD(_Stepper):
     def _laid_out(self) -> Parameters:
         return self.model.W, self.model.bias
 
+    def state(self) -> dict[str, Any]:
+        model = self.model
+        return {
+            "W": model.W, "bias": model.bias, "Q": model.Q, "A": model.A, "average_bias": model.average_bias,
+            "scales": model.scales,
+        }  # fmt: skip
+
     def parameters(self) -> Parameters:
         c = self.model.n_classes
         return np.ascontiguousarray(self.model.W[:, :c].T), self.model.bias[:c].copy()
@@ -237,16 +260,20 @@ class MiniBatch(_OnNetwork):
 
     def _allocate(self, W: NDArray[Any], b: NDArray[Any]) -> None:
         super()._allocate(W, b)
-        net, self.steps = self.network, 0
+        net, self._steps_of_average = self.network, np.zeros(1, np.int64)
         work = Workspace.for_batches(net, self.samples.X, self.batch_size)
         self._optimiser = SGD(net, 0.0, simple=not self.l1 and self._mean is None)
         threads = threads_for(net.step_operations(self.batch_size), self.task.n_jobs)
         self._trainer = BatchTrainer(net, self.samples, self.settings, work, self._optimiser, self.sigmoid, threads)
         if self._mean is not None:
-            *mean, self.steps = self._mean
+            *mean, self._steps_of_average[0] = self._mean
             self._load(*mean)
             self._average()[:] = net.params
             self._load(W, b)
+
+    def state(self) -> dict[str, Any]:
+        own = self._optimiser.state
+        return super().state() | ({} if own is None else {"optimiser": own}) | {"steps": self._steps_of_average}
 
     def _average(self) -> NDArray[Any]:
         """A view of the average that the optimiser keeps, in the layout of the parameters."""
@@ -260,7 +287,7 @@ class MiniBatch(_OnNetwork):
         self.network.params[:] = self._average()
         mean = self.parameters()
         self.network.params[:] = params
-        return *mean, self.steps
+        return *mean, int(self._steps_of_average[0])
 
     def epoch(
         self, rows: NDArray[np.int64], rates: NDArray[np.float64], t: float, on_samples: OnSamples = ignore
@@ -273,8 +300,8 @@ class MiniBatch(_OnNetwork):
             # A step enters the average if its last sample does. The first step to enter has weight 1: it sets the average.
             last = t - 1 + np.minimum(starts + size, len(rows))
             first = self.task.average <= last
-            count = self.steps + np.cumsum(first)
-            mixes, self.steps = np.where(first, 1 / np.maximum(count, 1), 0.0), int(count[-1])
+            count = self._steps_of_average[0] + np.cumsum(first)
+            mixes, self._steps_of_average[0] = np.where(first, 1 / np.maximum(count, 1), 0.0), count[-1]
         calls = self._trainer.epoch(rows, size, rates=rates, mixes=mixes, on_samples=on_samples)
         total = sum(float(losses @ sums[steps]) for steps, losses in calls)
         return total / self.samples.total_weight(rows)
@@ -284,10 +311,20 @@ class SparseBatch(_Stepper):
     """Steps on full batches of CSR rows, with SciPy's products: for few rows, which need no kernel."""
 
     def _allocate(self, W: NDArray[Any], b: NDArray[Any]) -> None:
-        self.W, self.b = W, b
+        self.W, self.b, self._count = W.copy(), b.copy(), np.zeros(1, np.int64)
+        if self._mean is not None:
+            mean_W, mean_b, self._count[0] = self._mean
+            self._mean = mean_W.copy(), mean_b.copy(), 0
 
     def _laid_out(self) -> Parameters:
         return self.W, self.b
+
+    def mean(self) -> Mean | None:
+        return None if self._mean is None else (*self._mean[:2], int(self._count[0]))
+
+    def state(self) -> dict[str, Any]:
+        state = {"W": self.W, "b": self.b, "count": self._count}
+        return state if self._mean is None else state | {"mean_W": self._mean[0], "mean_b": self._mean[1]}
 
     def epoch(
         self, rows: NDArray[np.int64], rates: NDArray[np.float64], t: float, on_samples: OnSamples = ignore
@@ -307,12 +344,12 @@ class SparseBatch(_Stepper):
             D[np.arange(len(rows)), labels] -= 1
         D = (D * weights[:, None]).astype(self.dtype, copy=False)
         W = self.W - rate * ((X.T @ D).T + self.dtype.type(self.l2) * self.W)
-        self.W = W - np.clip(W, -rate * self.l1, rate * self.l1) if self.l1 else W
-        self.b = self.b - rate * self.task.bias_rate * D.sum(axis=0)
+        self.W[:] = W - np.clip(W, -rate * self.l1, rate * self.l1) if self.l1 else W
+        self.b -= rate * self.task.bias_rate * D.sum(axis=0)
         if self._mean is not None and self.task.average <= t - 1 + len(rows):
-            mean_W, mean_b, steps = self._mean
-            steps += 1
-            self._mean = mean_W + (self.W - mean_W) / steps, mean_b + (self.b - mean_b) / steps, steps
+            self._count += 1
+            for mean, now in zip(self._mean[:2], (self.W, self.b)):
+                mean += (now - mean) / int(self._count[0])
         return -float(log_p @ weights)
 
 

@@ -2,23 +2,28 @@
 
 from __future__ import annotations
 
+import functools
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any, ClassVar
+from numbers import Integral
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+from scipy import sparse
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.utils.class_weight import compute_sample_weight
 from sklearn.utils.validation import _check_sample_weight, validate_data
 
 from ..engine.losses import LossRule
-from ..engine.progress import Reporter
+from ..engine.progress import Reporter, warn_interrupted
 from ..engine.rows import Rows, read_as_stored
-from ..inputs import fits
+from ..inputs import check_file, check_sparse, fits
+from ..io.checkpoint import Checkpoint, fingerprint
 from ..io.layers import Layer, entries
 from ..io.portable import Portable
+from .proof import factor_of
 from .state import with_classes
 
 try:
@@ -32,16 +37,67 @@ except ImportError:  # before scikit-learn 1.9
         return method
 
 
-__all__ = ["FastClassifier", "TrainingInterruptedWarning", "clipped", "with_callbacks"]
+__all__ = ["FastClassifier", "Kept", "all_or_nothing", "clipped", "with_callbacks"]
 
 DTYPES = (np.float64, np.float32, np.uint8)
-BYTE_SCALE = 1 / 255
+_LARGEST_BYTE = 255
+_MAY_CHANGE = ("max_iter", "n_jobs", "verbose")  # from a run to the one that goes on from its checkpoint
 
 
 def clipped(dtype: Any) -> LossRule:
     """scikit-learn's rule for vanishing probabilities: p is clipped to [eps, 1 - eps], eps being the machine epsilon."""
     eps = float(np.finfo(dtype).eps)
     return LossRule(float(np.log(eps)), float(np.log1p(-eps)), 0.0)
+
+
+#: Attributes of a fitted model beside those whose names end in an underscore.
+_OWN = ("_network", "_shown", "_optimiser", "_plateau", "_label_binarizer", "_mean", "_last")
+
+
+def all_or_nothing(fit: Callable[..., Any]) -> Callable[..., Any]:
+    """Let a fit that raises leave the model as it was or, if parameters may have changed, unfitted: never a mixture.
+
+    An exception of a callback passes through, and leaves the model as it has been trained.
+    """
+
+    @functools.wraps(fit)
+    def guarded(self: Any, *args: Any, **how: Any) -> Any:
+        attributes = vars(self)
+        before = dict(attributes)
+        try:
+            return fit(self, *args, **how)
+        except BaseException:
+            stage = attributes.get("_stage")
+            if stage is None:
+                attributes.clear()
+                attributes.update(before)
+            elif stage == "training":
+                for name in [n for n in attributes if n in _OWN or (n.endswith("_") and not n.startswith("_"))]:
+                    del attributes[name]
+            raise
+        finally:
+            attributes.pop("_stage", None)
+
+    return guarded
+
+
+class Kept(NamedTuple):
+    """The checkpoints of a fit, and the functions that give its state and take it back."""
+
+    checkpoint: Checkpoint
+    state: Callable[[], dict[str, Any]]
+    restore: Callable[[dict[str, Any]], None]
+
+    def restored(self) -> tuple[int, bool]:
+        """Go on from the checkpoint, if there is one; returns the number of epochs done, and whether the run was over."""
+        saved = self.checkpoint.restored()
+        if saved is None:
+            return 0, False
+        self.restore(saved["fit"])
+        return int(saved["epochs"]), bool(saved["over"])
+
+    def after(self, epochs: int, over: bool, ended: bool) -> None:
+        self.checkpoint.after(epochs, lambda: {"fit": self.state(), "over": over}, ended)
 
 
 class FastClassifier(Portable, CallbackSupportMixin, ClassifierMixin, BaseEstimator):  # type: ignore[misc]
@@ -54,6 +110,7 @@ class FastClassifier(Portable, CallbackSupportMixin, ClassifierMixin, BaseEstima
     scale_: float
     n_iter_: int
     loss_curve_: list[float]
+    _stage: str  # of a fit that is under way: see ``all_or_nothing``
     _parameter_names: ClassVar[tuple[str, str]]  # the attributes with the trained weights and biases
 
     # ------------------------------------------------------------ files and other libraries
@@ -161,25 +218,58 @@ class FastClassifier(Portable, CallbackSupportMixin, ClassifierMixin, BaseEstima
     # ------------------------------------------------------------ fitting
 
     def _check(self, X: Any, y: Any = "no_validation", *, reset: bool, **options: Any) -> Any:
-        """X, and y if given, checked by scikit-learn. X is copied unless it is C-ordered float64, float32 or uint8."""
-        return validate_data(self, X, y, dtype=DTYPES, order="C", reset=reset, **options)
+        """X, and y if given, checked by scikit-learn. X is copied unless it is C-ordered float64, float32 or uint8.
+
+        For a model that scales bytes, other integers in 0 … 255 become bytes: they mean the same.
+        """
+        check_file(X, "X")
+        given_sparse = sparse.issparse(X)
+        if given_sparse:
+            check_sparse(X, "X")
+        factor = (1.0 if self.scale is None else float(self.scale)) if reset else factor_of(self)
+        are_whole = factor != 1 and np.result_type(getattr(X, "dtype", None) or np.asarray(X)).kind in "biu"
+        checked = validate_data(self, X, y, dtype=DTYPES, order="C", reset=reset, **options)
+        X, *rest = checked if isinstance(checked, tuple) else (checked,)
+        if given_sparse:
+            check_sparse(X, "X")  # from another format
+        if factor != 1:
+            X = self._as_bytes(X, factor, are_whole)
+        if given_sparse and X.dtype == np.uint8:
+            X = X.astype(np.float64) * factor
+        return (X, *rest) if rest else X
+
+    @staticmethod
+    def _as_bytes(X: Any, factor: float, are_whole: bool) -> Any:
+        """Samples for a model that multiplies bytes by ``factor``: bytes, if they are whole numbers in 0 … 255."""
+        values = X.data if sparse.issparse(X) else X
+        if X.dtype == np.uint8 or not values.size:
+            return X
+        least, most = values.min(), values.max()
+        if are_whole and least >= 0 and most <= _LARGEST_BYTE:
+            return X.astype(np.uint8)
+        if most > 1.5 * _LARGEST_BYTE * factor:
+            warnings.warn(
+                f"X holds numbers up to {most:g}, but this model multiplies bytes by scale={factor:g}. Only bytes, and "
+                f"whole numbers from 0 to {_LARGEST_BYTE}, are multiplied: these numbers are taken as they are.",
+                UserWarning,
+                stacklevel=4,
+            )
+        return X
 
     def _is_as_stored(self, X: Any, dtype: Any) -> bool:
         """Whether X is an array that needs no conversion and none of scikit-learn's checks, but for NaN and infinity."""
-        has_names = "feature_names_in_" in vars(self)  # scikit-learn warns of an array without them
-        return not has_names and fits(X, dtype, self.n_features_in_)
+        if "feature_names_in_" in vars(self) or self.scale_ != 1.0:  # then there may be a warning
+            return False
+        return fits(X, dtype, self.n_features_in_)
 
-    def _note_scale(self, X: Any) -> None:
-        """Set ``scale_``, the factor for bytes, from ``scale`` and the dtype of the training data."""
-        if X.dtype == np.uint8:
-            self.scale_ = BYTE_SCALE if self.scale is None else float(self.scale)
-        else:
-            self.scale_ = 1.0 if self.scale is None else float(self.scale)
+    def _note_scale(self) -> None:
+        """Set ``scale_``, the factor for bytes, from ``scale``."""
+        self.scale_ = 1.0 if self.scale is None else float(self.scale)
 
     def _rows(self, X: Any, dtype: Any) -> Rows:
         """Checked samples as ``Rows``, for computing in ``dtype``. Bytes and memory-mapped files are not converted."""
         X = X if read_as_stored(X) else np.ascontiguousarray(X, dtype)
-        return Rows(X, np.dtype(dtype), self.scale_)
+        return Rows(X, np.dtype(dtype), factor_of(self))
 
     @staticmethod
     def _computing_dtype(X: Any) -> np.dtype[Any]:
@@ -193,7 +283,20 @@ class FastClassifier(Portable, CallbackSupportMixin, ClassifierMixin, BaseEstima
         weights = _check_sample_weight(sample_weight, X, dtype=dtype, ensure_non_negative=True)
         if self.class_weight is not None:
             weights = weights * compute_sample_weight(self.class_weight, y).astype(dtype, copy=False)
+            if not (weights >= 0).all():
+                raise ValueError(f"class_weight must hold numbers of at least 0, got {self.class_weight!r}")
         return np.ascontiguousarray(weights, dtype)
+
+    def _checkpoint(self, path: Any, every: Any, resume: bool, *data: Any) -> Checkpoint | None:
+        """The checkpoints of a fit on these arrays: X, y and the like; None if there shall be none."""
+        checkpoint = Checkpoint(path, every, resume)
+        if not checkpoint.is_wanted:
+            return None
+        random = self.random_state if isinstance(self.random_state, Integral) else None
+        parameters = {**self.get_params(deep=False), "random_state": random}
+        given = {name: repr(value) for name, value in parameters.items() if name not in _MAY_CHANGE}
+        checkpoint.run = {"estimator": type(self).__name__, **given, "data": fingerprint(*data)}
+        return checkpoint
 
     def _is_watched(self) -> bool:
         """Whether scikit-learn's callbacks are set, on this estimator or on one that contains it."""
@@ -228,40 +331,41 @@ class FastClassifier(Portable, CallbackSupportMixin, ClassifierMixin, BaseEstima
         train: Callable[[Callable[[int], None]], float],
         evaluate: Callable[[float], None],
         is_over: Callable[[Reporter], bool],
+        kept: Kept | None = None,
     ) -> bool:
         """The training loop of a fit: at most ``epochs`` epochs, with reports, callbacks and early endings.
 
         ``data`` holds X and y, for the callbacks, and the number of samples in an epoch. ``line`` makes an epoch's printed
         line. ``train`` trains one epoch and returns the loss; its argument is a function to call with the number of samples
         just trained on. ``evaluate`` takes the loss and scores the model. ``is_over`` says whether too many epochs have
-        brought no improvement. Returns True if all epochs were trained, False if training ended before.
+        brought no improvement. ``kept`` writes checkpoints, and goes on from one. Returns True if all epochs were trained,
+        False if training ended before.
         """
         X, y, n_samples = data
         verbose = "bar" if self.verbose == "bar" else bool(self.verbose)
-        self.n_iter_ = 0
+        self._stage, self.n_iter_, over = "training", 0, False
+        if kept is not None:
+            self.n_iter_, over = kept.restored()
         with (
             Reporter(verbose, line, epochs, samples=n_samples) as reporter,
             self._callbacks(X, y, epochs) as after_epoch,
         ):
             try:
-                for epoch in range(epochs):
+                for epoch in range(self.n_iter_, 0 if over else epochs):
                     loss = train(reporter.on_samples)
                     self.n_iter_ += 1
                     self.loss_curve_.append(loss)
                     reporter.epoch(epoch, loss, lambda: None)
                     evaluate(loss)
-                    if after_epoch() or is_over(reporter):
+                    self._stage = "callback"
+                    stop = after_epoch()
+                    self._stage = "training"
+                    over = stop or is_over(reporter)
+                    if kept is not None:
+                        kept.after(self.n_iter_, over, ended=over or epoch == epochs - 1)
+                    if over:
                         return False
             except KeyboardInterrupt:
-                warn_interrupted()
+                warn_interrupted(7)
                 return False
-        return True
-
-
-class TrainingInterruptedWarning(UserWarning):
-    """The user pressed Ctrl-C in ``fit``, which then ends normally, with the model as trained so far."""
-
-
-def warn_interrupted() -> None:
-    message = "Training interrupted by user: the model is what it has become so far."
-    warnings.warn(message, TrainingInterruptedWarning, stacklevel=5)
+        return not over

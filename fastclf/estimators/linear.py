@@ -5,7 +5,9 @@ from __future__ import annotations
 import math
 import warnings
 from collections.abc import Iterable
+from datetime import timedelta
 from numbers import Integral, Real
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -23,13 +25,17 @@ from sklearn.utils.extmath import row_norms, safe_sparse_dot
 from sklearn.utils.multiclass import _check_partial_fit_first_call, check_classification_targets
 from sklearn.utils.validation import check_is_fitted
 
-from ..engine.mapped import shuffled
+from ..engine.mapped import Blocks, shuffled
 from ..engine.minibatch import Samples
+from ..engine.progress import copy_into
 from ..engine.schedules import Plateau
 from ..engine.sgd import Task, stepper_for
-from ..inputs import is_finite
+from ..engine.threads import check_n_jobs
+from ..inputs import as_order, is_finite
+from ..io.checkpoint import Checkpoint, set_random, state_of_random
 from ..io.layers import Layer
-from .base import FastClassifier, with_callbacks
+from .base import FastClassifier, Kept, all_or_nothing, with_callbacks
+from .proof import check_finite_linear, class_numbers, linear_parameters
 from .state import linear_state, restore_linear, with_two_scores
 
 _FEW_SAMPLES = 100  # up to so many, batch_size="auto" takes full batches
@@ -57,7 +63,10 @@ class FastLinearClassifier(FastClassifier, LinearClassifierMixin, SparseCoefMixi
         Maximum number of epochs.
     tol : float or None, default=1e-3
         Training ends when the objective, or the validation score, has not improved by tol for ``n_iter_no_change`` epochs.
-    shuffle : bool, default=True
+    shuffle : bool or "blocks", default=True
+        Draw a new order of the samples for each epoch. "blocks" draws whole blocks of about a megabyte, and shuffles a few
+        dozen of them together, so that a file is read in large pieces; so does True for a memory-mapped file that is larger
+        than half of the free memory. CSR rows are shuffled one by one.
     verbose : int, bool or "bar", default=0
         True prints a line per epoch, "bar" shows a progress bar.
     n_jobs : int or None, default=None
@@ -79,8 +88,9 @@ class FastLinearClassifier(FastClassifier, LinearClassifierMixin, SparseCoefMixi
     batch_size : int, "full" or "auto", default="auto"
         Samples per step. "auto" is 1 (per-sample SGD) with ``average`` or more than 100 samples, else "full", where an
         integer sample weight equals repetition. CSR matrices take 1 or "full".
-    scale : float or None, default=None
-        Factor for X if it holds bytes (uint8); None is 1/255 if the training data are bytes, else 1.
+    scale : float or None, default=1.0
+        Factor for X if it holds bytes (uint8), or, where it is not 1, other whole numbers from 0 to 255. 1/255 brings pixels
+        into [0, 1]. None is 1.
 
     Attributes
     ----------
@@ -109,7 +119,7 @@ class FastLinearClassifier(FastClassifier, LinearClassifierMixin, SparseCoefMixi
         "fit_intercept": ["boolean"],
         "max_iter": [Interval(Integral, 1, None, closed="left")],
         "tol": [Interval(Real, 0, None, closed="left"), None, Hidden(Interval(Real, None, None, closed="both"))],
-        "shuffle": ["boolean"],
+        "shuffle": ["boolean", StrOptions({"blocks"})],
         "verbose": ["verbose", StrOptions({"bar"})],
         "n_jobs": [Integral, None],
         "random_state": ["random_state"],
@@ -140,7 +150,7 @@ class FastLinearClassifier(FastClassifier, LinearClassifierMixin, SparseCoefMixi
         fit_intercept: bool = True,
         max_iter: int = 1000,
         tol: float | None = 1e-3,
-        shuffle: bool = True,
+        shuffle: bool | str = True,
         verbose: int | str = 0,
         n_jobs: int | None = None,
         random_state: Any = None,
@@ -154,7 +164,7 @@ class FastLinearClassifier(FastClassifier, LinearClassifierMixin, SparseCoefMixi
         warm_start: bool = False,
         average: bool | int = False,
         batch_size: int | str = "auto",
-        scale: float | None = None,
+        scale: float | None = 1.0,
     ) -> None:
         self.loss = loss
         self.penalty = penalty
@@ -183,6 +193,7 @@ class FastLinearClassifier(FastClassifier, LinearClassifierMixin, SparseCoefMixi
 
     @with_callbacks  # type: ignore[untyped-decorator]
     @_fit_context(prefer_skip_nested_validation=True)  # type: ignore[untyped-decorator]
+    @all_or_nothing
     def fit(
         self,
         X: ArrayLike,
@@ -190,6 +201,10 @@ class FastLinearClassifier(FastClassifier, LinearClassifierMixin, SparseCoefMixi
         coef_init: ArrayLike | None = None,
         intercept_init: ArrayLike | None = None,
         sample_weight: ArrayLike | None = None,
+        *,
+        checkpoint: Path | str | None = None,
+        checkpoint_every: int | timedelta = 1,
+        resume: bool = False,
     ) -> FastLinearClassifier:
         """Train on X and y.
 
@@ -202,6 +217,13 @@ class FastLinearClassifier(FastClassifier, LinearClassifierMixin, SparseCoefMixi
         coef_init, intercept_init : array-like, optional
             Initial parameters, in the shapes of ``coef_`` and ``intercept_``; 0 if not given.
         sample_weight : array-like of shape (n_samples,), optional
+        checkpoint : str or os.PathLike, optional
+            A file that receives the run's state, so that a run whose process is killed can go on with the same bits.
+        checkpoint_every : int or datetime.timedelta
+            How many epochs, or how much time, may pass from one checkpoint to the next.
+        resume : bool
+            Go on from ``checkpoint``, if the file is there. It must be of a run with the same data and parameters, but for
+            ``max_iter``, ``n_jobs`` and ``verbose``.
 
         Returns
         -------
@@ -219,19 +241,21 @@ class FastLinearClassifier(FastClassifier, LinearClassifierMixin, SparseCoefMixi
             start = tuple(np.asarray(a, dtype) for a in self._parameters())
         self.classes_ = np.unique(y)
         self._forget()
-        self._note_scale(X)
+        self._note_scale()
         if coef_init is not None or intercept_init is not None or start is None or start[0].shape != self._shape(X):
             start = self._initial(coef_init, intercept_init, X)
-        self._train(X, y, sample_weight, start, self.max_iter)
+        kept = self._checkpoint(checkpoint, checkpoint_every, resume, X, y, sample_weight)
+        self._train(X, y, sample_weight, start, self.max_iter, kept)
         if self.tol is not None and self.n_iter_ == self.max_iter and self.tol > -np.inf:
             warnings.warn(
                 "Maximum number of iteration reached before convergence. Consider increasing max_iter to improve the fit.",
                 ConvergenceWarning,
-                stacklevel=2,
+                stacklevel=3,
             )
         return self
 
     @_fit_context(prefer_skip_nested_validation=True)  # type: ignore[untyped-decorator]
+    @all_or_nothing
     def partial_fit(
         self,
         X: ArrayLike,
@@ -260,6 +284,8 @@ class FastLinearClassifier(FastClassifier, LinearClassifierMixin, SparseCoefMixi
         if self.early_stopping:
             raise ValueError("partial_fit does not support early_stopping=True")
         first = not hasattr(self, "classes_")
+        if hasattr(self, "coef_"):
+            linear_parameters(self)
         X, y = self._check_both(X, y, reset=first)
         _check_partial_fit_first_call(self, classes)
         if self.class_weight == "balanced":
@@ -269,7 +295,7 @@ class FastLinearClassifier(FastClassifier, LinearClassifierMixin, SparseCoefMixi
             )
         if first or not hasattr(self, "coef_"):
             self._forget()
-            self._note_scale(X)
+            self._note_scale()
             start = self._initial(None, None, X)
         else:
             start = self._parameters()
@@ -287,8 +313,6 @@ class FastLinearClassifier(FastClassifier, LinearClassifierMixin, SparseCoefMixi
     def _check_both(self, X: Any, y: Any, reset: bool) -> tuple[Any, NDArray[Any]]:
         X, y = self._check(X, y, reset=reset, accept_sparse="csr", accept_large_sparse=False)
         check_classification_targets(y)
-        if sparse.issparse(X) and X.dtype == np.uint8:
-            X = X.astype(np.float64)
         return X, y
 
     def _shape(self, X: Any) -> tuple[int, int]:
@@ -309,25 +333,33 @@ class FastLinearClassifier(FastClassifier, LinearClassifierMixin, SparseCoefMixi
 
     def _parameters(self) -> tuple[NDArray[Any], NDArray[Any]]:
         """The parameters to continue training from: those of the last step, not their average."""
-        return self._first_layer() if self._last is None else self._last
+        check_finite_linear(self)
+        return linear_parameters(self) if self._last is None else self._last
 
-    def _train(self, X: Any, y: Any, sample_weight: Any, start: Any, epochs: int) -> None:
+    def _train(
+        self, X: Any, y: Any, sample_weight: Any, start: Any, epochs: int, checkpoint: Checkpoint | None = None
+    ) -> None:
+        check_n_jobs(self.n_jobs)
         random, dtype = check_random_state(self.random_state), start[0].dtype
         weights = self._weights(sample_weight, y, X, dtype)
-        labels = np.searchsorted(self.classes_, y).astype(np.int64)
+        labels = class_numbers(self, y)
         rows, held_out = np.arange(X.shape[0]), None
         if self.early_stopping:
             rows, held_out = self._split(y, weights, random)
         samples = Samples(X if sparse.issparse(X) else self._rows(X, dtype), labels, weights=weights)
-        batch, rate, bias_rate = self._steps(samples, rows)
-        task = Task(samples, self._penalties(), bias_rate, int(self.average), self._mean, self.n_jobs)
+        average = int(self.average)
+        if average > self.t_ - 1 + len(rows) * epochs:  # it does not begin in this run
+            average = 0
+        batch, rate, bias_rate = self._steps(samples, rows, average)
+        task = Task(samples, self._penalties(), bias_rate, average, self._mean, self.n_jobs)
         stepper = stepper_for(task, start, batch)
+        blocks = Blocks.wished_for(getattr(samples.X, "array", None), self.shuffle)
         plateau = Plateau(-np.inf if self.tol is None else self.tol, rising=self.early_stopping)
 
         def train(on_samples: Any) -> float:
             nonlocal rows
             if self.shuffle and batch < len(rows):
-                rows = shuffled(rows, getattr(samples.X, "mapping", None), random)
+                rows = shuffled(rows, blocks, random)
             loss = stepper.epoch(rows, self._rates(rate, len(rows), batch), self.t_, on_samples)
             self.t_ += len(rows)
             return loss
@@ -357,14 +389,39 @@ class FastLinearClassifier(FastClassifier, LinearClassifierMixin, SparseCoefMixi
             rate, plateau.count = rate / 5, 0
             return False
 
+        def state() -> dict[str, Any]:
+            return {
+                "stepper": stepper.state(), "rows": rows, "held_out": held_out, "rate": rate, "t": self.t_,
+                "plateau": [float(plateau.best), plateau.count], "losses": self.loss_curve_,
+                "scores": self.validation_scores_, "random": state_of_random(random),
+            }  # fmt: skip
+
+        def restore(saved: dict[str, Any]) -> None:
+            nonlocal rows, held_out, rate
+            for name, memory in stepper.state().items():
+                copy_into(memory, saved["stepper"][name])
+            rows, rate, self.t_ = (
+                as_order(saved["rows"], "the checkpoint's rows", len(labels)),
+                saved["rate"],
+                saved["t"],
+            )
+            if held_out is not None:
+                held_out = as_order(saved["held_out"], "the checkpoint's rows", len(labels))
+            plateau.best, plateau.count = saved["plateau"]
+            self.loss_curve_, self.validation_scores_ = saved["losses"], saved["scores"]
+            set_random(random, saved["random"])
+
+        kept = None if checkpoint is None else Kept(checkpoint, state, restore)
         data, line = (X, y, len(rows)), "Epoch {}, loss = {:.6f}".format
-        self._run_epochs(data, epochs, lambda epoch, loss: line(epoch + 1, loss), train, evaluate, is_over)
-        self.coef_, self.intercept_ = stepper.parameters()
-        self._mean = stepper.mean()
-        if self._mean is not None:
-            self._last = self.coef_, self.intercept_
-            if self.average <= self.t_ - 1:
-                self.coef_, self.intercept_ = self._mean[:2]
+        try:
+            self._run_epochs(data, epochs, lambda epoch, loss: line(epoch + 1, loss), train, evaluate, is_over, kept)
+        finally:  # a callback may raise
+            self.coef_, self.intercept_ = stepper.parameters()
+            self._mean = stepper.mean()
+            if self._mean is not None:
+                self._last = self.coef_, self.intercept_
+                if self.average <= self.t_ - 1:
+                    self.coef_, self.intercept_ = self._mean[:2]
 
     def _split(self, y: Any, weights: Any, random: Any) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """The rows to train on and the rows to score on; samples of weight 0 belong to neither."""
@@ -372,35 +429,40 @@ class FastLinearClassifier(FastClassifier, LinearClassifierMixin, SparseCoefMixi
         train, held_out = train_test_split(
             rows, test_size=self.validation_fraction, random_state=random, stratify=y[rows]
         )
+        train = train if self.shuffle else np.sort(train)
         return np.ascontiguousarray(train), np.ascontiguousarray(held_out)
 
-    def _batch_size(self, X: Any, n: int) -> int:
+    def _batch_size(self, X: Any, n: int, average: int) -> int:
         batch = self.batch_size
         if batch == "auto":
-            batch = "full" if n <= _FEW_SAMPLES and not self.average else 1
+            batch = "full" if n <= _FEW_SAMPLES and not average else 1
         if sparse.issparse(X) and batch not in (1, "full"):
             raise ValueError(f'batch_size must be 1, "full" or "auto" for a CSR matrix, got {batch!r}')
         return n if batch == "full" else min(int(batch), n)
 
-    def _steps(self, samples: Samples, rows: NDArray[np.int64]) -> tuple[int, float, float]:
+    def _steps(self, samples: Samples, rows: NDArray[np.int64], average: int) -> tuple[int, float, float]:
         """The batch size, the learning rate where no schedule sets it, and the ratio of the intercepts' rate to that rate.
 
         For full batches, "optimal" is 1 / L, where L bounds the curvature of the objective. The log-loss's Hessian is at
         most mean(z z^T) / 2 with z = (x, 1) (Böhning, 1992). That is at most the matrix of the diagonal blocks mean(x x^T)
         and, for the intercepts, 1. So the intercepts have a rate of 1, and large features do not slow them down.
         """
-        batch, bias_rate = self._batch_size(samples.X, len(rows)), float(self.fit_intercept)
+        batch, bias_rate = self._batch_size(samples.X, len(rows), average), float(self.fit_intercept)
         if not batch == len(rows) > 1 or self.learning_rate != "optimal":
             return batch, self.eta0, bias_rate
         blocks = ((slice(None), samples.X),) if sparse.issparse(samples.X) else samples.X.blocks()
         norms = np.concatenate([row_norms(block, squared=True) for _, block in blocks])
         weights = None if samples.weights is None else samples.weights[rows]
         curvature = float(np.average(norms[rows], weights=weights)) + self.alpha
+        if not math.isfinite(curvature):
+            raise ValueError("X has features too large to be squared: scale them, or give learning_rate and eta0")
         rate = 1 / curvature if curvature > 0 else 1.0
         return batch, rate, bias_rate / rate
 
     def _penalties(self) -> tuple[float, float]:
         """The strengths of the l1 and the l2 penalty."""
+        if self.penalty == "elasticnet" and self.l1_ratio is None:
+            raise ValueError('l1_ratio must be a number for penalty="elasticnet", got None')
         ratio = {None: 0.0, "l2": 0.0, "l1": 1.0, "elasticnet": self.l1_ratio}[self.penalty]
         alpha = 0.0 if self.penalty is None else self.alpha
         return alpha * ratio, alpha * (1 - ratio)
@@ -434,16 +496,20 @@ class FastLinearClassifier(FastClassifier, LinearClassifierMixin, SparseCoefMixi
         """
         if "coef_" not in vars(self):
             check_is_fitted(self)
-        coef: Any = self.coef_
+        coef, intercept = linear_parameters(self)
         given: Any = X
-        if isinstance(coef, np.ndarray) and self._is_as_stored(given, coef.dtype) and is_finite(given, self.n_jobs):
+        if not sparse.issparse(self.coef_) and self._is_as_stored(given, coef.dtype) and is_finite(given, self.n_jobs):
             Z = np.dot(given, coef.T)
-            Z += self.intercept_
-            return Z[:, 0] if Z.shape[1] == 1 else Z
-        samples = self._check(given, reset=False, accept_sparse="csr")
-        if not sparse.issparse(samples):
-            samples = self._rows(samples, np.result_type(samples.dtype, self.intercept_.dtype))
-        return self._logits(samples)
+            Z += intercept
+            Z = Z[:, 0] if Z.shape[1] == 1 else Z
+        else:
+            samples = self._check(given, reset=False, accept_sparse="csr")
+            if not sparse.issparse(samples):
+                samples = self._rows(samples, np.result_type(samples.dtype, intercept.dtype))
+            Z = self._logits(samples)
+        if not np.isfinite(Z).all():
+            check_finite_linear(self)  # else a product is too large
+        return Z
 
     def _logits(self, X: Any, rows: NDArray[np.int64] | None = None) -> NDArray[Any]:
         """The logits of ``rows``, or of all rows, of a CSR matrix or of ``Rows``."""
@@ -454,7 +520,9 @@ class FastLinearClassifier(FastClassifier, LinearClassifierMixin, SparseCoefMixi
             blocks = (block for _, block in X.blocks())
         else:
             blocks = (X.as_floats(part) for part in X.stretches(rows, _DECISION_ROWS))
-        Z = np.vstack([safe_sparse_dot(block, self.coef_.T, dense_output=True) for block in blocks]) + self.intercept_
+        coef, intercept = linear_parameters(self)
+        coef = self.coef_ if sparse.issparse(self.coef_) else coef
+        Z = np.vstack([safe_sparse_dot(block, coef.T, dense_output=True) for block in blocks]) + intercept
         return Z[:, 0] if Z.shape[1] == 1 else Z
 
     def _labels(self, logits: NDArray[Any]) -> NDArray[Any]:
@@ -495,8 +563,7 @@ class FastLinearClassifier(FastClassifier, LinearClassifierMixin, SparseCoefMixi
         return self.validation_scores_[-1] if self.validation_scores_ else None
 
     def _first_layer(self) -> tuple[NDArray[Any], NDArray[Any]]:
-        coef: Any = self.coef_
-        return coef.toarray() if sparse.issparse(coef) else coef, self.intercept_
+        return linear_parameters(self)
 
     def _layers(self) -> tuple[list[Layer], str | None]:
         check_is_fitted(self)

@@ -5,7 +5,9 @@ from __future__ import annotations
 import math
 import warnings
 from collections.abc import Sequence
+from datetime import timedelta
 from numbers import Integral, Real
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -20,19 +22,25 @@ from sklearn.utils.multiclass import _check_partial_fit_first_call, type_of_targ
 from sklearn.utils.validation import check_is_fitted
 
 from ..engine.losses import EXACT
-from ..engine.mapped import shuffled
+from ..engine.mapped import Blocks, shuffled
 from ..engine.minibatch import BatchTrainer, Results, Samples, Workspace, rows_per_call
 from ..engine.network import Network
 from ..engine.optimisers import SGD, Adam
-from ..engine.progress import Reporter
+from ..engine.progress import Reporter, all_finite, copy_into, warn_diverged
 from ..engine.schedules import Plateau, StepDecay
 from ..engine.threads import threads_for
+from ..inputs import as_order
+from ..io.checkpoint import Checkpoint, set_random, state_of_random
 from ..io.layers import Layer, layers_of
 from ..kernels.codes import FORWARD, LOSS, MARK
 from ..kernels.records import Settings
-from .base import FastClassifier, clipped, with_callbacks
+from .base import FastClassifier, Kept, all_or_nothing, clipped, with_callbacks
+from .proof import check_finite_network, check_network, class_numbers, network_shown
 from .state import mlp_state, restore_mlp, with_two_scores
 
+_CURVES = (
+    "loss_curve_", "loss_", "best_loss_", "validation_scores_", "best_validation_score_", "validation_loss_curve_",
+)  # fmt: skip
 _PREDICT_ROWS = 1024  # in a batch of predictions, at most
 _PREDICT_NUMBERS = 1 << 18  # in the widest layer's activations of a batch, at most: they stay in the L2 cache
 
@@ -72,8 +80,10 @@ class FastMLPClassifier(FastClassifier):
         Exponent of "invscaling".
     max_iter : int, default=200
         Maximum number of epochs.
-    shuffle : bool, default=True
-        Draw a new order of the samples for each epoch.
+    shuffle : bool or "blocks", default=True
+        Draw a new order of the samples for each epoch. "blocks" draws whole blocks of about a megabyte, and shuffles a few
+        dozen of them together, so that a file is read in large pieces; so does True for a memory-mapped file that is larger
+        than half of the free memory.
     random_state : int, RandomState instance or None, default=None
         Source of the initial weights, the validation split, the shuffling and the dropout.
     tol : float, default=1e-4
@@ -102,8 +112,9 @@ class FastMLPClassifier(FastClassifier):
     step_size : int, default=10
     gamma : float, default=0.5
         For the schedule "step".
-    scale : float or None, default=None
-        Factor for X if it holds bytes (uint8); None is 1/255 if the training data are bytes, else 1.
+    scale : float or None, default=1.0
+        Factor for X if it holds bytes (uint8), or, where it is not 1, other whole numbers from 0 to 255. 1/255 brings pixels
+        into [0, 1]. None is 1.
     n_jobs : int or None, default=None
         Number of threads; None and -1 take all. The results are bit-identical for any number.
 
@@ -139,7 +150,7 @@ class FastMLPClassifier(FastClassifier):
         "learning_rate_init": [Interval(Real, 0, None, closed="neither")],
         "power_t": [Interval(Real, 0, None, closed="left")],
         "max_iter": [Interval(Integral, 1, None, closed="left")],
-        "shuffle": ["boolean"],
+        "shuffle": ["boolean", StrOptions({"blocks"})],
         "random_state": ["random_state"],
         "tol": [Interval(Real, 0, None, closed="left")],
         "verbose": ["verbose", StrOptions({"bar"})],
@@ -177,7 +188,7 @@ class FastMLPClassifier(FastClassifier):
         learning_rate_init: float = 0.001,
         power_t: float = 0.5,
         max_iter: int = 200,
-        shuffle: bool = True,
+        shuffle: bool | str = True,
         random_state: Any = None,
         tol: float = 1e-4,
         verbose: bool | str = False,
@@ -196,7 +207,7 @@ class FastMLPClassifier(FastClassifier):
         dropout: float = 0.0,
         step_size: int = 10,
         gamma: float = 0.5,
-        scale: float | None = None,
+        scale: float | None = 1.0,
         n_jobs: int | None = None,
     ) -> None:
         self.hidden_layer_sizes = hidden_layer_sizes
@@ -234,6 +245,7 @@ class FastMLPClassifier(FastClassifier):
 
     @with_callbacks  # type: ignore[untyped-decorator]
     @_fit_context(prefer_skip_nested_validation=True)  # type: ignore[untyped-decorator]
+    @all_or_nothing
     def fit(
         self,
         X: ArrayLike,
@@ -242,6 +254,10 @@ class FastMLPClassifier(FastClassifier):
         X_val: ArrayLike | None = None,
         y_val: ArrayLike | None = None,
         sample_weight_val: ArrayLike | None = None,
+        *,
+        checkpoint: Path | str | None = None,
+        checkpoint_every: int | timedelta = 1,
+        resume: bool = False,
     ) -> FastMLPClassifier:
         """Train on X and y.
 
@@ -257,6 +273,13 @@ class FastMLPClassifier(FastClassifier):
             with the lowest validation loss. With ``early_stopping``, training ends when that loss stops improving.
         sample_weight_val : array-like, optional
             Weights of the validation samples.
+        checkpoint : str or os.PathLike, optional
+            A file that receives the run's state, so that a run whose process is killed can go on with the same bits.
+        checkpoint_every : int or datetime.timedelta
+            How many epochs, or how much time, may pass from one checkpoint to the next.
+        resume : bool
+            Go on from ``checkpoint``, if the file is there. It must be of a run with the same data and parameters, but for
+            ``max_iter``, ``n_jobs`` and ``verbose``.
 
         Returns
         -------
@@ -268,9 +291,11 @@ class FastMLPClassifier(FastClassifier):
             If a parameter or an argument does not match its description, or if training diverges.
         """
         validation = None if X_val is None and y_val is None else (X_val, y_val, sample_weight_val)
-        return self._fit(X, y, sample_weight, validation, incremental=False)
+        wish = checkpoint, checkpoint_every, resume
+        return self._fit(X, y, sample_weight, validation, incremental=False, wish=wish)
 
     @_fit_context(prefer_skip_nested_validation=True)  # type: ignore[untyped-decorator]
+    @all_or_nothing
     def partial_fit(
         self,
         X: ArrayLike,
@@ -299,21 +324,32 @@ class FastMLPClassifier(FastClassifier):
             )
         return self._fit(X, y, sample_weight, None, incremental=True)
 
-    def _fit(self, X: Any, y: Any, sample_weight: Any, validation: Any, *, incremental: bool) -> FastMLPClassifier:
+    def _fit(
+        self,
+        X: Any,
+        y: Any,
+        sample_weight: Any,
+        validation: Any,
+        *,
+        incremental: bool,
+        wish: tuple[Any, Any, bool] = (None, 1, False),
+    ) -> FastMLPClassifier:
         self._refuse_what_is_missing()
         first = not hasattr(self, "coefs_") or not (self.warm_start or incremental)
+        known = None if first else self._bound()
         X, y = self._check(X, y, reset=first, multi_output=True)
         y = column_or_1d(y, warn=True) if y.ndim == 2 and y.shape[1] == 1 else y
         self._take_classes(y, incremental)
         if first:
-            self._note_scale(X)
-        dtype = self._computing_dtype(X) if first else self.coefs_[0].dtype
+            self._note_scale()
+        dtype = self._computing_dtype(X) if known is None else known.dtype
         weights = self._weights(sample_weight, y, X, dtype)
         random = check_random_state(self.random_state)
         if first:
             self._begin(X.shape[1], dtype, random)
         net = self._bound()
-        if self._optimiser is None or not incremental:
+        check_finite_network(net)
+        if self._optimiser is None or not incremental or not self._optimiser.fits(net):
             self._optimiser = self._new_optimiser(net)
 
         samples, rows, held_out = self._samples(X, y, weights, net), np.arange(len(X)), None
@@ -329,13 +365,10 @@ class FastMLPClassifier(FastClassifier):
                 raise ValueError(
                     "The validation set is too small. Increase 'validation_fraction' or the size of your dataset."
                 )
+            rows = rows if self.shuffle else np.sort(rows)
             held_out = HeldOut(samples, y, np.sort(rows_val), True)
-        self._train(X, y, samples, np.ascontiguousarray(rows), held_out, random, incremental)
-        if not all(np.isfinite(w).all() for w in net.weights + net.biases):
-            raise ValueError(
-                "Solver produced non-finite parameter weights. The input data may contain large values and need to be "
-                "preprocessed."
-            )
+        checkpoint = self._checkpoint(*wish, X, y, sample_weight)
+        self._train((X, y), samples, np.ascontiguousarray(rows), held_out, random, incremental, checkpoint)
         return self
 
     def _refuse_what_is_missing(self) -> None:
@@ -395,20 +428,19 @@ class FastMLPClassifier(FastClassifier):
         """Set ``coefs_`` and ``intercepts_``, in scikit-learn's shapes, to views of the network's parameters."""
         self.coefs_ = [W.T for W in self._network.weights]
         self.intercepts_ = [*self._network.biases]
+        self._shown = (*self.coefs_, *self.intercepts_)
 
     def _bound(self) -> Network:
-        """The network. If the user or unpickling has replaced ``coefs_`` or ``intercepts_``, it first takes their values."""
-        shown = [*self.coefs_, *self.intercepts_]
-        if getattr(self, "_network", None) is None:
-            widths = self.coefs_[0].shape[0], *(W.shape[1] for W in self.coefs_)
-            self._network, stale = Network(widths, self.coefs_[0].dtype), True
-        else:
-            own = [*self._network.weights, *self._network.biases]
-            stale = any(a.base is not b.base and a is not b for a, b in zip(shown, own))
-        if stale:
-            for ours, theirs in zip([*self._network.weights, *self._network.biases], shown):
-                ours[:] = theirs.T
+        """The network, which is proved to fit ``classes_`` and the like, but may hold NaN.
+
+        If the user or unpickling has replaced an array of ``coefs_`` or ``intercepts_``, the network takes its values.
+        """
+        network, shown = vars(self).get("_network"), (*self.coefs_, *self.intercepts_)
+        own = vars(self).get("_shown", ())
+        if network is None or len(shown) != len(own) or any(a is not b for a, b in zip(shown, own)):
+            self._network = network_shown(shown, network)
             self._bind()
+        check_network(self, self._network)
         return self._network
 
     def _new_optimiser(self, net: Network) -> SGD | Adam:
@@ -437,25 +469,26 @@ class FastMLPClassifier(FastClassifier):
             raise ValueError(f"y must have shape {wanted}, {what}, got {y.shape}")
         if several:
             return Samples(rows, None, np.ascontiguousarray(y, net.dtype), weights)
-        return Samples(rows, np.searchsorted(self.classes_, y).astype(np.int64), None, weights)
+        return Samples(rows, class_numbers(self, y), None, weights)
 
     def _train(
         self,
-        X: Any,
-        y: Any,
+        given: tuple[Any, Any],
         samples: Samples,
         order: NDArray[np.int64],
         held_out: HeldOut | None,
         random: np.random.RandomState,
         incremental: bool,
+        checkpoint: Checkpoint | None,
     ) -> None:
         net, optimiser, n = self._bound(), self._optimiser, len(order)
+        blocks = Blocks.wished_for(samples.X.array, self.shuffle)
         batch_size = self._samples_per_step(n)
         trainer = self._trainer(net, samples, batch_size)
         decay = StepDecay(optimiser.learning_rate, self.step_size, self.gamma) if self.learning_rate == "step" else None
         by_score = held_out is not None and held_out.score_decides
         plateau = self._plateau if incremental and self._plateau else Plateau(self.tol, rising=by_score)
-        self._plateau, best, lowest = plateau, None, math.inf
+        self._plateau, best, lowest, diverged = plateau, None, math.inf, False
         epochs, sizes = 1 if incremental else self.max_iter, np.full(-(-n // batch_size), batch_size)
         sizes[-1] = n - (len(sizes) - 1) * batch_size
         if held_out is not None:
@@ -465,7 +498,7 @@ class FastMLPClassifier(FastClassifier):
         def train(on_samples: Any) -> float:
             nonlocal order
             if self.shuffle:
-                order = shuffled(order, samples.X.mapping, random)
+                order = shuffled(order, blocks, random)
             seed = int(random.randint(2**31)) if self.dropout else 0
             calls = trainer.epoch(order, batch_size, seed=seed, on_samples=on_samples)
             self.loss_ = sum(float(losses @ sizes[steps]) for steps, losses in calls) / n
@@ -473,7 +506,7 @@ class FastMLPClassifier(FastClassifier):
             return self.loss_
 
         def evaluate(loss: float) -> None:
-            nonlocal best, lowest
+            nonlocal best, lowest, diverged
             value, is_best = loss, False
             if held_out is not None:
                 of_held_out, score = self._validate(net, held_out)
@@ -483,33 +516,78 @@ class FastMLPClassifier(FastClassifier):
                 if self.early_stopping:
                     value = score if by_score else of_held_out
                 is_best = of_held_out < lowest
+            diverged = not all_finite(loss, net.params)
+            if diverged:
+                if best is None:
+                    raise ValueError(
+                        "Solver produced non-finite parameter weights. The input data may contain large values and need to "
+                        "be preprocessed."
+                    )
+                warn_diverged(self.n_iter_)
             better = plateau.after(value)
             if self.best_loss_ is not None:
                 self.best_loss_ = min(self.best_loss_, loss)
-            if held_out is not None and (better if by_score else is_best):
+            if held_out is not None and not diverged and (better if by_score else is_best):
                 best, lowest = net.params.copy(), of_held_out
             self._change_rate(optimiser, decay)
 
         def is_over(reporter: Reporter) -> bool:
-            return self._is_over(plateau, optimiser, reporter)
+            return diverged or self._is_over(plateau, optimiser, reporter)
 
-        data, line = (X, y, n), "Iteration {}, loss = {:.8f}".format
-        ended = self._run_epochs(data, epochs, lambda epoch, loss: line(epoch + 1, loss), train, evaluate, is_over)
-        if best is not None:
-            net.params[:] = best
+        def state() -> dict[str, Any]:
+            return {
+                "params": net.params, "optimiser": optimiser.state, "rate": optimiser.learning_rate,
+                "steps": getattr(optimiser, "t", 0), "decayed": None if decay is None else decay.learning_rate,
+                "plateau": [float(plateau.best), plateau.count], "best": best, "lowest": float(lowest), "order": order,
+                "held_out": None if held_out is None else held_out.rows, "random": state_of_random(random),
+                "curves": [getattr(self, name) for name in _CURVES], "t": self.t_,
+            }  # fmt: skip
+
+        def restore(saved: dict[str, Any]) -> None:
+            nonlocal order, held_out, best, lowest
+            copy_into(net.params, saved["params"])
+            if optimiser.state is not None:
+                copy_into(optimiser.state, saved["optimiser"])
+            optimiser.learning_rate = saved["rate"]
+            if isinstance(optimiser, Adam):
+                optimiser.t = saved["steps"]
+            if decay is not None:
+                decay.learning_rate = saved["decayed"]
+            plateau.best, plateau.count = saved["plateau"]
+            order = as_order(saved["order"], "the checkpoint's rows", len(samples.X))
+            if held_out is not None:
+                rows = as_order(saved["held_out"], "the checkpoint's rows", len(held_out.samples.X))
+                held_out = held_out._replace(rows=rows)
+            if saved["best"] is not None:
+                best, lowest = net.params.copy(), saved["lowest"]
+                copy_into(best, saved["best"])
+            for name, value in zip(_CURVES, saved["curves"], strict=True):
+                setattr(self, name, value)
+            self.t_ = saved["t"]
+            set_random(random, saved["random"])
+
+        kept = None if checkpoint is None else Kept(checkpoint, state, restore)
+        data, line = (*given, n), "Iteration {}, loss = {:.8f}".format
+        try:
+            ended = self._run_epochs(
+                data, epochs, lambda epoch, loss: line(epoch + 1, loss), train, evaluate, is_over, kept
+            )
+        finally:  # a callback may raise
+            if best is not None:
+                net.params[:] = best
         if ended and not incremental:
             warnings.warn(
                 f"Stochastic Optimizer: Maximum iterations ({self.max_iter}) reached and the optimization "
                 "hasn't converged yet.",
                 ConvergenceWarning,
-                stacklevel=4,
+                stacklevel=5,
             )
 
     def _samples_per_step(self, n: int) -> int:
         batch_size = min(200, n) if self.batch_size == "auto" else int(self.batch_size)
         if batch_size > n:
             warnings.warn(
-                "Got `batch_size` less than 1 or larger than sample size. It is going to be clipped", stacklevel=5
+                "Got `batch_size` less than 1 or larger than sample size. It is going to be clipped", stacklevel=6
             )
         return min(batch_size, n)
 
@@ -588,14 +666,15 @@ class FastMLPClassifier(FastClassifier):
         if "coefs_" not in vars(self):
             check_is_fitted(self)
         net = self._bound()
-        # The first layer sees every number of X: so it proves that they are finite, and no other pass over X is needed.
+        # The layers see every number of X and every parameter: so they prove them finite, without another look at them.
         unproved = self._is_as_stored(X, net.dtype)
         samples = Samples(self._rows(X if unproved else self._check(X, reset=False), net.dtype))
         rows = np.arange(len(samples.X))
         results = self._room(net, len(rows), decide)
-        self._forward(net, samples, rows, results, FORWARD | MARK if unproved else FORWARD)
-        if unproved and results.are_marked():
-            self._check(X, reset=False)  # does X hold NaN or infinity, or is a sum of the first layer too large?
+        self._forward(net, samples, rows, results, FORWARD | MARK)
+        if results.are_marked():
+            check_finite_network(net)
+            self._check(X, reset=False)  # if this finds nothing, a sum is too large
             self._forward(net, samples, rows, results)
         return results
 
@@ -680,7 +759,7 @@ class FastMLPClassifier(FastClassifier):
     def __getstate__(self) -> dict[str, Any]:
         """Leave out the network: ``coefs_`` and ``intercepts_`` hold the same parameters."""
         state = super().__getstate__()
-        return {**state, "_network": None} if "_network" in state else state
+        return {name: value for name, value in state.items() if name not in ("_network", "_shown")}
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()

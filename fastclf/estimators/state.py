@@ -66,6 +66,7 @@ _MLP_REMADE = (
     "n_outputs_",
     "_label_binarizer",
     "_network",
+    "_shown",
     "_optimiser",
     "_plateau",
 )

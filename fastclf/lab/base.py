@@ -77,7 +77,7 @@ class Activations(reference.Activations):
 
 
 _ARGUMENTS = ("n_jobs", "scale")  # constructor keywords that every model keeps as attributes
-_REMADE = ("_network", "_work")  # not saved by name: a file has the layers, and no forward pass
+_REMADE = ("_network", "_work", "losses_")  # not saved: a file has the layers, and neither a forward pass nor a run
 
 
 class LabModel(Portable, Activations):
@@ -87,6 +87,7 @@ class LabModel(Portable, Activations):
     _drawing_order: ClassVar[tuple[str, ...]]  # names of the weights, in the order in which the lab draws them
     _progress: ClassVar[dict[str, float]] = {}  # attributes that training updates, with their initial values
     _top: ClassVar[str | None] = "softmax"  # the last layer's activation; None: outputs are scores
+    losses_: list[float]  # of the last run of ``train``, also of one that an exception ended
 
     def __init__(
         self, sizes: tuple[int, ...], dtype: DTypeLike, random_state: Any, n_jobs: int | None, scale: float

@@ -6,6 +6,8 @@ input raises a clear error.
 
 from __future__ import annotations
 
+from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -18,6 +20,7 @@ from ..engine.minibatch import Samples
 from ..engine.progress import Callback, Reporter, train_in_stretches
 from ..engine.rows import Rows
 from ..inputs import as_array, as_count, as_labels, as_rows, as_scalar
+from ..io.checkpoint import checkpoint_of
 from .base import LabModel, LayerParameter, overrides
 
 
@@ -163,6 +166,9 @@ def train(
     *,
     verbose: bool | str = True,
     callback: Callback | None = None,
+    checkpoint: Path | str | None = None,
+    checkpoint_every: int | timedelta = 1,
+    resume: bool = False,
 ) -> list[float]:
     """Train an image classifier by full-batch gradient descent.
 
@@ -181,6 +187,14 @@ def train(
         True prints ``Epoch {i}, Loss: {loss}`` for each epoch, "bar" shows a progress bar.
     callback : callable, optional
         ``callback(epoch, loss, classifier)`` after each epoch; a true result stops the training.
+    checkpoint : str or os.PathLike, optional
+        A file that receives the run's state, so that a run whose process is killed can go on with the same bits.
+    checkpoint_every : int or datetime.timedelta
+        How many epochs, or how much time, may pass from one checkpoint to the next.
+    resume : bool
+        Go on from ``checkpoint``, if the file is there. It must be of a run with the same data and arguments, but for
+        the number of epochs.
+        Only for models of this package.
 
     Returns
     -------
@@ -191,24 +205,41 @@ def train(
     ------
     TypeError, ValueError
         If an argument does not match its description; the message names the argument.
+
+    Warns
+    -----
+    TrainingInterruptedWarning, TrainingDivergedWarning
+        As in ``train_model``. The losses so far are returned, and are ``classifier.losses_``.
     """
     epochs, rate = as_count(epochs, "epochs"), as_scalar(learning_rate, "learning_rate")
     fused = isinstance(classifier, ImageLinearClassifier) and not overrides(
         classifier, ImageLinearClassifier, "predict", "softmax", "compute_loss", "gradient_descent"
     )
     if fused:
-        trainer = classifier._trainer(*classifier._checked(X_train, y_train, "_train"))
-        operations, samples = trainer.operations, len(trainer.order)
+        rows, labels = classifier._checked(X_train, y_train, "_train")
+        trainer = classifier._trainer(rows, labels)
+        operations, samples, params = trainer.operations, len(trainer.order), trainer.params
 
         def stretch(count: int) -> Any:
             return trainer.descend(rate, count)
     else:
         operations, samples = float("inf"), len(as_array(X_train, "X_train"))
+        params = classifier._network.params if isinstance(classifier, LabModel) else None
+        rows, labels = None, y_train
+        if params is None and checkpoint is not None:
+            raise TypeError(f"checkpoint needs a model of fastclf's, got {type(classifier).__name__}")
 
         def stretch(count: int) -> Any:
             loss = classifier.compute_loss(X_train, y_train)
             classifier.gradient_descent(X_train, y_train, rate)
             return [loss]
 
+    losses: list[float] = []
+    if isinstance(classifier, LabModel):
+        classifier.losses_ = losses
+    kept = checkpoint_of(
+        checkpoint, checkpoint_every, resume, trainer=type(classifier).__name__, learning_rate=rate, data=(rows, labels)
+    )
     with Reporter(verbose, lambda i, loss: f"Epoch {i + 1}, Loss: {loss}", epochs, callback, samples) as reporter:
-        return train_in_stretches(epochs, operations, stretch, reporter, lambda: classifier)
+        train_in_stretches(epochs, operations, stretch, reporter, lambda: classifier, params, losses, kept)
+    return losses

@@ -9,6 +9,8 @@ broadcasts it to an (m, m) matrix), and bad input raises a clear error.
 
 from __future__ import annotations
 
+from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -20,6 +22,7 @@ from ..engine.minibatch import Samples
 from ..engine.progress import Callback, Reporter, train_in_stretches
 from ..engine.rows import Rows
 from ..inputs import as_array, as_count, as_floats, as_matrix, as_random, as_rows, as_scalar, as_targets, real_dtype
+from ..io.checkpoint import checkpoint_of
 
 _FLOAT64 = np.dtype(np.float64)
 
@@ -279,6 +282,9 @@ def train_model(
     callback: Callback | None = None,
     n_jobs: int | None = None,
     scale: float = 1.0,
+    checkpoint: Path | str | None = None,
+    checkpoint_every: int | timedelta = 1,
+    resume: bool = False,
 ) -> tuple[NDArray[Any], list[float]]:
     """Train a linear classifier by full-batch gradient descent, or by per-sample SGD over the samples in order.
 
@@ -310,6 +316,13 @@ def train_model(
         Number of threads; None takes all. The results are bit-identical for any number.
     scale : float
         Factor for X if it holds bytes (uint8); 1/255 brings pixels into [0, 1].
+    checkpoint : str or os.PathLike, optional
+        A file that receives the run's state, so that a run whose process is killed can go on with the same bits.
+    checkpoint_every : int or datetime.timedelta
+        How many iterations, or how much time, may pass from one checkpoint to the next.
+    resume : bool
+        Go on from ``checkpoint``, if the file is there. It must be of a run with the same data and arguments, but for
+        the number of iterations.
 
     Returns
     -------
@@ -322,6 +335,12 @@ def train_model(
     ------
     TypeError, ValueError
         If an argument does not match its description; the message names the argument.
+
+    Warns
+    -----
+    TrainingInterruptedWarning, TrainingDivergedWarning
+        If the user presses Ctrl-C, or a loss or a parameter becomes infinite or NaN. Training ends there; theta and the
+        losses are what they have become, and after a divergence, theta is the last one that was finite.
 
     Notes
     -----
@@ -340,6 +359,20 @@ def train_model(
     def line(i: int, loss: float) -> str | None:
         return f"Iteration {i}/{iterations}, Loss: {loss:.4f}" if i % 100 == 0 else None
 
+    losses: list[float] = []
+    kept = checkpoint_of(
+        checkpoint, checkpoint_every, resume, trainer="train_model", learning_rate=rate, batch=bool(batch),
+        multiclass=bool(multiclass), data=(rows, targets),
+    )  # fmt: skip
     with Reporter(verbose, line, iterations, callback, len(rows)) as reporter:
-        losses = train_in_stretches(iterations, trainer.operations, lambda k: step(rate, k), reporter, trainer.theta)
+        train_in_stretches(
+            iterations,
+            trainer.operations,
+            lambda k: step(rate, k),
+            reporter,
+            trainer.theta,
+            trainer.params,
+            losses,
+            kept,
+        )
     return trainer.theta(), losses

@@ -19,20 +19,21 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from ..engine.mapped import Mapping, shuffled
+from ..engine.mapped import Blocks, shuffled
 from ..engine.minibatch import Samples
 from ..engine.rows import Rows, flattened
-from ..inputs import as_array, as_count, as_labels, as_random, check_finite, check_rows
+from ..inputs import as_array, as_count, as_labels, as_order, as_random, check_finite, check_rows
+from ..io.checkpoint import set_random, state_of_random
 
 _CHECKED_ROWS = 4096  # rows of a Subset that are checked at a time
 
 
-class InMemoryLoader(NamedTuple):
-    """What training needs of a loader: samples, batch size, and a function that draws the order of the next epoch."""
+class Epoch(NamedTuple):
+    """What a kernel needs of a loader for one epoch; all of it is proved to be right."""
 
     samples: Samples
     batch_size: int
-    order: Callable[[], NDArray[np.int64]]
+    order: NDArray[np.int64]
 
 
 class Batches:
@@ -45,9 +46,10 @@ class Batches:
     y : array-like of int, shape (m,)
         Labels.
     batch_size : int
-    shuffle : bool
-        Draw a new order of the samples for each epoch. For a memory-mapped file, whole blocks are drawn at random, and a
-        few dozen blocks are shuffled together, so that the file is read in large pieces.
+    shuffle : bool or "blocks"
+        Draw a new order of the samples for each epoch. "blocks" draws whole blocks of about a megabyte at random, and
+        shuffles a few dozen of them together, so that a file is read in large pieces; so does True for a memory-mapped file
+        that is larger than half of the free memory.
     drop_last : bool
         Leave out the last batch if it is not full.
     random_state : None, int, RandomState or Generator, optional
@@ -64,28 +66,38 @@ class Batches:
         X: ArrayLike,
         y: ArrayLike,
         batch_size: int = 1000,
-        shuffle: bool = False,
+        shuffle: bool | str = False,
         *,
         drop_last: bool = False,
         random_state: Any = None,
     ) -> None:
-        self.X, self.y = as_array(X, "X"), as_array(y, "y")
+        self.X: Any = X
+        self.y: Any = y
+        self.batch_size, self.shuffle, self.drop_last = batch_size, shuffle, drop_last
+        self._random = as_random(random_state)
+        self._check()
+
+    def _check(self) -> None:
+        """Check the attributes, which may have been assigned since the last epoch; ``X`` and ``y`` become arrays."""
+        self.X, self.y = as_array(self.X, "X"), as_array(self.y, "y")
         if self.X.ndim < 2 or self.X.size == 0:
             raise ValueError(f"X must have shape (m, ...), one sample per row, and not be empty, got {self.X.shape}")
         if self.y.shape != self.X.shape[:1]:
             raise ValueError(f"y must have shape ({len(self.X)},), one label per sample, got {self.y.shape}")
-        self.batch_size, self.shuffle, self.drop_last = as_count(batch_size, "batch_size", 1), shuffle, drop_last
-        if drop_last and len(self.X) < self.batch_size:
+        self.batch_size = as_count(self.batch_size, "batch_size", 1)
+        if isinstance(self.shuffle, str) and self.shuffle != "blocks":
+            raise ValueError(f'shuffle must be True, False or "blocks", got {self.shuffle!r}')
+        if self.drop_last and len(self.X) < self.batch_size:
             raise ValueError(f"batch_size must be at most {len(self.X)} where drop_last, got {self.batch_size}")
-        self._random = as_random(random_state)
 
     def __len__(self) -> int:
         """The number of batches in an epoch."""
-        m = len(self.X)
-        return m // self.batch_size if self.drop_last else -(-m // self.batch_size)
+        m, size = len(self.X), as_count(self.batch_size, "batch_size", 1)
+        return m // size if self.drop_last else -(-m // size)
 
     def __iter__(self) -> Iterator[tuple[NDArray[Any], NDArray[Any]]]:
         """The batches (X, y) of the next epoch, with the dtypes of the arrays."""
+        self._check()
         order = self.order()
         for start in range(0, len(order), self.batch_size):
             batch = order[start : start + self.batch_size]
@@ -95,8 +107,41 @@ class Batches:
         """The indices of the next epoch's samples, in their order."""
         order = np.arange(len(self.X))
         if self.shuffle:
-            order = shuffled(order, Mapping.of(self.X), self._random)
+            order = shuffled(order, Blocks.wished_for(self.X, self.shuffle), self._random)
         return order[: len(self) * self.batch_size] if self.drop_last else order
+
+
+def _generators(loader: Any) -> dict[str, Any]:
+    """The generators of NumPy and torch that the batches of a loader may be drawn from."""
+    found: dict[str, Any] = {"numpy": np.random}
+    if isinstance(loader, Batches):
+        found["batches"] = loader._random
+    if (torch := sys.modules.get("torch")) is not None:
+        found["torch"] = torch.random.default_generator
+        sampler = getattr(getattr(loader, "batch_sampler", None), "sampler", getattr(loader, "sampler", None))
+        for name, holder in (("loader", loader), ("sampler", sampler)):
+            if isinstance(generator := getattr(holder, "generator", None), torch.Generator):
+                found[name] = generator
+    return found
+
+
+def random_states(loader: Any) -> dict[str, Any]:
+    """The states of the generators that the batches of a loader may be drawn from: a run can go on from there."""
+    return {
+        name: state_of_random(source) if hasattr(source, "standard_normal") else source.get_state().numpy()
+        for name, source in _generators(loader).items()
+    }
+
+
+def set_random_states(loader: Any, states: dict[str, Any]) -> None:
+    """Put the generators into the states that ``random_states`` has given."""
+    for name, source in _generators(loader).items():
+        if (state := states.get(name)) is None:
+            continue  # torch had not been imported
+        if hasattr(source, "standard_normal"):
+            set_random(source, state)
+        else:
+            source.set_state(sys.modules["torch"].from_numpy(state))
 
 
 def subsample_dataset(dataset: Any, sample_size: int = 1000, *, random_state: Any = None) -> Any:
@@ -138,53 +183,91 @@ class _Source(NamedTuple):
     bytes_as: NDArray[Any] | None = None  # (256,), the float that each byte stands for; None: ``scale`` decides
     places: NDArray[np.int64] | None = None  # indices of the samples that the loader may yield; None: all
 
+    def has_the_samples_of(self, other: _Source) -> bool:
+        """Whether both take the same samples, from the same memory, and convert them alike."""
+        here, there = (
+            (s.images.__array_interface__["data"], s.images.dtype, s.images.shape, s.images.strides)
+            for s in (self, other)
+        )
+        return here == there and all(
+            (a is b) if a is None or b is None else np.array_equal(a, b)
+            for a, b in ((self.bytes_as, other.bytes_as), (self.places, other.places))
+        )
+
 
 class _NotInMemory(Exception):
     """The DataLoader has no fast path; the message gives the reason."""
 
 
-def in_memory(
-    loader: Any, dtype: np.dtype[Any], widths: tuple[int, ...], scale: float, n_jobs: int | None
-) -> InMemoryLoader | None:
-    """The fast path for a loader; None if training has to take the batches from the loader itself.
+class FastPath:
+    """The fast path for a loader, if it has one.
 
     A DataLoader without a fast path gets a warning, because loading then takes most of the training time.
     """
-    if isinstance(loader, Batches):
-        source = _Source(loader.X, loader.y, loader.batch_size, loader.order)
-    else:
-        data = sys.modules.get("torch.utils.data")
+
+    def __init__(
+        self, loader: Any, dtype: np.dtype[Any], widths: tuple[int, ...], scale: float, n_jobs: int | None
+    ) -> None:
+        self._loader, self._dtype, self._widths, self._scale, self._n_jobs = loader, dtype, widths, scale, n_jobs
+        self._source: _Source | None = None  # whose samples have been checked
+        self._warned = False
+
+    def epoch(self) -> Epoch | None:
+        """The next epoch; None if training has to take its batches from the loader itself.
+
+        Everything is looked up anew, because attributes of the loader and of its data set may have been assigned since the
+        last epoch; samples that are still in the same place are not checked again.
+        """
+        source = self._look_up()
+        if source is None:
+            return None
+        if self._source is None or not source.has_the_samples_of(self._source):
+            self._rows = self._checked_rows(source)
+            self._source = source
+        y, m, n_classes = "y of train_loader", len(self._rows), self._widths[-1]
+        if source.places is None:
+            labels = as_labels(source.labels, y, m, n_classes)
+        else:
+            labels = np.zeros(m, np.int64)  # 0 where the loader yields none
+            if len(source.places):
+                chosen = as_array(source.labels, y)[source.places]
+                labels[source.places] = as_labels(chosen, y, len(source.places), n_classes)
+        order = as_order(source.order(), "the order that train_loader gives", m)
+        return Epoch(Samples(self._rows, labels), as_count(source.batch_size, "batch_size", 1), order)
+
+    def _look_up(self) -> _Source | None:
+        loader, data = self._loader, sys.modules.get("torch.utils.data")
+        if isinstance(loader, Batches):
+            if type(loader).__iter__ is not Batches.__iter__:
+                return None
+            loader._check()
+            return _Source(loader.X, loader.y, loader.batch_size, loader.order)
         if data is None or not isinstance(loader, data.DataLoader):
             return None
         try:
-            source = _read(loader, data)
+            return _read(loader, data)
         except _NotInMemory as reason:
-            warnings.warn(f"train_loader is read sample by sample, by torch's DataLoader: {reason}", stacklevel=4)
+            if not self._warned:
+                warnings.warn(f"train_loader is read sample by sample, by torch's DataLoader: {reason}", stacklevel=5)
+            self._warned = True
             return None
-    array, channels = flattened(source.images)
-    if array.shape[1] != widths[0]:
-        shape = source.images.shape[1:]
-        raise ValueError(f"train_loader must yield {widths[0]} features per sample, got images of {shape}")
-    if array.dtype not in (np.uint8, np.float32, np.float64):
-        array = array.astype(dtype)
-    rows = Rows(array, dtype, scale if source.bytes_as is None else source.bytes_as, channels)
-    y = _checked(rows, source, widths[-1], n_jobs)
-    return InMemoryLoader(Samples(rows, y), source.batch_size, source.order)
 
-
-def _checked(rows: Rows, source: _Source, n_classes: int, n_jobs: int | None) -> NDArray[np.int64]:
-    """Check the samples and labels that the loader may yield. Returns all labels; 0 where the loader yields none."""
-    X, y = "X of train_loader", "y of train_loader"
-    if source.places is None:
-        check_rows(rows, X, n_jobs)
-        return as_labels(source.labels, y, len(rows), n_classes)
-    labels, places = np.zeros(len(rows), np.int64), source.places
-    if len(places):
-        labels[places] = as_labels(as_array(source.labels, y)[places], y, len(places), n_classes)
-    if rows.array.dtype != np.uint8:
-        for start in range(0, len(places), _CHECKED_ROWS):
-            check_finite(rows.as_floats(places[start : start + _CHECKED_ROWS]), X, n_jobs, start)
-    return labels
+    def _checked_rows(self, source: _Source) -> Rows:
+        """The samples, of which those that the loader may yield are checked."""
+        array, channels = flattened(source.images)
+        if array.shape[1] != self._widths[0]:
+            shape = source.images.shape[1:]
+            raise ValueError(f"train_loader must yield {self._widths[0]} features per sample, got images of {shape}")
+        if array.dtype not in (np.uint8, np.float32, np.float64):
+            array = array.astype(self._dtype)
+        rows = Rows(array, self._dtype, self._scale if source.bytes_as is None else source.bytes_as, channels)
+        X, places = "X of train_loader", source.places
+        if places is None:
+            check_rows(rows, X, self._n_jobs)
+        elif rows.array.dtype != np.uint8:
+            for start in range(0, len(places), _CHECKED_ROWS):
+                check_finite(rows.as_floats(places[start : start + _CHECKED_ROWS]), X, self._n_jobs, start)
+        return rows
 
 
 def _read(loader: Any, data: Any) -> _Source:

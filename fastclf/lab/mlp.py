@@ -10,6 +10,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Iterator
+from datetime import timedelta
+from pathlib import Path
 from typing import Any, ClassVar, cast
 
 import numpy as np
@@ -18,15 +20,24 @@ from numpy.typing import ArrayLike, DTypeLike, NDArray
 from .. import reference
 from ..engine.losses import EXACT, SHIFTED, LossRule
 from ..engine.minibatch import BatchTrainer, Samples, Workspace
-from ..engine.progress import Callback, Reporter, train_in_stretches
+from ..engine.progress import (
+    Callback,
+    Reporter,
+    all_finite,
+    copy_into,
+    train_in_stretches,
+    warn_diverged,
+    warn_interrupted,
+)
 from ..engine.rows import Rows
 from ..engine.schedules import EarlyStopping, StepDecay
 from ..engine.threads import threads_for
 from ..inputs import as_array, as_count, as_labels, as_rows, as_rows_of_columns, as_scalar, quick_batch
+from ..io.checkpoint import checkpoint_of
 from ..kernels.codes import BACKWARD, FORWARD, TRAIN
 from ..kernels.records import Settings
 from .base import Activations, LabModel, LayerOutput, LayerParameter, overrides
-from .loaders import InMemoryLoader, in_memory
+from .loaders import Epoch, FastPath, random_states, set_random_states
 
 # By itemsize: a probability below this may be too large, because the kernels' exp has a lower limit (kernels.simd).
 _VANISHED = {4: 1e-25, 8: 1e-250}
@@ -240,6 +251,9 @@ class MLPClassifier(_Perceptron):
         *,
         verbose: bool | str = True,
         callback: Callback | None = None,
+        checkpoint: Path | str | None = None,
+        checkpoint_every: int | timedelta = 1,
+        resume: bool = False,
     ) -> list[float]:
         """Train by full-batch gradient descent.
 
@@ -255,6 +269,13 @@ class MLPClassifier(_Perceptron):
             True prints ``Epoch {i}, Loss: {loss}`` for each epoch, "bar" shows a progress bar.
         callback : callable, optional
             ``callback(epoch, loss, model)`` after each epoch; a true result stops the training.
+        checkpoint : str or os.PathLike, optional
+            A file that receives the run's state, so that a run whose process is killed can go on with the same bits.
+        checkpoint_every : int or datetime.timedelta
+            How many epochs, or how much time, may pass from one checkpoint to the next.
+        resume : bool
+            Go on from ``checkpoint``, if the file is there. It must be of a run with the same data and arguments, but for
+            the number of epochs.
 
         Returns
         -------
@@ -286,10 +307,14 @@ class MLPClassifier(_Perceptron):
                 self._work = (work, len(samples)) if len(samples) <= work.capacity else None
                 return losses
 
-        with Reporter(
-            verbose, lambda i, loss: f"Epoch {i + 1}, Loss: {loss}", epochs, callback, len(samples)
-        ) as reporter:
-            return train_in_stretches(epochs, operations, stretch, reporter, lambda: self)
+        losses = self.losses_ = []
+        line = "Epoch {}, Loss: {}".format
+        kept = checkpoint_of(
+            checkpoint, checkpoint_every, resume, trainer="MLPClassifier", learning_rate=rate, data=(samples, labels)
+        )
+        with Reporter(verbose, lambda i, loss: line(i + 1, loss), epochs, callback, len(samples)) as reporter:
+            train_in_stretches(epochs, operations, stretch, reporter, lambda: self, self._network.params, losses, kept)
+        return losses
 
 
 class DeepMLPClassifier(_Perceptron):
@@ -369,6 +394,9 @@ class DeepMLPClassifier(_Perceptron):
         clip_threshold: float = 1.0,
         verbose: bool | str = True,
         callback: Callback | None = None,
+        checkpoint: Path | str | None = None,
+        checkpoint_every: int | timedelta = 1,
+        resume: bool = False,
     ) -> list[float]:
         """Train on the mini-batches of a loader, with step decay and early stopping.
 
@@ -390,6 +418,13 @@ class DeepMLPClassifier(_Perceptron):
             True prints the lab's lines, "bar" shows a progress bar.
         callback : callable, optional
             ``callback(epoch, loss, model)`` after each epoch; a true result stops the training.
+        checkpoint : str or os.PathLike, optional
+            A file that receives the run's state, so that a run whose process is killed can go on with the same bits.
+        checkpoint_every : int or datetime.timedelta
+            How many epochs, or how much time, may pass from one checkpoint to the next.
+        resume : bool
+            Go on from ``checkpoint``, if the file is there. It must be of a run with the same data and arguments, but for
+            the number of epochs.
 
         Returns
         -------
@@ -415,54 +450,97 @@ class DeepMLPClassifier(_Perceptron):
             )
         train_epoch = self._epochs(train_loader)
         losses: list[float] = []
+        self.losses_ = losses
+        kept = checkpoint_of(
+            checkpoint, checkpoint_every, resume, trainer="DeepMLPClassifier", learning_rate=decay.learning_rate,
+            step_size=decay.step_size, gamma=decay.gamma, patience=stopping.patience, min_delta=stopping.min_delta,
+            clip_threshold=clip,
+        )  # fmt: skip
+
+        def state() -> dict[str, Any]:
+            return {
+                "losses": losses, "params": self._network.params, "best_loss": self.best_loss, "ended": not patient,
+                "learning_rate": decay.learning_rate, "counter": stopping.counter, "random": random_states(train_loader),
+            }  # fmt: skip
+
+        patient = True
+        if kept is not None and (saved := kept.restored()) is not None:
+            copy_into(self._network.params, saved["params"])
+            losses.extend(saved["losses"])
+            decay.learning_rate, stopping.counter, patient = (
+                saved["learning_rate"],
+                saved["counter"],
+                not saved["ended"],
+            )
+            self.best_loss = stopping.best_loss = saved["best_loss"]
+            set_random_states(train_loader, saved["random"])
         with Reporter(verbose, lambda i, loss: f"Epoch {i + 1}, Loss: {loss}", epochs, callback) as reporter:
-            for epoch in range(epochs):
-                loss = train_epoch(decay.learning_rate, clip)
-                if loss is None:
-                    raise ValueError("train_loader must yield at least one batch per epoch, got none")
-                if decay.after(epoch):
-                    reporter.say(f"Current learning rate: {decay.learning_rate}")
-                losses.append(loss)
-                stop = reporter.epoch(epoch, loss, lambda: self)
-                patient = not stopping.after(loss)
-                self.best_loss = stopping.best_loss
-                if not patient:
-                    reporter.say(f"No significant loss improvement for {stopping.patience}, early stopping")
-                if stop or not patient:
-                    break
+            try:
+                for epoch in range(len(losses), epochs if patient else 0):
+                    loss, diverged = train_epoch(decay.learning_rate, clip)
+                    if loss is None:
+                        raise ValueError("train_loader must yield at least one batch per epoch, got none")
+                    if decay.after(epoch):
+                        reporter.say(f"Current learning rate: {decay.learning_rate}")
+                    losses.append(loss)
+                    stop = reporter.epoch(epoch, loss, lambda: self)
+                    if diverged:
+                        warn_diverged(len(losses))
+                        break
+                    patient = not stopping.after(loss)
+                    self.best_loss = stopping.best_loss
+                    if kept is not None:
+                        kept.after(len(losses), state, ended=not patient or epoch == epochs - 1)
+                    if not patient:
+                        reporter.say(f"No significant loss improvement for {stopping.patience}, early stopping")
+                    if stop or not patient:
+                        break
+            except KeyboardInterrupt:
+                warn_interrupted()
         return losses
 
-    def _epochs(self, loader: Any) -> Callable[[float, float], float | None]:
-        """A function (learning rate, clip threshold) that trains an epoch; returns the last loss, None without a batch."""
+    def _epochs(self, loader: Any) -> Callable[[float, float], tuple[float | None, bool]]:
+        """A function (learning rate, clip threshold) that trains an epoch: the last loss, None without a batch; and whether
+        the training diverged. Then the epoch ends early, with the parameters that were last seen to be finite.
+        """
         own = self._own_activations or overrides(self, DeepMLPClassifier, "forward", "compute_loss", "backward")
         net = self._network
-        stored = None if own else in_memory(loader, net.dtype, net.widths, self.scale, self.n_jobs)
-        if stored is not None:
-            return self._epochs_in_memory(stored)
         step = self._step_by_methods if own else self._fused_step()
+        fast_path = None if own else FastPath(loader, net.dtype, net.widths, self.scale, self.n_jobs)
+        work: Workspace | None = None  # not that of ``forward``, whose results keep their values
 
-        def train_epoch(rate: float, clip: float) -> float | None:
-            loss = None
-            for batch in loader:
-                loss = step(batch, rate, clip)
-            return loss
+        def train_epoch(rate: float, clip: float) -> tuple[float | None, bool]:
+            nonlocal work
+            loss, sound = None, net.params.copy()
+            stored = fast_path.epoch() if fast_path else None
+            if stored is None:
+                for batch in loader:
+                    loss = step(batch, rate, clip)
+                    if not math.isfinite(loss):
+                        break
+            else:
+                needed = Workspace.rows_at_once(stored.samples.X, min(stored.batch_size, len(stored.samples.X)))
+                work = work if work is not None and work.piece >= needed else Workspace(net, needed)
+                for losses in self._in_memory(stored, work, rate, clip):
+                    loss = float(losses[-1])
+                    if not all_finite(losses, net.params):
+                        break
+                    sound[:] = net.params
+            diverged = loss is not None and not all_finite(loss, net.params)
+            if diverged:
+                net.params[:] = sound
+            return loss, diverged
 
         return train_epoch
 
-    def _epochs_in_memory(self, loader: InMemoryLoader) -> Callable[[float, float], float | None]:
-        """``_epochs`` for samples in one array, in memory or memory-mapped: one kernel call trains on many batches."""
-        samples, size = loader.samples, loader.batch_size
-        work = Workspace.for_batches(self._network, samples.X, min(size, len(samples.X)))
-
-        def train_epoch(rate: float, clip: float) -> float | None:
-            loss, order = None, loader.order()
-            trainer = self._trainer(work, samples, rate, clip, size)
-            for steps, losses in trainer.epoch(order, size):
-                last = min(steps.stop * size, len(order)) - (steps.stop - 1) * size
-                loss, self._work = float(losses[-1]), (work, last) if last <= work.capacity else None
-            return loss
-
-        return train_epoch
+    def _in_memory(self, stored: Epoch, work: Workspace, rate: float, clip: float) -> Iterator[NDArray[np.float64]]:
+        """Train an epoch on samples in one array; yields the losses of each kernel call, which trains on many batches."""
+        samples, size, order = stored
+        trainer = self._trainer(work, samples, rate, clip, size)
+        for steps, losses in trainer.epoch(order, size):
+            last = min(steps.stop * size, len(order)) - (steps.stop - 1) * size
+            self._work = (work, last) if last <= work.capacity else None
+            yield losses
 
     def _batch(self, batch: Any) -> tuple[Rows, NDArray[np.int64]]:
         """The samples (m, n) and labels of a loader's batch, checked."""

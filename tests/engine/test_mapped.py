@@ -15,7 +15,7 @@ FLOAT64 = np.dtype(np.float64)
 def mapping(rows, row_bytes, monkeypatch, block=1024, window=4096):
     monkeypatch.setattr(mapped, "_BLOCK_BYTES", block)
     monkeypatch.setattr(mapped, "_WINDOW_BYTES", window)
-    return Mapping(None, 0, rows, row_bytes, True)
+    return Mapping(None, 0, rows, row_bytes, True, 0)
 
 
 @pytest.fixture
@@ -161,6 +161,8 @@ def test_portions(file, monkeypatch):
     assert count == 5
     np.testing.assert_array_equal(list(rows.portions(count)), [(i, i + 1000) for i in range(0, 5000, 1000)])
     assert [entry[1:] for entry in log if entry[0] == "ask"] == [(i, i + 1000) for i in range(0, 5000, 1000)]
+    assert Rows(file[1], FLOAT64).n_portions(1.0, 10.0) == 5  # as of a file, because the bits depend on it
+    monkeypatch.setattr(mapped, "_WINDOW_BYTES", 64 * 5000)
     in_memory = Rows(file[1], FLOAT64)
     assert in_memory.n_portions(1.0, 10.0) == 1
     assert in_memory.n_portions(25.0, 10.0) == 3

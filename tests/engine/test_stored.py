@@ -149,7 +149,7 @@ def test_bytes_are_the_numbers_they_stand_for(name, shape, dtype):
 def test_bytes_in_estimators(name):
     X, y = data(1200, 70)
     train, numbers, tolerance = ESTIMATORS[name], (X * SCALE).astype(np.float32), tolerance_of(name, np.float32)
-    assert_alike(train(X, y, None), train(numbers, y, None), tolerance)
+    assert_alike(train(X, y, None, scale=SCALE), train(numbers, y, None), tolerance)
     assert_alike(train(X, y, None, scale=0.01), train((X * 0.01).astype(np.float32), y, None, scale=0.01), tolerance)
 
 
@@ -248,9 +248,10 @@ def test_estimators_on_files_in_portions(name, kind, tmp_path, small_pieces):
     X, y = data(1200, 40)
     file, array = stored(X, kind, tmp_path)
     tolerance = PIECES[np.dtype(np.float64 if kind == "float64" else np.float32)]
+    how = {}
     if kind == "uint8":
-        array = (array * SCALE).astype(np.float32)
-    assert_alike(ESTIMATORS[name](file, y, None), ESTIMATORS[name](array, y, None), tolerance)
+        array, how = (array * SCALE).astype(np.float32), {"scale": SCALE}
+    assert_alike(ESTIMATORS[name](file, y, None, **how), ESTIMATORS[name](array, y, None), tolerance)
 
 
 def test_portions_of_narrow_samples(dtype, tmp_path, small_pieces):

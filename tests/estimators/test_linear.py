@@ -215,7 +215,10 @@ def test_bytes_are_what_they_stand_for(how):
     raw = (D * 16).astype(np.uint8)
     as_numbers = raw.astype(np.float32) * np.float32(1 / 255)
     how = {"batch_size": 1, "max_iter": 2, "tol": None, "random_state": 0} | how
-    ours, expected = FastLinearClassifier(**how).fit(raw, d), FastLinearClassifier(**how).fit(as_numbers, d)
+    ours, expected = (
+        FastLinearClassifier(scale=1 / 255, **how).fit(raw, d),
+        FastLinearClassifier(**how).fit(as_numbers, d),
+    )
     assert ours.coef_.dtype == np.float32
     assert relative([ours.coef_, ours.intercept_], [expected.coef_, expected.intercept_]) < 1e-4
     np.testing.assert_allclose(ours.decision_function(raw), ours.decision_function(as_numbers), rtol=1e-4, atol=1e-4)
@@ -295,8 +298,9 @@ def test_early_stopping_scores_what_it_holds_out():
 
 
 def test_auto_is_full_batches_for_few_samples_only():
-    assert FastLinearClassifier()._batch_size(X, 100) == 100
-    assert FastLinearClassifier()._batch_size(X, 101) == 1
+    assert FastLinearClassifier()._batch_size(X, 100, 0) == 100
+    assert FastLinearClassifier()._batch_size(X, 101, 0) == 1
+    assert FastLinearClassifier()._batch_size(X, 100, 1) == 1
 
 
 @pytest.mark.parametrize(

@@ -131,7 +131,7 @@ def test_a_module_draws_no_random_numbers():
 def test_bytes_go_in_scaled():
     X = (np.abs(P.X) * 100).astype(np.uint8)
     for kind in (FastLinearClassifier, FastMLPClassifier):
-        model = kind(max_iter=20, random_state=0).fit(X, P.labels)
+        model = kind(max_iter=20, random_state=0, scale=1 / 255).fit(X, P.labels)
         got = run(model.to_torch(), X * np.float32(model.scale_))
         np.testing.assert_allclose(got, model.predict_proba(X), rtol=0, atol=TOLERANCE)
 

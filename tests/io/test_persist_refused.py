@@ -168,9 +168,9 @@ HEADER = '{"format": 1, "sha256": "", "fastclf": "", "kind": '
         (HEADER + '"MLPClassifier", "content": {}, "x": 1}', r"its document must not have \['x'\]"),
         (HEADER.replace('""', "1", 1) + '"MLPClassifier", "content": {}}', "its checksum is another"),
         (HEADER.replace('""', '"0"', 1) + '"MLPClassifier", "content": {}}', "its checksum is another"),
-        (HEADER + '"os.system", "content": {}}', "no models of the kind 'os.system'"),
-        (HEADER + '"Leaky", "content": {}}', "no models of the kind 'Leaky'"),
-        (HEADER + '["MLPClassifier"], "content": {}}', "no models of the kind"),
+        (HEADER + '"os.system", "content": {}}', "it is not a model: its kind is 'os.system'"),
+        (HEADER + '"Leaky", "content": {}}', "it is not a model: its kind is 'Leaky'"),
+        (HEADER + '["MLPClassifier"], "content": {}}', "it is not a model: its kind is"),
         (HEADER + '"MLPClassifier", "content": []}', '"content" must be an object'),
         (HEADER + '"MLPClassifier", "content": {}}', "must have arguments, progress, layers"),
     ],
@@ -362,7 +362,7 @@ def test_layers_of_another_class(files, path):
 
 def test_a_parameter_that_a_file_does_not_name_has_its_default(files, path):
     """As in files of an older version, which did not have it."""
-    for name, way, default in (("image", "arguments", "n_jobs"), ("mlp", "parameters", "scale")):
+    for name, way, default in (("image", "arguments", "n_jobs"), ("mlp", "parameters", "n_jobs")):
         _, document, tensors = files[name]
         made = json.loads(json.dumps(document))
         del made["content"][way]["dict"][default]

@@ -399,7 +399,7 @@ def test_columns_with_names_label_the_axes_and_reach_the_estimator(plane, recwar
 def test_bytes_lie_where_their_estimator_sees_them(plane):
     X, labels, _ = plane
     pixels = np.clip(30 * X + 120, 0, 255).astype(np.uint8)
-    model = FastLinearClassifier(random_state=0).fit(pixels, labels)
+    model = FastLinearClassifier(random_state=0, scale=1 / 255).fit(pixels, labels)
     for given in (pixels, pd.DataFrame(pixels)):
         display = DecisionBoundary.from_estimator(model, given, ax=subplots())
         np.testing.assert_allclose(display.ax_.collections[1].get_offsets(), pixels / 255, rtol=1e-15)

@@ -1,0 +1,434 @@
+"""What users do by accident, or to old objects, each with what has to come of it. Run as a script, it makes the attacks.
+
+An attack is a function; ``refused`` says the error that it must meet, ``survived`` that it must end well. They run in a
+process of their own, because one that succeeds ends the interpreter.
+"""
+
+import copy
+import json
+import os
+import pickle
+import sys
+import tempfile
+import warnings
+from collections.abc import Callable
+from functools import partial
+from typing import NamedTuple
+
+import numpy as np
+from scipy import sparse
+
+import fastclf
+from fastclf import Batches, DeepMLPClassifier, FastLinearClassifier, FastMLPClassifier
+
+
+class Attack(NamedTuple):
+    run: Callable
+    error: str | None  # the name of the error's type; None: nothing is raised
+    message: str  # what the error's message must hold
+
+
+ATTACKS: dict[str, Attack] = {}
+
+
+def refused(error: str, message: str, **names):
+    """Register an attack that meets an error; of ``names``, keyword arguments for the function, each is one attack."""
+
+    def register(run):
+        for name, how in (names or {"": {}}).items():
+            ATTACKS[f"{run.__name__}{f'[{name}]' if name else ''}"] = Attack(partial(run, **how), error, message)
+        return run
+
+    return register
+
+
+def survived(run):
+    ATTACKS[run.__name__] = Attack(run, None, "")
+    return run
+
+
+RNG = np.random.default_rng(0)
+M, N, C = 300, 12, 3
+X, Y = RNG.standard_normal((M, N)), RNG.integers(0, C, M)
+
+
+def deep(loader, epochs=3, callback=None):
+    model = DeepMLPClassifier(N, 7, C, random_state=0)
+    return model, model.train(loader, epochs, 0.1, verbose=False, callback=callback, patience=100)
+
+
+# ---------------------------------------------------------------- the order that a loader gives
+
+
+def loader(**how):
+    import torch
+    from torch.utils.data import DataLoader, TensorDataset
+
+    return DataLoader(TensorDataset(torch.tensor(X), torch.tensor(Y)), batch_size=32, **how)
+
+
+@refused("ValueError", "train_loader")
+def sampler_beyond_the_end():
+    from torch.utils.data import SequentialSampler
+
+    deep(loader(sampler=SequentialSampler(range(400))))
+
+
+@refused("ValueError", "train_loader")
+def sampler_far_beyond_the_end():
+    from torch.utils.data import RandomSampler
+
+    deep(loader(sampler=RandomSampler(range(10**7), num_samples=300)))
+
+
+@refused("ValueError", "train_loader")
+def data_set_that_claims_too_much():
+    import torch
+    from torch.utils.data import DataLoader, TensorDataset
+
+    class Longer(TensorDataset):
+        def __len__(self):
+            return 10**6
+
+    deep(DataLoader(Longer(torch.tensor(X), torch.tensor(Y)), batch_size=32))
+
+
+@refused(
+    "ValueError", "train_loader", beyond={"order": [0, M]}, far={"order": [2**62]}, before={"order": [-M - 1]},
+    unsigned={"order": np.array([2**63], np.uint64)},
+)  # fmt: skip
+def order_of_a_subclass(order):
+    class Own(Batches):
+        def order(self):
+            return np.asarray(order)
+
+    deep(Own(X, Y, 32))
+
+
+@refused("TypeError", "train_loader", floats={"order": [0.0, 1.0]}, matrix={"order": [[0, 1]]}, text={"order": ["a"]})
+def order_that_is_none(order):
+    class Own(Batches):
+        def order(self):
+            return np.asarray(order)
+
+    deep(Own(X, Y, 32))
+
+
+@survived
+def order_from_the_end():
+    class Own(Batches):
+        def order(self):
+            return np.arange(-1, -M - 1, -1)
+
+    backwards = deep(Own(X, Y, 32))[1]
+    assert backwards == deep(Batches(X[::-1], Y[::-1], 32))[1]
+
+
+@survived
+def batches_with_an_iter_of_their_own():
+    class Own(Batches):
+        def __iter__(self):
+            yield X[:5], Y[:5]
+            yield X[5:9], Y[5:9]
+
+    assert deep(Own(X, Y, 32))[1] == deep([(X[:5], Y[:5]), (X[5:9], Y[5:9])])[1]
+
+
+def replacing(**attributes):
+    batches = Batches(X, Y, 32)
+
+    def callback(epoch, loss, model):
+        for name, value in attributes.items():
+            setattr(batches, name, value)
+
+    return deep(batches, callback=callback)
+
+
+@refused(
+    "ValueError", "", shorter_X={"X": X[:10]}, longer_X={"X": np.vstack([X, X])}, shorter_y={"y": Y[:10]},
+    flat_X={"X": X[0]}, narrower={"X": X[:, :5]}, class_beyond={"y": Y + 1000}, class_before={"y": Y - 1},
+    no_batch={"batch_size": 0},
+    huge={"X": np.full_like(X, np.nan)},
+)  # fmt: skip
+def attributes_that_a_callback_replaces(**attributes):
+    replacing(**attributes)
+
+
+@survived
+def attributes_that_a_callback_replaces_well():
+    other = -X, (Y + 1) % C
+    losses = replacing(X=other[0], y=other[1], batch_size=50)[1]
+    model = DeepMLPClassifier(N, 7, C, random_state=0)
+    first = model.train(Batches(X, Y, 32), 1, 0.1, verbose=False)
+    model.best_loss = np.inf
+    assert losses == first + model.train(Batches(*other, 50), 2, 0.1, verbose=False)
+
+
+@refused("ValueError", "y of train_loader")
+def labels_that_a_callback_changes_in_place():
+    y = Y.copy()
+
+    def callback(epoch, loss, model):
+        y[:] = 10**9
+
+    deep(Batches(X, y, 32), callback=callback)
+
+
+@survived
+def labels_of_other_trainers_that_a_callback_changes_in_place():
+    for train in (
+        lambda y, spoil: fastclf.MLPClassifier(N, 7, C).train(X.T, y, 3, callback=spoil, verbose=False),
+        lambda y, spoil: fastclf.train(
+            fastclf.ImageLinearClassifier(N, C), X, y, 3, 0.1, callback=spoil, verbose=False
+        ),
+    ):
+        y = Y.copy()
+
+        def spoil(*_, y=y):
+            y[:] = 10**9
+
+        train(y, spoil)
+
+
+# ---------------------------------------------------------------- sparse matrices
+
+
+def damaged(where):
+    S = sparse.random(200, 50, 0.1, "csr", random_state=0)
+    if where == "negative":
+        S.indices[7] = -3
+    elif where == "out of range":
+        S.indices[7] = 50
+    elif where == "far out of range":
+        S.indices[7] = 2 * 10**9
+    elif where == "falling":
+        S.indptr[5] = S.indptr[4] - 3
+    elif where == "the last":
+        S.indptr[-1] = 10**9
+    elif where == "the first":
+        S.indptr[0] = -5
+    elif where == "short":
+        S.indptr = S.indptr[:50]
+    elif where == "fewer values":
+        S.data = S.data[:20]
+    elif where == "columns":
+        S = S.tocsc()
+        S.indices[7] = 10**9
+    elif where == "pairs":
+        S = S.tocoo()
+        S.row[3] = 10**9
+    return S
+
+
+WHERE = [
+    "negative", "out of range", "far out of range", "falling", "the last", "the first", "short", "fewer values", "columns",
+    "pairs",
+]  # fmt: skip
+
+
+@refused("ValueError", "X is a damaged", **{w: {"where": w} for w in WHERE})
+def sparse_at_fit(where):
+    FastLinearClassifier(max_iter=5).fit(damaged(where), np.arange(200) % 2)
+
+
+@refused("ValueError", "X is a damaged", **{w: {"where": w} for w in WHERE})
+def sparse_at_partial_fit(where):
+    model = FastLinearClassifier()
+    model.partial_fit(damaged(""), np.arange(200) % 2, [0, 1])
+    model.partial_fit(damaged(where), np.arange(200) % 2)
+
+
+@refused("ValueError", "X is a damaged", **{w: {"where": w} for w in WHERE})
+def sparse_at_predict(where):
+    FastLinearClassifier(max_iter=5).fit(damaged(""), np.arange(200) % 2).predict(damaged(where))
+
+
+# ---------------------------------------------------------------- attributes that the user has assigned
+
+AS_IT_IS, PICKLED, COPIED = (lambda m: m), (lambda m: pickle.loads(pickle.dumps(m))), copy.deepcopy
+AGES = {"after fit": AS_IT_IS, "after unpickling": PICKLED, "after deepcopy": COPIED}
+CALLS = {
+    "predict": lambda m: m.predict(X),
+    "predict_proba": lambda m: m.predict_proba(X[:1]),
+    "partial_fit": lambda m: m.partial_fit(X, Y),
+    "to_torch": lambda m: m.to_torch(),
+}
+LINEAR = FastLinearClassifier(max_iter=5, random_state=0, tol=None).fit(X, Y)
+with warnings.catch_warnings():
+    warnings.simplefilter("ignore")
+    MLP = FastMLPClassifier((9, 7), max_iter=3, random_state=0).fit(X, Y)
+
+WRONG_LINEAR = {
+    "coef_": {
+        "transposed": lambda m: m.coef_.T, "shorter": lambda m: m.coef_[:, :5], "one row": lambda m: m.coef_[:1],
+        "a row": lambda m: m.coef_[0], "NaN": lambda m: np.where(m.coef_ == m.coef_[1, 2], np.nan, m.coef_),
+        "infinity": lambda m: m.coef_ / 0.0, "text": lambda m: "abc", "None": lambda m: None,
+    },
+    "intercept_": {
+        "longer": lambda m: np.zeros(9), "one": lambda m: np.zeros(1), "a number": lambda m: 0.0,
+        "NaN": lambda m: np.array([0, np.nan, 0]),
+    },
+    "classes_": {"fewer": lambda m: m.classes_[:2], "more": lambda m: np.arange(99), "a matrix": lambda m: np.eye(3)},
+    "n_features_in_": {"fewer": lambda m: 5, "more": lambda m: 10**6},
+}  # fmt: skip
+WRONG_MLP = {
+    "coefs_": {
+        "transposed": lambda m: [W.T for W in m.coefs_], "shorter": lambda m: [m.coefs_[0][:5], *m.coefs_[1:]],
+        "fewer units": lambda m: [m.coefs_[0][:, :2], *m.coefs_[1:]], "a layer less": lambda m: m.coefs_[1:],
+        "a layer more": lambda m: [*m.coefs_, m.coefs_[-1]], "broadcast": lambda m: [m.coefs_[0][:1], *m.coefs_[1:]],
+        "NaN": lambda m: [m.coefs_[0] * np.nan, *m.coefs_[1:]], "empty": lambda m: [],
+        "NaN in the last": lambda m: [*m.coefs_[:2], np.where(m.coefs_[2] > 0.3, np.nan, m.coefs_[2])],
+    },
+    "intercepts_": {
+        "longer": lambda m: [np.zeros(99), *m.intercepts_[1:]], "a number": lambda m: [np.zeros(1), *m.intercepts_[1:]],
+        "NaN": lambda m: [*m.intercepts_[:2], m.intercepts_[2] * np.nan],
+    },
+    "classes_": {"fewer": lambda m: m.classes_[:2], "more": lambda m: np.arange(99), "a matrix": lambda m: np.eye(3)},
+    "n_features_in_": {"fewer": lambda m: 5, "more": lambda m: 10**6},
+    "n_outputs_": {"more": lambda m: 99},
+    "scale_": {"NaN": lambda m: np.nan, "negative": lambda m: -1.0},
+}  # fmt: skip
+
+
+def assign(model, age, call, name, wrong):
+    model = AGES[age](copy.deepcopy(model))
+    setattr(model, name, wrong(model))
+    CALLS[call](model)
+
+
+for kind, model, table in (("linear", LINEAR, WRONG_LINEAR), ("mlp", MLP, WRONG_MLP)):
+    for name, wrongs in table.items():
+        for what, wrong in wrongs.items():
+            for age in AGES:
+                for call in CALLS:
+                    if (name, call) == ("scale_", "to_torch") or (call == "to_torch" and what in ("NaN", "infinity")):
+                        continue  # the layers are given away as they are
+                    ATTACKS[f"assigned[{kind} {name} {what}, {age}, {call}]"] = Attack(
+                        lambda a=(model, age, call, name, wrong): assign(*a),
+                        "TypeError" if what in ("text", "None") else "ValueError",
+                        name.rstrip("_") if name != "coefs_" or what != "empty" else "coefs",
+                    )
+
+
+@survived
+def what_fits_is_used():
+    for model, name, change in (
+        (LINEAR, "coef_", lambda v: v * 2),
+        (LINEAR, "coef_", lambda v: v.astype(np.float32)),
+        (LINEAR, "coef_", lambda v: v.tolist()),
+        (LINEAR, "intercept_", lambda v: v + 1),
+        (MLP, "coefs_", lambda v: [W * 2 for W in v]),
+        (MLP, "coefs_", lambda v: [v[0].astype(np.float32), *v[1:]]),
+        (MLP, "coefs_", lambda v: [W.tolist() for W in v]),
+        (MLP, "intercepts_", lambda v: [b + 1 for b in v]),
+    ):
+        for age in AGES.values():
+            edited = age(copy.deepcopy(model))
+            setattr(edited, name, change(getattr(edited, name)))
+            assert edited.predict_proba(X).shape == (M, C)
+            wanted, used = change(getattr(model, name)), getattr(edited, name)
+            assert all(np.allclose(np.asarray(a), np.asarray(b)) for a, b in zip(used, wanted, strict=True))
+            edited.partial_fit(X, Y)
+
+
+@survived
+def an_entry_of_a_list_is_assigned():
+    for age in AGES.values():
+        edited, expected = age(copy.deepcopy(MLP)), copy.deepcopy(MLP)
+        edited.coefs_[1] = edited.coefs_[1] * 3
+        expected.coefs_ = [expected.coefs_[0], expected.coefs_[1] * 3, expected.coefs_[2]]
+        np.testing.assert_array_equal(edited.predict_proba(X), expected.predict_proba(X))
+        edited.coefs_[0][:] = 0  # in place: the network's own memory
+        assert not np.array_equal(edited.predict_proba(X), expected.predict_proba(X))
+
+
+@refused(
+    "ValueError", "coefs_[0]", view={"edit": lambda m: m.coefs_.__setitem__(0, m.coefs_[0][:5])},
+    nan={"edit": lambda m: m.coefs_[0].__setitem__((3, 4), np.nan)},
+)  # fmt: skip
+def an_entry_of_a_list_is_spoilt(edit):
+    model = copy.deepcopy(MLP)
+    edit(model)
+    model.predict(X)
+
+
+@refused("ValueError", "", seven={"name": "_last"}, eight={"name": "_mean"})
+def what_an_average_keeps(name):
+    model = FastLinearClassifier(average=True, max_iter=3, tol=None, random_state=0).fit(X, Y)
+    W, b = np.zeros((3, 7)), np.zeros(3)
+    setattr(model, name, (W, b, 5)[: 2 if name == "_last" else 3])
+    model.partial_fit(X, Y)
+
+
+@survived
+def an_optimiser_of_other_layers():
+    model, other = (
+        copy.deepcopy(MLP),
+        FastMLPClassifier((2,), max_iter=1, random_state=0).partial_fit(X, Y, None, [0, 1, 2]),
+    )
+    model._optimiser = other._optimiser
+    model.partial_fit(X, Y)
+    assert np.isfinite(model.predict_proba(X)).all()
+
+
+# ---------------------------------------------------------------- files that become shorter
+
+
+def shorter(train, offset=0):
+    with tempfile.TemporaryDirectory() as folder:
+        path = os.path.join(folder, "X")
+        np.tile(X, (50, 1)).tofile(path)
+        mapped = np.memmap(path, np.float64, "r", offset, (40 * M, N))
+        y = np.tile(Y, 40)
+        os.truncate(path, 8 * N * 100)
+        train(mapped, y)
+
+
+TRAINERS = {
+    "linear": lambda A, y: FastLinearClassifier(max_iter=3).fit(A, y),
+    "mlp": lambda A, y: FastMLPClassifier(max_iter=3).fit(A, y),
+    "predict": lambda A, y: LINEAR.predict(A),
+    "mlp predict": lambda A, y: MLP.predict(A),
+    "train_model": lambda A, y: fastclf.train_model(A, np.eye(C)[y], 0.1, 2, multiclass=True, verbose=False),
+    "image": lambda A, y: fastclf.train(fastclf.ImageLinearClassifier(N, C), A, y, 2, 0.1, verbose=False),
+    "deep": lambda A, y: deep(Batches(A, y, 32)),
+}
+
+
+@refused("ValueError", "has become shorter", **{name: {"train": train} for name, train in TRAINERS.items()})
+def file_that_is_shorter(train):
+    shorter(train)
+
+
+@refused("ValueError", "has become shorter")
+def file_that_is_shorter_behind_an_offset():
+    shorter(TRAINERS["linear"], 8 * N * 200)
+
+
+@refused("ValueError", "has become shorter")
+def file_that_becomes_shorter_during_a_run():
+    with tempfile.TemporaryDirectory() as folder:
+        path = os.path.join(folder, "X")
+        np.tile(X, (40, 1)).tofile(path)
+        mapped = np.memmap(path, np.float64, "r", 0, (40 * M, N))
+        deep(Batches(mapped, np.tile(Y, 40), 32), callback=lambda *_: os.truncate(path, 100))
+
+
+# ---------------------------------------------------------------- the script
+
+
+def main(names):
+    for name in names:
+        print(json.dumps({"begins": name}), flush=True)
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                ATTACKS[name].run()
+            outcome = None, ""
+        except Exception as error:
+            outcome = type(error).__name__, str(error)
+        print(json.dumps({"name": name, "outcome": outcome}), flush=True)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:] or ATTACKS)
