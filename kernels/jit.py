@@ -31,7 +31,7 @@ import numba
 import numpy as np
 from llvmlite import ir
 from numba import types
-from numba.core import cgutils
+from numba.core import cgutils, config
 from numba.core.ccallback import CFunc
 from numba.core.dispatcher import Dispatcher
 from numba.core.registry import cpu_target
@@ -39,6 +39,9 @@ from numba.core.typing.templates import AbstractTemplate, infer_global, signatur
 from numba.extending import intrinsic, lower_builtin
 
 from .cache import Cache, cache_folder
+
+if config.DISABLE_JIT:
+    raise ValueError("NUMBA_DISABLE_JIT must not be set: fastclf's kernels exist as machine code only")
 
 
 def _import_without_scipy() -> None:

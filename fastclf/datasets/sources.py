@@ -131,7 +131,7 @@ def _reading(path: Path) -> Iterator[None]:
     """Turn NumPy's errors about the content of a file into a ValueError that names the file."""
     try:
         yield
-    except (ValueError, EOFError, OSError, zipfile.BadZipFile, zlib.error) as error:
+    except (ValueError, EOFError, OSError, OverflowError, zipfile.BadZipFile, zlib.error) as error:
         raise ValueError(f"{path} must be a {path.suffix} file of numbers: {error}") from None
 
 
@@ -155,8 +155,24 @@ def read_npz(path: Path, split: str) -> tuple[NDArray[Any], NDArray[Any] | None]
         if x_name is None:
             raise ValueError(f"one of {', '.join(wanted)} is missing in it, which holds {', '.join(arrays.files)}")
         y_name = _one_of((f"y_{split}",) if in_two else ("y", "labels", "target"), arrays.files)
+        for name in (x_name, y_name):
+            _check_size(arrays, name)
         X, y = arrays[x_name], None if y_name is None else arrays[y_name]
     return X, None if y is None else class_labels(y, f"{y_name} of {path}")
+
+
+def _check_size(archive: Any, name: str | None) -> None:
+    """Raise ValueError if an array of an archive claims to be larger than its file, before memory is taken for it."""
+    if name is None:
+        return
+    member = archive.zip.getinfo(f"{name}.npy" if f"{name}.npy" in archive.zip.namelist() else name)
+    with archive.zip.open(member) as file:
+        version = np.lib.format.read_magic(file)
+        read_header = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+        shape, _, dtype = read_header(file)
+    claimed = math.prod(map(int, shape)) * dtype.itemsize
+    if claimed > member.file_size:
+        raise ValueError(f"{name} claims to have {claimed:,} bytes, and has at most {member.file_size:,}")
 
 
 def _one_of(names: Sequence[str], there: Sequence[str]) -> str | None:

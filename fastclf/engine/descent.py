@@ -57,6 +57,8 @@ class _Trainer:
         self.portions = X.n_portions(self.operations, _CALL_OPERATIONS)
         self.portion = -(-len(X) // self.portions)
         self.chunks = min(_MAX_CHUNKS, 1 << max(0, (len(X) // self.portions // _ROWS_PER_CHUNK).bit_length() - 1))
+        if self.chunks == 1:
+            self.threads = 1
 
     def descend(self, learning_rate: float, repeats: int, update: bool = True) -> NDArray[np.float64]:
         """Take ``repeats`` full-batch steps; returns the loss before each. Without ``update``, only compute the losses."""
@@ -97,7 +99,7 @@ class _Trainer:
         X = self.samples.X
         return ChunkScratch(
             self._zeros(self.chunks * output_block_size(self.n_classes, width)), width,
-            self._zeros(0 if X.are_floats else self.threads * width * X.shape[1]),
+            self._zeros(0 if X.are_floats else ((self.threads - 1) * width + min(width, len(X))) * X.shape[1]),
             self._zeros(self.chunks * gradient_size), self._zeros(0 if self.portions == 1 else gradient_size),
             self._zeros(self.chunks * columns * width), self._zeros(0) if packed is None else packed,
             np.zeros(self.chunks), self.iota,

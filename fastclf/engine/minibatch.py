@@ -18,6 +18,7 @@ from .optimisers import SGD, Adam
 from .rows import NO_BYTES, Rows
 
 PIECE = 2048  # samples of a large batch that are processed at a time, unless all are floats in memory
+_PIECE_BYTES = 1 << 28  # of floats that bytes become at a time, at most, unless a vector of samples is larger
 _CALL_OPERATIONS = 1e10  # in one kernel call, at most, because a call can not be interrupted: a fraction of a second
 _KEPT_BYTES = 1 << 20  # so much scratch, at most, is kept from one prediction to the next
 _NO_LABELS, _NO_MIXES = np.empty(0, np.int64), np.empty(0)
@@ -100,7 +101,7 @@ class Workspace:
 
     def __init__(self, network: Network, capacity: int) -> None:
         self.network, self.capacity = network, round_up(capacity)
-        self.piece = self.capacity  # samples of a batch that are processed together
+        self.piece = capacity  # samples of a batch that are processed together
         if self.capacity // round_up(1) % 2 == 0:
             self.capacity += round_up(1)  # rows a power of two apart would share a few sets of the cache
         c, hidden = network.widths[-1], network.n_units - network.widths[-1]
@@ -115,8 +116,10 @@ class Workspace:
     @staticmethod
     def rows_at_once(rows: Rows, batch_size: int) -> int:
         """The samples of a batch that are processed together: all if they are floats in memory, else one piece."""
-        in_memory = rows.are_floats and rows.mapping is None
-        return batch_size if in_memory else min(batch_size, PIECE)
+        if rows.are_floats and rows.mapping is None:
+            return batch_size
+        fit = _PIECE_BYTES // (rows.shape[1] * rows.dtype.itemsize) // round_up(1) * round_up(1)
+        return min(batch_size, PIECE, max(round_up(1), fit))
 
     @classmethod
     def for_batches(cls, network: Network, rows: Rows, batch_size: int) -> Workspace:
@@ -133,7 +136,7 @@ class Workspace:
             work = network.spare.pop()
         except IndexError:
             return cls(network, capacity)
-        return work if work.capacity >= capacity else cls(network, capacity)
+        return work if work.piece >= capacity else cls(network, capacity)
 
     def give_back(self) -> None:
         """Keep the workspace for the next caller, if it is small."""
@@ -144,7 +147,7 @@ class Workspace:
         """The scratch memory as a record for kernels; buffers that only some calls need are allocated at their first use."""
         n = self.network.widths[0]
         if not rows.are_floats and not len(self._gathered):
-            self._gathered = aligned(self.capacity * n, self.network.dtype).reshape(self.capacity, n)
+            self._gathered = aligned(self.piece * n, self.network.dtype).reshape(self.piece, n)
         if self._panel_threads < threads:
             widest = max(self.network.widths[1:])
             self._panels, self._panel_threads = panels(threads, self.capacity, widest, self.network.dtype), threads

@@ -7,6 +7,7 @@ state or an all-reduce is therefore one array, and one compiled kernel serves an
 
 from __future__ import annotations
 
+import sys
 from collections import deque
 from collections.abc import Sequence
 from itertools import pairwise
@@ -34,8 +35,14 @@ class Network:
             weights, bias = offset, offset + round_up(n_in * n_out)
             rows.append((n_in, n_out, weights, bias, units))
             offset, units = bias + round_up(n_out), units + n_out
+        what = f"a network of the widths {'–'.join(map(str, widths))} needs {offset * dtype.itemsize:,} bytes"
+        if offset * dtype.itemsize > sys.maxsize:
+            raise ValueError(f"{what}, more than there are addresses")
         self.layout = np.array(rows, np.int64)
-        self.params = aligned(offset, dtype)
+        try:
+            self.params = aligned(offset, dtype)
+        except MemoryError:
+            raise MemoryError(f"{what}, which can not be had") from None
         self.weights = [self.params[w : w + i * o].reshape(o, i) for i, o, w, _, _ in rows]
         self.biases = [self.params[b : b + o] for _, o, _, b, _ in rows]
         self.n_units = units

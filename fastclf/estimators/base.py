@@ -228,7 +228,10 @@ class FastClassifier(Portable, CallbackSupportMixin, ClassifierMixin, BaseEstima
             check_sparse(X, "X")
         factor = (1.0 if self.scale is None else float(self.scale)) if reset else factor_of(self)
         are_whole = factor != 1 and np.result_type(getattr(X, "dtype", None) or np.asarray(X)).kind in "biu"
-        checked = validate_data(self, X, y, dtype=DTYPES, order="C", reset=reset, **options)
+        try:
+            checked = validate_data(self, X, y, dtype=DTYPES, order="C", reset=reset, **options)
+        except OverflowError as error:
+            raise ValueError(f"X holds a number that no float can be: {error}") from None
         X, *rest = checked if isinstance(checked, tuple) else (checked,)
         if given_sparse:
             check_sparse(X, "X")  # from another format
@@ -282,9 +285,13 @@ class FastClassifier(Portable, CallbackSupportMixin, ClassifierMixin, BaseEstima
             return None
         weights = _check_sample_weight(sample_weight, X, dtype=dtype, ensure_non_negative=True)
         if self.class_weight is not None:
-            weights = weights * compute_sample_weight(self.class_weight, y).astype(dtype, copy=False)
-            if not (weights >= 0).all():
-                raise ValueError(f"class_weight must hold numbers of at least 0, got {self.class_weight!r}")
+            try:
+                of_classes = compute_sample_weight(self.class_weight, y).astype(dtype, copy=False)
+            except ValueError as error:
+                raise ValueError(f"class_weight can not be {self.class_weight!r}: {error}") from None
+            weights = weights * of_classes
+            if not (np.isfinite(weights) & (weights >= 0)).all():
+                raise ValueError(f"class_weight must hold finite numbers of at least 0, got {self.class_weight!r}")
         return np.ascontiguousarray(weights, dtype)
 
     def _checkpoint(self, path: Any, every: Any, resume: bool, *data: Any) -> Checkpoint | None:

@@ -31,7 +31,7 @@ from ..engine.progress import copy_into
 from ..engine.schedules import Plateau
 from ..engine.sgd import Task, stepper_for
 from ..engine.threads import check_n_jobs
-from ..inputs import as_order, is_finite
+from ..inputs import as_floats, as_order, is_finite
 from ..io.checkpoint import Checkpoint, set_random, state_of_random
 from ..io.layers import Layer
 from .base import FastClassifier, Kept, all_or_nothing, with_callbacks
@@ -323,8 +323,12 @@ class FastLinearClassifier(FastClassifier, LinearClassifierMixin, SparseCoefMixi
 
     def _initial(self, coef: Any, intercept: Any, X: Any) -> tuple[NDArray[Any], NDArray[Any]]:
         shape, dtype = self._shape(X), self._computing_dtype(X)
-        W = np.zeros(shape, dtype) if coef is None else np.array(coef, dtype)
-        b = np.zeros(shape[:1], dtype) if intercept is None else np.array(intercept, dtype).reshape(-1)
+        W = np.zeros(shape, dtype) if coef is None else as_floats(coef, "coef_init", dtype).copy()
+        b = (
+            np.zeros(shape[:1], dtype)
+            if intercept is None
+            else as_floats(intercept, "intercept_init", dtype).reshape(-1)
+        )
         W = W.reshape(shape) if W.size == math.prod(shape) else W
         for name, array, wanted in (("coef_init", W, shape), ("intercept_init", b, shape[:1])):
             if array.shape != wanted:

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import os
+import platform
 import secrets
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, BinaryIO
+
+_HOST = hashlib.sha256(platform.node().encode()).hexdigest()[:8]  # folders may be shared between computers
 
 
 def as_path(path: Any) -> Path:
@@ -30,7 +34,8 @@ def replacing(path: Any) -> Iterator[BinaryIO]:
     target = Path(os.path.realpath(as_path(path)))
     if target.exists() and not target.is_file():
         raise ValueError(f"path must be that of a file, got {str(target)!r}")
-    temporary = target.with_name(f".fastclf-{secrets.token_hex(8)}.tmp")
+    _remove_leftovers(target.parent)
+    temporary = target.with_name(f".fastclf-{_HOST}-{os.getpid()}-{secrets.token_hex(4)}.tmp")
     try:
         # tempfile would make a private file; users expect the usual permissions.
         file = open(temporary, "xb")  # noqa: SIM115
@@ -49,6 +54,27 @@ def replacing(path: Any) -> Iterator[BinaryIO]:
         temporary.unlink(missing_ok=True)
         raise
     _sync_folder(target.parent)
+
+
+def _remove_leftovers(folder: Path) -> None:
+    """Remove the temporary files of processes of this computer that have been killed."""
+    with contextlib.suppress(OSError):
+        for path in folder.glob(f".fastclf-{_HOST}-*-*.tmp"):
+            process = path.name.split("-")[2]
+            if process.isdecimal() and not _is_alive(int(process)):
+                path.unlink(missing_ok=True)
+
+
+def _is_alive(process: int) -> bool:
+    if os.name != "posix":  # there, signal 0 would end the process
+        return True
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:
+        return True
+    return True
 
 
 def _sync_folder(folder: Path) -> None:

@@ -89,6 +89,8 @@ def load(path: str | os.PathLike[str]) -> Any:
         If the file does not exist, or can not be read.
     """
     name = as_path(path)
+    if name.exists() and not name.is_file() and not name.is_dir():
+        raise ValueError(f"path must be that of a file, got {str(name)!r}")  # a device may have no end
     data = name.read_bytes()  # not mapped: a file that shrinks while it is read must not end the process
     try:
         return _unpacked(data)

@@ -223,6 +223,9 @@ def train(
         def stretch(count: int) -> Any:
             return trainer.descend(rate, count)
     else:
+        for method in ("compute_loss", "gradient_descent"):
+            if not callable(getattr(classifier, method, None)):
+                raise TypeError(f"classifier must have the method {method}, got {type(classifier).__name__}")
         operations, samples = float("inf"), len(as_array(X_train, "X_train"))
         params = classifier._network.params if isinstance(classifier, LabModel) else None
         rows, labels = None, y_train

@@ -567,7 +567,7 @@ class DeepMLPClassifier(_Perceptron):
             X, y = cast(Any, quick or self._batch(batch))
             m: int = len(X)
             if made_for != (rate, clip, m):
-                work = trainer.work if trainer.work.capacity >= m else Workspace(net, m)
+                work = trainer.work if trainer.work.piece >= m else Workspace(net, m)
                 trainer, made_for = self._trainer(work, Samples(None), rate, clip, m), (rate, clip, m)
             if quick:
                 loss = trainer.step(X, y)

@@ -5,12 +5,15 @@ process of their own, because one that succeeds ends the interpreter.
 """
 
 import copy
+import io
 import json
 import os
 import pickle
+import resource
 import sys
 import tempfile
 import warnings
+import zipfile
 from collections.abc import Callable
 from functools import partial
 from typing import NamedTuple
@@ -19,7 +22,7 @@ import numpy as np
 from scipy import sparse
 
 import fastclf
-from fastclf import Batches, DeepMLPClassifier, FastLinearClassifier, FastMLPClassifier
+from fastclf import Batches, DeepMLPClassifier, FastLinearClassifier, FastMLPClassifier, datasets
 
 
 class Attack(NamedTuple):
@@ -412,6 +415,193 @@ def file_that_becomes_shorter_during_a_run():
         np.tile(X, (40, 1)).tofile(path)
         mapped = np.memmap(path, np.float64, "r", 0, (40 * M, N))
         deep(Batches(mapped, np.tile(Y, 40), 32), callback=lambda *_: os.truncate(path, 100))
+
+
+# ---------------------------------------------------------------- arguments that can not be meant
+
+
+def archive(shape):
+    """A .npz file with an X that claims this shape, and has a hundred bytes."""
+    header, labels = io.BytesIO(), io.BytesIO()
+    np.lib.format.write_array_header_1_0(header, {"descr": "<f8", "fortran_order": False, "shape": shape})
+    np.save(labels, Y)
+    with zipfile.ZipFile("claims.npz", "w") as file:
+        file.writestr("X.npy", header.getvalue() + bytes(100))
+        file.writestr("y.npy", labels.getvalue())
+    return datasets.read("claims.npz")
+
+
+@refused("ValueError", "claims to have", more={"shape": (10**6, 5)}, far_more={"shape": (10**12, 10**6)})
+def npz_that_claims_more_than_it_has(shape):
+    in_a_folder(lambda: archive(shape))
+
+
+@refused("ValueError", ".npy file of numbers", more={"shape": (10**6, 5)}, far_more={"shape": (10**12, 10**12)})
+def npy_that_claims_more_than_it_has(shape):
+    def read():
+        with open("claims.npy", "wb") as file:
+            np.lib.format.write_array_header_1_0(file, {"descr": "<f8", "fortran_order": False, "shape": shape})
+            file.write(bytes(100))
+        np.save("y.npy", Y)
+        datasets.read("claims.npy", labels="y.npy")
+
+    in_a_folder(read)
+
+
+def in_a_folder(run):
+    before = os.getcwd()
+    with tempfile.TemporaryDirectory() as folder:
+        os.chdir(folder)
+        try:
+            run()
+        finally:
+            os.chdir(before)
+
+
+@refused("ValueError", "path must be that of a file")
+def load_of_a_device():
+    fastclf.load("/dev/zero")
+
+
+@refused(
+    "ValueError", "a network of the widths", mlp={"make": lambda: fastclf.MLPClassifier(10**10, 10**10, 3)},
+    image={"make": lambda: fastclf.ImageLinearClassifier(2**62, 4)},
+    hidden={"make": lambda: FastMLPClassifier((10**10, 10**10)).fit(X, Y)},
+)  # fmt: skip
+def sizes_whose_product_overflows(make):
+    make()
+
+
+@refused(
+    "MemoryError", "a network of the widths", deep={"make": lambda: DeepMLPClassifier(10, 10**7, 3)},
+    hidden={"make": lambda: FastMLPClassifier((10**11,)).fit(X, Y)},
+)  # fmt: skip
+def sizes_that_can_not_be_had(make):
+    make()
+
+
+@refused(
+    "TypeError", "classifier must have the method", none={"classifier": None}, number={"classifier": 5},
+    network={"classifier": fastclf.MLPClassifier(N, 3, C)}, kind={"classifier": fastclf.MLPClassifier},
+)  # fmt: skip
+def train_of_a_wrong_object(classifier):
+    fastclf.train(classifier, X, Y, 2, 0.1, verbose=False)
+
+
+def with_start(**how):
+    FastLinearClassifier().fit(X, Y, **how)
+
+
+@refused(
+    "ValueError", "coef_init", nan={"coef_init": np.full((C, N), np.nan)}, infinity={"coef_init": np.full((C, N), np.inf)},
+    shape={"coef_init": np.zeros((2, 5))}, text={"coef_init": np.zeros((C, N + 1))},
+)  # fmt: skip
+def coef_init(**how):
+    with_start(**how)
+
+
+@refused(
+    "ValueError", "intercept_init", nan={"intercept_init": [np.nan] * C}, shape={"intercept_init": [0.0] * 9},
+)  # fmt: skip
+def intercept_init(**how):
+    with_start(**how)
+
+
+for kind in (FastLinearClassifier, FastMLPClassifier):
+    for what, weight in (("nan", np.nan), ("infinity", np.inf), ("negative", -1.0), ("text", "a")):
+        ATTACKS[f"class_weight[{kind.__name__} {what}]"] = Attack(
+            lambda kind=kind, weight=weight: kind(class_weight={0: weight, 1: 1.0, 2: 1.0}).fit(X, Y),
+            "ValueError", "class_weight",
+        )  # fmt: skip
+
+
+@survived
+def one_very_wide_row():
+    wide = np.zeros((2, 3 * 10**7), np.uint8)
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    FastMLPClassifier((2,), max_iter=1).fit(wide, [0, 1])
+    fastclf.train_model(wide, np.eye(2), 0.1, 1, True, True, dtype=np.float32, verbose=False)
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 3 * 2**20  # kilobytes
+
+
+BAD_MATRICES = {
+    "None": None, "text": "abc", "a number": 5, "a vector": X[0], "three dimensions": X[None], "empty": X[:0],
+    "no features": X[:, :0], "objects": np.array([[object()] * N] * M), "complex": X + 1j, "dates": X.astype("M8[s]"),
+    "ragged": [[1.0], [1.0, 2.0]], "NaN": np.where(X > 1, np.nan, X), "infinity": np.where(X > 1, np.inf, X),
+    "huge integers": [[10**400]], "a dict": {"a": 1}, "a set": {1, 2}, "a generator": (x for x in X),
+}  # fmt: skip
+BAD_LABELS = {
+    "None": None, "a number": 5, "short": Y[:-1], "long": np.append(Y, 0), "NaN": np.where(Y > 1, np.nan, Y),
+    "a matrix": np.ones((M, 2, 2)), "infinity": np.where(Y > 1, np.inf, Y), "empty": Y[:0],
+}  # fmt: skip
+BAD_COUNTS = {"negative": -1, "a half": 0.5, "text": "3", "None": None, "NaN": np.nan, "a list": [3], "a bool": True}
+BAD_RATES = {"text": "0.1", "None": None, "NaN": np.nan, "infinity": np.inf, "a list": [0.1], "complex": 1j}
+LAB_LABELS = {**BAD_LABELS, "negative": Y - 1, "beyond": Y + 1, "halves": Y + 0.5, "text": Y.astype(str)}
+DATA_CALLS = {
+    "train_model": lambda X, y=None: fastclf.train_model(X, np.eye(C)[Y], 0.1, 2, True, True, verbose=False),
+    "image": lambda X, y=Y: fastclf.train(fastclf.ImageLinearClassifier(N, C), X, y, 2, 0.1, verbose=False),
+    "image loss": lambda X, y=Y: fastclf.ImageLinearClassifier(N, C).compute_loss(X, y),
+    "image predict": lambda X: fastclf.ImageLinearClassifier(N, C).predict(X),
+    "image step": lambda X, y=Y: fastclf.ImageLinearClassifier(N, C).gradient_descent(X, y),
+    "mlp": lambda X, y=Y: fastclf.MLPClassifier(N, 3, C).train(np.transpose(np.asarray(X)), y, 2, verbose=False),
+    "mlp forward": lambda X: fastclf.MLPClassifier(N, 3, C).forward(np.transpose(np.asarray(X))),
+    "deep": lambda X, y=Y: deep(Batches(X, y, 32)),
+    "deep, a list": lambda X, y=Y: deep([(X, y)]),
+    "linear": lambda X, y=Y: FastLinearClassifier().fit(X, y),
+    "linear partial": lambda X, y=Y: FastLinearClassifier().partial_fit(X, y, [0, 1, 2]),
+    "linear predict": lambda X: LINEAR.predict(X),
+    "mlp fit": lambda X, y=Y: FastMLPClassifier(max_iter=2).fit(X, y),
+    "mlp validation": lambda X, y=Y: FastMLPClassifier(max_iter=2).fit(globals()["X"], Y, X_val=X, y_val=y),
+    "mlp predict": lambda X: MLP.predict_proba(X),
+}  # fmt: skip
+LABELLED = [name for name, call in DATA_CALLS.items() if call.__defaults__ and call.__defaults__[0] is not None]
+NUMBERS = {
+    "iterations": (BAD_COUNTS, lambda v: fastclf.train_model(X, np.eye(C)[Y], 0.1, v, True, True, verbose=False)),
+    "learning_rate": (BAD_RATES, lambda v: fastclf.train_model(X, np.eye(C)[Y], v, 2, True, True, verbose=False)),
+    "epochs": (BAD_COUNTS, lambda v: fastclf.MLPClassifier(N, 3, C).train(X.T, Y, v, verbose=False)),
+    "hidden_size": (BAD_COUNTS, lambda v: fastclf.MLPClassifier(N, v, C)),
+    "output_size": (BAD_COUNTS, lambda v: DeepMLPClassifier(N, 3, v)),
+    "n_classes": (BAD_COUNTS, lambda v: fastclf.ImageLinearClassifier(N, v)),
+    "batch_size": (BAD_COUNTS, lambda v: Batches(X, Y, v)),
+    "patience": (BAD_COUNTS, lambda v: DeepMLPClassifier(N, 3, C).train([(X, Y)], 2, patience=v, verbose=False)),
+    "step_size": (BAD_COUNTS, lambda v: DeepMLPClassifier(N, 3, C).train([(X, Y)], 2, step_size=v, verbose=False)),
+    "gamma": (BAD_RATES, lambda v: DeepMLPClassifier(N, 3, C).train([(X, Y)], 2, gamma=v, verbose=False)),
+    "min_delta": (BAD_RATES, lambda v: DeepMLPClassifier(N, 3, C).train([(X, Y)], 2, min_delta=v, verbose=False)),
+    "scale": (BAD_RATES, lambda v: fastclf.ImageLinearClassifier(N, C, scale=v)),
+    "dtype": (
+        {"half": np.float16, "integer": int, "text": "f", "None": None},
+        lambda v: fastclf.train_model(X, np.eye(C)[Y], dtype=v),
+    ),
+}
+
+
+def meets_a_clear_error(call):
+    try:
+        call()
+    except (ValueError, TypeError) as error:
+        if len(str(error)) < 10:
+            raise AssertionError(f"{error!r} does not say what is wrong") from error
+        raise ValueError("as it should") from None
+
+
+def clear(name, call):
+    ATTACKS[name] = Attack(lambda: meets_a_clear_error(call), "ValueError", "as it should")
+
+
+LIKE_SCIKIT_LEARN = ("linear", "linear partial", "linear predict", "mlp fit", "mlp validation", "mlp predict")
+for name, call in DATA_CALLS.items():
+    for what, bad in BAD_MATRICES.items():
+        if what == "dates" and name in LIKE_SCIKIT_LEARN:
+            continue  # it takes them as numbers of seconds
+        clear(f"X[{name}, {what}]", lambda call=call, bad=bad: call(bad))
+for name in LABELLED:
+    for what, bad in (
+        BAD_LABELS if name in ("linear", "linear partial", "mlp fit", "mlp validation") else LAB_LABELS
+    ).items():
+        clear(f"y[{name}, {what}]", lambda call=DATA_CALLS[name], bad=bad: call(X, bad))
+for name, (bads, call) in NUMBERS.items():
+    for what, bad in bads.items():
+        clear(f"{name}[{what}]", lambda call=call, bad=bad: call(bad))
 
 
 # ---------------------------------------------------------------- the script
