@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from fastclf.engine.schedules import EarlyStopping, StepDecay
+from fastclf.engine.schedules import EarlyStopping, Plateau, StepDecay
 
 
 @pytest.mark.parametrize(("step_size", "gamma"), [(1, 0.5), (3, 0.1), (7, 2.0), (100, 0.5)])
@@ -56,3 +56,14 @@ def test_the_bound_itself_counts():
 def test_an_earlier_runs_best_is_the_one_to_beat():
     assert stops_after([2, 2], 2, min_delta=1, best=1.5) == (2, 1.5)
     assert stops_after([1, 1], 2, min_delta=1, best=1.5) == (None, 1)
+
+
+@pytest.mark.parametrize("rising", [False, True])
+def test_at_a_tolerance_of_0_what_is_as_good_as_the_best_is_an_improvement(rising):
+    """As in scikit-learn, where only what is worse counts."""
+    plateau, sign = Plateau(0.0, rising), 1 if rising else -1
+    counts = []
+    for value in (1.0, 1.0, 0.9, 1.0, 0.99, 1.1):
+        plateau.after(sign * value)
+        counts.append(plateau.count)
+    assert counts == [0, 0, 1, 0, 1, 0]

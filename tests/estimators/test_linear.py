@@ -329,3 +329,70 @@ def test_what_is_said(capsys):
         FastLinearClassifier(class_weight="balanced").partial_fit(X, y, classes=[0, 1])
     with pytest.raises(ValueError, match="does not support early_stopping=True"):
         FastLinearClassifier(early_stopping=True).partial_fit(X, y, classes=[0, 1])
+
+
+# ---------------------------------------------------------------- faults that nothing else would show
+
+
+@pytest.mark.parametrize("n", [1, 3, 61, 63])
+@pytest.mark.parametrize("labels", [d, d % 4, d % 3], ids=["ten classes", "four", "three"])
+def test_weights_decay_in_vectors_that_are_not_full(n, labels):
+    """With any number of features, all weights shrink at each step."""
+    how = {"alpha": 0.05, "learning_rate": "constant", "eta0": 0.1, "max_iter": 2, "shuffle": False, "tol": None}
+    ours = FastLinearClassifier(batch_size=1, **how).fit(D[:100, :n], labels[:100])
+    last, _, _ = numpy_sgd(D[:100, :n], labels[:100], rates=np.full(200, 0.1), batch=1, l1=0, l2=0.05, epochs=2,
+                           weights=np.ones(100), average=0)  # fmt: skip
+    assert relative([ours.coef_, ours.intercept_], last) < 1e-11
+
+
+@pytest.mark.parametrize("average", [7, 70, 77, 333, 334, 340, 403])
+def test_an_average_begins_with_the_step_whose_last_sample_is_its_first(average):
+    """In the middle of an epoch, at its last batch, which is not full, and in the next epoch."""
+    rows = 333
+    how = {"learning_rate": "constant", "eta0": 0.2, "max_iter": 3, "shuffle": False, "tol": None, "penalty": None}
+    _, mean, _ = numpy_sgd(D[:rows], d[:rows], rates=np.full(3 * rows, 0.2), batch=7, l1=0, l2=0, epochs=3,
+                           weights=np.ones(rows), average=average)  # fmt: skip
+    ours = FastLinearClassifier(batch_size=7, average=average, **how).fit(D[:rows], d[:rows])
+    assert relative([ours.coef_, ours.intercept_], mean) < 1e-11
+
+
+@pytest.mark.parametrize("average", [332, 333, 334, 666, 667])
+def test_an_average_of_full_batches_begins_with_the_same_step_for_csr(average):
+    how = {
+        "learning_rate": "constant",
+        "eta0": 0.2,
+        "max_iter": 4,
+        "tol": None,
+        "batch_size": "full",
+        "average": average,
+    }
+    _, mean, _ = numpy_sgd(D[:333], d[:333], rates=np.full(4 * 333, 0.2), batch=333, l1=0, l2=1e-4, epochs=4,
+                           weights=np.ones(333), average=average)  # fmt: skip
+    for data in (D[:333], D_CSR[:333]):
+        ours = FastLinearClassifier(**how).fit(data, d[:333])
+        assert relative([ours.coef_, ours.intercept_], mean) < 1e-11
+
+
+@pytest.mark.parametrize("learning_rate", ["optimal", "constant"])
+@pytest.mark.parametrize("batch_size", [1, 32, "full"])
+@pytest.mark.parametrize("data", [D, D_CSR], ids=["dense", "csr"])
+def test_without_an_intercept_there_is_none(data, batch_size, learning_rate):
+    if batch_size == 32 and sparse.issparse(data):
+        pytest.skip("CSR rows go one by one, or all at once")
+    how = {"learning_rate": learning_rate, "eta0": 0.1, "batch_size": batch_size, "max_iter": 3, "tol": None}
+    ours = FastLinearClassifier(fit_intercept=False, random_state=0, **how).fit(data, d)
+    assert not ours.intercept_.any()
+    assert ours.score(data, d) > 0.7
+
+
+def test_held_out_samples_count_by_their_weights():
+    """Where those that are wrong weigh nothing, the score is 1."""
+    how = {"early_stopping": True, "max_iter": 1, "tol": None, "random_state": 0, "validation_fraction": 0.5}
+    once = FastLinearClassifier(**how).fit(D, d)
+    assert once.validation_scores_[0] < 1
+    weights = np.where(once.predict(D) == d, 1.0, 1e-9)
+    again = FastLinearClassifier(**how).fit(D, d, sample_weight=weights)
+    _, held_out = again._split(d, weights, np.random.RandomState(0))
+    right = again.predict(D[held_out]) == d[held_out]
+    assert again.validation_scores_[0] == pytest.approx(np.average(right, weights=weights[held_out]), rel=1e-12)
+    assert again.validation_scores_[0] != pytest.approx(right.mean(), rel=1e-6)

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from sklearn.base import clone
 from sklearn.exceptions import ConvergenceWarning
+from sklearn.metrics import log_loss
 from sklearn.neural_network import MLPClassifier
 from sklearn.utils.class_weight import compute_sample_weight
 
@@ -381,3 +382,46 @@ def test_labels_of_a_loaded_model_are_checked_too(tmp_path):
     FastMLPClassifier((6,), max_iter=2).fit(X, Y).save(tmp_path / "model")
     with pytest.raises(ValueError, match="a column for each of 5 labels"):
         fastclf.load(tmp_path / "model").partial_fit(X, Y[:, :4])
+
+
+# ---------------------------------------------------------------- faults that nothing else would show
+
+
+def test_ctrl_c_brings_the_best_weights_back(monkeypatch):
+    """Where there are validation data, also if the training is interrupted in an epoch after the best."""
+    from fastclf.engine.minibatch import BatchTrainer
+
+    how = {"max_iter": 30, "learning_rate_init": 0.03, "random_state": 0, "batch_size": 50}
+    some, others = slice(0, 200), slice(200, 600)
+    losses = FastMLPClassifier(**how).fit(X[some], y[some], X_val=X[others], y_val=y[others]).validation_loss_curve_
+    best = int(np.argmin(losses))
+    assert best < 25  # it is going to be interrupted some epochs later
+    epoch, calls = BatchTrainer.epoch, []
+
+    def interrupted(*args, **given):
+        calls.append(1)
+        if len(calls) == best + 4:
+            raise KeyboardInterrupt
+        return epoch(*args, **given)
+
+    monkeypatch.setattr(BatchTrainer, "epoch", interrupted)
+    with pytest.warns(UserWarning, match="interrupted"):
+        model = FastMLPClassifier(**how).fit(X[some], y[some], X_val=X[others], y_val=y[others])
+    assert model.n_iter_ == best + 3
+    monkeypatch.undo()
+    loss = log_loss(y[others], model.predict_proba(X[others]))
+    assert loss == pytest.approx(losses[best], rel=1e-6)
+    assert loss < losses[best + 1]
+
+
+def test_the_validation_loss_of_many_samples_is_their_weighted_mean():
+    """Whatever blocks they come in."""
+    rng = np.random.default_rng(0)
+    X_val, weights = rng.standard_normal((2500, X.shape[1])), np.linspace(0, 1, 2500) ** 3
+    y_val = rng.choice(np.unique(y), 2500)
+    model = FastMLPClassifier(max_iter=1, random_state=0)
+    model.fit(X, y, X_val=X_val, y_val=y_val, sample_weight_val=weights)
+    P = model.predict_proba(X_val)
+    assert model.validation_loss_curve_[0] == pytest.approx(log_loss(y_val, P, sample_weight=weights), rel=1e-9)
+    right = model.predict(X_val) == y_val
+    assert model.validation_scores_[0] == pytest.approx(np.average(right, weights=weights), rel=1e-12)

@@ -134,3 +134,18 @@ def test_epochs_of_an_estimator_have_masks_of_their_own():
     how = {"dropout": 0.5, "batch_size": 40, "random_state": 0, "solver": "sgd", "momentum": 0.0, "shuffle": False}
     losses = FastMLPClassifier((50,), max_iter=6, learning_rate_init=1e-12, **how).fit(X, y).loss_curve_
     assert len(set(losses)) == 6
+
+
+def test_weights_of_samples_count_in_pieces():
+    """The gradients of pieces are added up with the weights of their samples, with dropout and without it."""
+    for p in (0.0, 0.3):
+        weights = np.random.default_rng(1).random(40) ** 3
+        whole, pieces = (Training((4, 6, 5, 3), m=40, capacity=capacity, p=p) for capacity in (40, 16))
+        for training in (whole, pieces):
+            training.samples = training.samples._replace(weights=weights)
+        losses = [training.run(1.0) for training in (whole, pieces)]
+        if p == 0:
+            assert_close(1e-12, loss=(losses[1], losses[0]), params=(pieces.net.params, whole.net.params))
+        expected = pieces.differences()
+        pieces.run(1.0)
+        assert_close(FINITE_DIFFERENCES, gradient=(pieces.start - pieces.net.params, expected))
