@@ -20,6 +20,7 @@ independent of the routine that they run, so a kernel is the same machine code f
 from __future__ import annotations
 
 import functools
+import os
 import sys
 import threading
 import warnings
@@ -33,6 +34,7 @@ from llvmlite import ir
 from numba import types
 from numba.core import cgutils, config
 from numba.core.ccallback import CFunc
+from numba.core.compiler_lock import global_compiler_lock
 from numba.core.dispatcher import Dispatcher
 from numba.core.registry import cpu_target
 from numba.core.typing.templates import AbstractTemplate, infer_global, signature
@@ -139,6 +141,46 @@ def check_declared(function: Any, specs: dict[str, Callable]) -> None:
         raise TypeError(f"{function.__name__}: parameters {parameters(function)}, declared {(*specs,)}")
 
 
+_compiling = threading.RLock()
+
+if hasattr(os, "register_at_fork"):
+    # A child of a fork has no thread that could go on with a compilation, and would wait for the locks for ever. Before a
+    # fork, the last of these locks is taken first, as in a compilation.
+    for _lock in (global_compiler_lock, _compiling):
+        os.register_at_fork(before=_lock.acquire, after_in_parent=_lock.release, after_in_child=_lock.release)
+
+
+class CompilationInterrupted(KeyboardInterrupt):
+    """The user pressed Ctrl-C while a kernel was compiled: nothing has been trained by it."""
+
+
+def _aside(work: Callable[[], None]) -> None:
+    """Do ``work`` in a thread of its own, and wait for it.
+
+    Ctrl-C interrupts the main thread alone: it need not wait for the compiler, which it would leave in disorder. The
+    compilation goes on, and a later call finds the result.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        work()
+        return
+    ended, errors = threading.Event(), []
+
+    def run() -> None:
+        try:
+            work()
+        except BaseException as error:
+            errors.append(error)
+        ended.set()
+
+    threading.Thread(target=run, name="fastclf compiles").start()
+    try:
+        ended.wait()
+    except KeyboardInterrupt:
+        raise CompilationInterrupted from None
+    if errors:
+        raise errors[0]
+
+
 class Compiled:
     """One function, compiled on its own for each element type."""
 
@@ -151,7 +193,6 @@ class Compiled:
         function.__qualname__ = function.__name__  # Numba names the cache's files by it
         self.specs, self._function = specs, function
         self._ready: dict[str, Any] = {}
-        self._lock = threading.RLock()
         COMPILED[self.name] = self
 
     @functools.cached_property
@@ -176,19 +217,23 @@ class Compiled:
         """The machine code for one element type: from memory, from the cache, or compiled now."""
         key = np.dtype(dtype).name
         if key not in self._ready:
-            with self._lock:
-                if key not in self._ready:
-                    sig = self.signature(dtype)
-                    if not quiet and not self.is_cached(dtype):
-                        kept = "kept for later runs" if cache_folder() else "there is no cache"
-                        announce(f"fastclf: compiling {self.name} for {key} (seconds, once: {kept})")
-                        quiet = True
-                    for routine in self.needs:
-                        routine.compile(dtype if key in routine.dtypes else routine.dtypes[0], quiet)
-                    with warnings.catch_warnings():
-                        warnings.simplefilter("ignore", numba.NumbaPerformanceWarning)
-                        self._ready[key] = self._compile(sig, key)
+            _aside(lambda: self._make_ready(dtype, key, quiet))
         return self._ready[key]
+
+    def _make_ready(self, dtype: Any, key: str, quiet: bool) -> None:
+        with _compiling:
+            if key in self._ready:
+                return
+            sig = self.signature(dtype)
+            if not quiet and not self.is_cached(dtype):
+                kept = "kept for later runs" if cache_folder() else "there is no cache"
+                announce(f"fastclf: compiling {self.name} for {key} (seconds, once: {kept})")
+                quiet = True
+            for routine in self.needs:
+                routine.compile(dtype if key in routine.dtypes else routine.dtypes[0], quiet)
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", numba.NumbaPerformanceWarning)
+                self._ready[key] = self._compile(sig, key)
 
     def is_cached(self, dtype: Any) -> bool:
         """Whether the machine code for one element type is on disk."""

@@ -28,7 +28,12 @@ class TrainingDivergedWarning(UserWarning):
     """A loss or a parameter became infinite or NaN. Training ends there, with the last parameters that were finite."""
 
 
-def warn_interrupted(stacklevel: int = 4) -> None:
+def warn_interrupted(interrupt: KeyboardInterrupt, stacklevel: int = 4) -> None:
+    """Warn, unless a kernel was still being compiled, so that nothing has been trained: then raise the interrupt."""
+    from ..kernels.jit import CompilationInterrupted
+
+    if isinstance(interrupt, CompilationInterrupted):
+        raise interrupt
     message = "Training interrupted by user: the model is what it has become so far."
     warnings.warn(message, TrainingInterruptedWarning, stacklevel=stacklevel)
 
@@ -162,8 +167,8 @@ def train_in_stretches(
                 for epoch in range(first, len(losses)):
                     if reporter.epoch(epoch, losses[epoch], model):
                         return
-    except KeyboardInterrupt:
-        warn_interrupted()
+    except KeyboardInterrupt as interrupt:
+        warn_interrupted(interrupt)
     if diverged:
         warn_diverged(len(losses))
     elif checkpoint is not None:

@@ -372,7 +372,7 @@ class FastClassifier(Portable, CallbackSupportMixin, ClassifierMixin, BaseEstima
                         kept.after(self.n_iter_, over, ended=over or epoch == epochs - 1)
                     if over:
                         return False
-            except KeyboardInterrupt:
-                warn_interrupted(7)
+            except KeyboardInterrupt as interrupt:
+                warn_interrupted(interrupt, 7)
                 return False
         return not over

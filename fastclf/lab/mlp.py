@@ -495,8 +495,8 @@ class DeepMLPClassifier(_Perceptron):
                         reporter.say(f"No significant loss improvement for {stopping.patience}, early stopping")
                     if stop or not patient:
                         break
-            except KeyboardInterrupt:
-                warn_interrupted()
+            except KeyboardInterrupt as interrupt:
+                warn_interrupted(interrupt)
         return losses
 
     def _epochs(self, loader: Any) -> Callable[[float, float], tuple[float | None, bool]]:

@@ -8,6 +8,7 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
+from fastclf.engine import optimisers
 from fastclf.engine.losses import CLIPPED, EXACT, SHIFTED
 from fastclf.engine.memory import aligned, round_up
 from fastclf.engine.minibatch import BatchTrainer, Samples, Workspace
@@ -116,3 +117,13 @@ def test_run_takes_batches_of_any_size_up_to_the_workspaces(dtype):
             results.append([loss, work.samples("A", 0, m), work.samples("A", 1, m)])
         for got, expected in zip(*results):
             np.testing.assert_array_equal(got, expected)
+
+
+def test_an_optimiser_of_another_network_is_refused():
+    """Its state would be read beyond its end."""
+    double = np.dtype(np.float64)
+    network, other = Network((5, 4, 3), double), Network((5, 2, 3), double)
+    samples = Samples(Rows(np.ones((2, 5)), double), np.zeros(2, np.int64))
+    for made in (optimisers.Adam(other, 0.1), optimisers.SGD(other, 0.1, momentum=0.9)):
+        with pytest.raises(ValueError, match="the state of the optimiser does not fit the network"):
+            BatchTrainer(network, samples, Settings(), Workspace(network, 2), made)

@@ -164,3 +164,22 @@ def test_a_process_that_is_killed_while_it_saves_leaves_the_old_file(path, call)
     assert done.returncode == -signal.SIGKILL, done.stderr
     assert path.read_bytes() == old
     assert (fastclf.load(path).W == model.W).all()
+
+
+@pytest.mark.skipif(os.name != "posix", reason="there is no asking whether a process lives")
+def test_the_next_file_removes_what_a_killed_process_has_left(path):
+    """But not the files of processes that live, nor those of another computer."""
+    dead = subprocess.run(
+        [sys.executable, "-c", "import os; print(os.getpid())"], capture_output=True, text=True, check=True
+    )
+    names = {
+        "dead": f".fastclf-{files._HOST}-{int(dead.stdout)}-0a1b2c3d.tmp",
+        "alive": f".fastclf-{files._HOST}-{os.getpid()}-0a1b2c3d.tmp",
+        "elsewhere": f".fastclf-00000000-{int(dead.stdout)}-0a1b2c3d.tmp",
+        "the user's": ".fastclf-notes.tmp",
+    }
+    for name in names.values():
+        (path.parent / name).write_bytes(b"half")
+    write(path, b"whole")
+    left = {p.name for p in path.parent.iterdir()}
+    assert left == {path.name, *names.values()} - {names["dead"]}
