@@ -2,6 +2,7 @@
 
 import importlib
 import importlib.util
+import os
 import re
 import sys
 from pathlib import Path
@@ -14,6 +15,11 @@ from fastclf.engine import threads
 
 from . import image_sets
 from .helpers import DTYPES
+
+if os.environ.get("FASTCLF_GUARDED"):
+    from . import guards
+
+    guards.install()
 
 torch.set_num_threads(1)  # tiny problems, and pytest-xdist has a process for every processor already
 

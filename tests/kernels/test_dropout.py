@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from fastclf.engine import minibatch
 from fastclf.engine.losses import EXACT
 from fastclf.engine.minibatch import BatchTrainer, Samples, Workspace
 from fastclf.engine.network import Network
@@ -149,3 +150,14 @@ def test_weights_of_samples_count_in_pieces():
         expected = pieces.differences()
         pieces.run(1.0)
         assert_close(FINITE_DIFFERENCES, gradient=(pieces.start - pieces.net.params, expected))
+
+
+def test_masks_differ_by_kernel_call(monkeypatch):
+    """An epoch is several calls, so that Ctrl-C need not wait."""
+    monkeypatch.setattr(minibatch, "_CALL_OPERATIONS", 1.0)
+    training = wide(32, capacity=16)
+    trainer = BatchTrainer(training.net, training.samples, Settings(*EXACT, dropout=0.5), training.work)
+    calls = trainer.epoch(np.arange(32), 16, rates=np.zeros(2), seed=1)
+    found = [training.work.samples("A", 0, 16).copy() > 0 for _ in calls]
+    assert len(found) == 2
+    assert apart(*found)

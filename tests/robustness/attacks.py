@@ -355,6 +355,23 @@ def an_entry_of_a_list_is_spoilt(edit):
     model.predict(X)
 
 
+def in_place(attribute, layer, rows, value):
+    """One parameter of the last unit of a layer; the first sample's other sums stay finite."""
+    model = copy.deepcopy(MLP)
+    model.predict(X)
+    getattr(model, attribute)[layer][..., -1:] = value
+    model.predict_proba(X[:rows])
+
+
+for attribute in ("coefs_", "intercepts_"):
+    for layer in range(3):
+        for rows in (1, 2, M):
+            for value in (np.nan, np.inf):
+                ATTACKS[f"in place[{attribute}[{layer}], {value}, {rows} rows]"] = Attack(
+                    lambda a=(attribute, layer, rows, value): in_place(*a), "ValueError", f"{attribute}[{layer}]"
+                )
+
+
 @refused("ValueError", "", seven={"name": "_last"}, eight={"name": "_mean"})
 def what_an_average_keeps(name):
     model = FastLinearClassifier(average=True, max_iter=3, tol=None, random_state=0).fit(X, Y)
