@@ -144,7 +144,8 @@ class WideTrainer(_Trainer):
         for i in range(repeats):
             if with_loss:
                 losses[i] = self.descend(0.0, 1, update=False)[0]
-            steps.take(self.order)
+            for _ in steps.take(self.order):
+                pass
         return losses
 
 

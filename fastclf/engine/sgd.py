@@ -1,13 +1,13 @@
 """Stochastic gradient descent for linear models: steppers choose the kernel, and prepare the kernel's arguments.
 
-A stepper trains on rows of one data set. ``epoch(rows, rates, t)`` takes the rows in order, with one learning rate per
-step, and returns their mean loss; the loss of each sample is taken before its step. t - 1 samples have been trained on
-before this epoch. ``on_samples`` is called with the number of samples after each part of the epoch.
+A stepper trains on rows of one data set. ``stretches(rows, rates, t)`` takes the rows in order, with one learning rate per
+step; t - 1 samples have been trained on before. After each kernel call it yields the number of rows that the call took,
+and the sum of their losses, each taken before its step and multiplied by its sample's weight.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from ..kernels.codes import IN_PLACE, ITERATES, LOSS_BLOCK
 from ..kernels.records import LazyModel, Model, PairRows, SampleScratch, Settings
 from .memory import round_up
-from .minibatch import BatchTrainer, Samples, Workspace, ignore
+from .minibatch import BatchTrainer, Samples, Workspace
 from .network import Network
 from .optimisers import SGD
 from .rows import Rows
@@ -25,7 +25,7 @@ from .threads import threads_for
 
 Parameters = tuple[NDArray[Any], NDArray[Any]]  # coefficients (c, n) and intercepts (c,)
 Mean = tuple[NDArray[Any], NDArray[Any], int]  # averages of both over the steps, and the number of steps
-OnSamples = Callable[[int], object]
+Stretches = Iterator[tuple[int, float]]  # after each kernel call: rows, and the sum of their weighted losses
 
 SGD_ROWS = 1024  # rows that are converted to floats at a time
 _CALL_OPERATIONS = 2e9  # in one kernel call, at most, because a call can not be interrupted: a fraction of a second
@@ -58,22 +58,18 @@ class DenseSGD:
         self._model = Model(network.params, np.empty(0, dtype), network.layout, IN_PLACE, sigmoid)
         self._scratch = SampleScratch(*np.zeros((3, round_up(c)), dtype), np.zeros(2 * LOSS_BLOCK, dtype))
 
-    def take(
-        self, order: NDArray[np.int64], rates: NDArray[np.float64] = _NO_RATES, on_samples: OnSamples = ignore
-    ) -> float:
-        """Take a step on each sample of ``order``; without ``rates``, at the learning rate of the settings.
-
-        Returns the sum of the losses, each taken before the step on its sample; without ``rates``, returns 0.
+    def take(self, order: NDArray[np.int64], rates: NDArray[np.float64] = _NO_RATES) -> Stretches:
+        """Take a step on each sample of ``order``; without ``rates``, at the learning rate of the settings, and without
+        losses.
         """
         from ..kernels.sgd import wide
 
-        losses, total, done = np.zeros(1) if len(rates) else _NO_LOSSES, 0.0, 0
+        losses, done = np.zeros(1) if len(rates) else _NO_LOSSES, 0
         for X, index, targets in in_calls(self.samples, order, self._n_classes):
             chosen = rates[done : done + len(index)]
             wide(X, index, targets, chosen, self._model, self._scratch, self._settings, losses)
-            total, done = total + float(losses.sum()), done + len(index)
-            on_samples(len(index))
-        return total
+            done += len(index)
+            yield len(index), float(losses.sum())
 
 
 # ---------------------------------------------------------------- steppers of an estimator
@@ -166,10 +162,8 @@ class PerSample(_OnNetwork):
         super()._allocate(W, b)
         self._steps = DenseSGD(self.samples, self.network, self.settings, self.sigmoid)
 
-    def epoch(
-        self, rows: NDArray[np.int64], rates: NDArray[np.float64], t: float, on_samples: OnSamples = ignore
-    ) -> float:
-        return self._steps.take(rows, rates, on_samples) / self.samples.total_weight(rows)
+    def stretches(self, rows: NDArray[np.int64], rates: NDArray[np.float64], t: float) -> Stretches:
+        return self._steps.take(rows, rates)
 
 
 class SparseSGD(_Stepper):
@@ -236,19 +230,16 @@ class SparseSGD(_Stepper):
         for start in range(0, len(rows), count):
             yield self.values, rows[start : start + count], targets
 
-    def epoch(
-        self, rows: NDArray[np.int64], rates: NDArray[np.float64], t: float, on_samples: OnSamples = ignore
-    ) -> float:
+    def stretches(self, rows: NDArray[np.int64], rates: NDArray[np.float64], t: float) -> Stretches:
         from ..kernels.sparse import sgd
 
-        total, done, losses = 0.0, 0, np.empty(1)
+        done, losses = 0, np.empty(1)
         self.model.scales[ITERATES] = int(t) - self.task.average
         for values, order, targets in self._calls(rows):
             pairs, chosen = PairRows(values, self.features, self.starts, self.dense), rates[done : done + len(order)]
             sgd(pairs, order, targets, chosen, self.model, self.scratch, self.settings, losses)
-            total, done = total + float(losses[0]), done + len(order)
-            on_samples(len(order))
-        return total / self.samples.total_weight(rows)
+            done += len(order)
+            yield len(order), float(losses[0])
 
 
 class MiniBatch(_OnNetwork):
@@ -289,22 +280,20 @@ class MiniBatch(_OnNetwork):
         self.network.params[:] = params
         return *mean, int(self._steps_of_average[0])
 
-    def epoch(
-        self, rows: NDArray[np.int64], rates: NDArray[np.float64], t: float, on_samples: OnSamples = ignore
-    ) -> float:
+    def stretches(self, rows: NDArray[np.int64], rates: NDArray[np.float64], t: float) -> Stretches:
         size = min(self.batch_size, len(rows))
         starts, weights = np.arange(0, len(rows), size), self.samples.weights
         sums = np.add.reduceat(np.ones(len(rows)) if weights is None else weights[rows], starts)
-        mixes = None
+        mixes, count = None, np.zeros(len(starts), np.int64)
         if self._mean is not None:
             # A step enters the average if its last sample does. The first step to enter has weight 1: it sets the average.
             last = t - 1 + np.minimum(starts + size, len(rows))
             first = self.task.average <= last
             count = self._steps_of_average[0] + np.cumsum(first)
-            mixes, self._steps_of_average[0] = np.where(first, 1 / np.maximum(count, 1), 0.0), count[-1]
-        calls = self._trainer.epoch(rows, size, rates=rates, mixes=mixes, on_samples=on_samples)
-        total = sum(float(losses @ sums[steps]) for steps, losses in calls)
-        return total / self.samples.total_weight(rows)
+            mixes = np.where(first, 1 / np.maximum(count, 1), 0.0)
+        for steps, losses in self._trainer.epoch(rows, size, rates=rates, mixes=mixes):
+            self._steps_of_average[0] = count[steps.stop - 1]
+            yield min(steps.stop * size, len(rows)) - steps.start * size, float(losses @ sums[steps])
 
 
 class SparseBatch(_Stepper):
@@ -326,9 +315,7 @@ class SparseBatch(_Stepper):
         state = {"W": self.W, "b": self.b, "count": self._count}
         return state if self._mean is None else state | {"mean_W": self._mean[0], "mean_b": self._mean[1]}
 
-    def epoch(
-        self, rows: NDArray[np.int64], rates: NDArray[np.float64], t: float, on_samples: OnSamples = ignore
-    ) -> float:
+    def stretches(self, rows: NDArray[np.int64], rates: NDArray[np.float64], t: float) -> Stretches:
         from scipy.special import log_expit, log_softmax
 
         X, labels, total = self.samples.X[rows], self.samples.labels[rows], self.samples.total_weight(rows)  # type: ignore[index]
@@ -350,7 +337,7 @@ class SparseBatch(_Stepper):
             self._count += 1
             for mean, now in zip(self._mean[:2], (self.W, self.b)):
                 mean += (now - mean) / int(self._count[0])
-        return -float(log_p @ weights)
+        yield len(rows), -float(log_p @ weights) * total
 
 
 def stepper_for(task: Task, start: Parameters, batch_size: int) -> PerSample | SparseSGD | MiniBatch | SparseBatch:

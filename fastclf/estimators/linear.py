@@ -360,12 +360,21 @@ class FastLinearClassifier(FastClassifier, LinearClassifierMixin, SparseCoefMixi
         blocks = Blocks.wished_for(getattr(samples.X, "array", None), self.shuffle)
         plateau = Plateau(-np.inf if self.tol is None else self.tol, rising=self.early_stopping)
 
+        done, total = 0, 0.0  # samples of the epoch that have been trained on, and the sum of their losses
+
         def train(on_samples: Any) -> float:
-            nonlocal rows
-            if self.shuffle and batch < len(rows):
+            nonlocal rows, done, total
+            if self.shuffle and batch < len(rows) and not done:
                 rows = shuffled(rows, blocks, random)
-            loss = stepper.epoch(rows, self._rates(rate, len(rows), batch), self.t_, on_samples)
+            rest, rates = rows[done:], self._rates(rate, len(rows), batch)[done // batch :]
+            for taken, losses in stepper.stretches(rest, rates, self.t_ + done):
+                done, total = done + taken, total + losses
+                on_samples(taken)
+                if kept is not None and done < len(rows):
+                    kept.after(self.n_iter_, over=False, ended=False)
+            loss = total / samples.total_weight(rows)
             self.t_ += len(rows)
+            done, total = 0, 0.0
             return loss
 
         def evaluate(loss: float) -> None:
@@ -397,11 +406,11 @@ class FastLinearClassifier(FastClassifier, LinearClassifierMixin, SparseCoefMixi
             return {
                 "stepper": stepper.state(), "rows": rows, "held_out": held_out, "rate": rate, "t": self.t_,
                 "plateau": [float(plateau.best), plateau.count], "losses": self.loss_curve_,
-                "scores": self.validation_scores_, "random": state_of_random(random),
+                "scores": self.validation_scores_, "random": state_of_random(random), "done": [done, total],
             }  # fmt: skip
 
         def restore(saved: dict[str, Any]) -> None:
-            nonlocal rows, held_out, rate
+            nonlocal rows, held_out, rate, done, total
             for name, memory in stepper.state().items():
                 copy_into(memory, saved["stepper"][name])
             rows, rate, self.t_ = (
@@ -413,6 +422,7 @@ class FastLinearClassifier(FastClassifier, LinearClassifierMixin, SparseCoefMixi
                 held_out = as_order(saved["held_out"], "the checkpoint's rows", len(labels))
             plateau.best, plateau.count = saved["plateau"]
             self.loss_curve_, self.validation_scores_ = saved["losses"], saved["scores"]
+            done, total = saved["done"]
             set_random(random, saved["random"])
 
         kept = None if checkpoint is None else Kept(checkpoint, state, restore)

@@ -495,14 +495,22 @@ class FastMLPClassifier(FastClassifier):
             self.validation_scores_, self.validation_loss_curve_ = [], []
             self.best_validation_score_, self.best_loss_ = -math.inf, None if by_score else math.inf
 
+        done, total, seed = 0, 0.0, 0  # samples of the epoch that have been trained on, and the sum of their losses
+
         def train(on_samples: Any) -> float:
-            nonlocal order
-            if self.shuffle:
-                order = shuffled(order, blocks, random)
-            seed = int(random.randint(2**31)) if self.dropout else 0
-            calls = trainer.epoch(order, batch_size, seed=seed, on_samples=on_samples)
-            self.loss_ = sum(float(losses @ sizes[steps]) for steps, losses in calls) / n
+            nonlocal order, done, total, seed
+            if not done:
+                order = shuffled(order, blocks, random) if self.shuffle else order
+                seed = int(random.randint(2**31)) if self.dropout else 0
+            before = done // batch_size  # steps
+            for steps, losses in trainer.epoch(order[done:], batch_size, seed=seed + done, on_samples=on_samples):
+                total += float(losses @ sizes[before + steps.start : before + steps.stop])
+                done = min((before + steps.stop) * batch_size, n)
+                if kept is not None and done < n:
+                    kept.after(self.n_iter_, over=False, ended=False)
+            self.loss_ = total / n
             self.t_ += n
+            done, total = 0, 0.0
             return self.loss_
 
         def evaluate(loss: float) -> None:
@@ -540,11 +548,11 @@ class FastMLPClassifier(FastClassifier):
                 "steps": getattr(optimiser, "t", 0), "decayed": None if decay is None else decay.learning_rate,
                 "plateau": [float(plateau.best), plateau.count], "best": best, "lowest": float(lowest), "order": order,
                 "held_out": None if held_out is None else held_out.rows, "random": state_of_random(random),
-                "curves": [getattr(self, name) for name in _CURVES], "t": self.t_,
+                "curves": [getattr(self, name, None) for name in _CURVES], "t": self.t_, "done": [done, total, seed],
             }  # fmt: skip
 
         def restore(saved: dict[str, Any]) -> None:
-            nonlocal order, held_out, best, lowest
+            nonlocal order, held_out, best, lowest, done, total, seed
             copy_into(net.params, saved["params"])
             if optimiser.state is not None:
                 copy_into(optimiser.state, saved["optimiser"])
@@ -563,7 +571,7 @@ class FastMLPClassifier(FastClassifier):
                 copy_into(best, saved["best"])
             for name, value in zip(_CURVES, saved["curves"], strict=True):
                 setattr(self, name, value)
-            self.t_ = saved["t"]
+            self.t_, (done, total, seed) = saved["t"], saved["done"]
             set_random(random, saved["random"])
 
         kept = None if checkpoint is None else Kept(checkpoint, state, restore)

@@ -32,7 +32,7 @@ from ..engine.progress import (
 from ..engine.rows import Rows
 from ..engine.schedules import EarlyStopping, StepDecay
 from ..engine.threads import threads_for
-from ..inputs import as_array, as_count, as_labels, as_rows, as_rows_of_columns, as_scalar, quick_batch
+from ..inputs import as_array, as_count, as_labels, as_order, as_rows, as_rows_of_columns, as_scalar, quick_batch
 from ..io.checkpoint import checkpoint_of
 from ..kernels.codes import BACKWARD, FORWARD, TRAIN
 from ..kernels.records import Settings
@@ -457,27 +457,38 @@ class DeepMLPClassifier(_Perceptron):
             clip_threshold=clip,
         )  # fmt: skip
 
+        patient, order, done = (
+            True,
+            np.empty(0, np.int64),
+            0,
+        )  # the order of an epoch that is under way, and its samples done
+
         def state() -> dict[str, Any]:
             return {
                 "losses": losses, "params": self._network.params, "best_loss": self.best_loss, "ended": not patient,
-                "learning_rate": decay.learning_rate, "counter": stopping.counter, "random": random_states(train_loader),
+                "learning_rate": decay.learning_rate, "counter": stopping.counter, "order": order, "done": done,
+                "random": random_states(train_loader),
             }  # fmt: skip
 
-        patient = True
-        if kept is not None and (saved := kept.restored()) is not None:
+        def within(*place: Any) -> None:
+            nonlocal order, done
+            order, done = place
+            if kept is not None:
+                kept.after(len(losses), state)
+
+        saved = None if kept is None else kept.restored()
+        if saved is not None:
             copy_into(self._network.params, saved["params"])
             losses.extend(saved["losses"])
-            decay.learning_rate, stopping.counter, patient = (
-                saved["learning_rate"],
-                saved["counter"],
-                not saved["ended"],
-            )
+            decay.learning_rate, stopping.counter = saved["learning_rate"], saved["counter"]
             self.best_loss = stopping.best_loss = saved["best_loss"]
+            patient = not saved["ended"]
             set_random_states(train_loader, saved["random"])
         with Reporter(verbose, lambda i, loss: f"Epoch {i + 1}, Loss: {loss}", epochs, callback) as reporter:
             try:
                 for epoch in range(len(losses), epochs if patient else 0):
-                    loss, diverged = train_epoch(decay.learning_rate, clip)
+                    loss, diverged = train_epoch(decay.learning_rate, clip, within, saved)
+                    order, done, saved = order[:0], 0, None
                     if loss is None:
                         raise ValueError("train_loader must yield at least one batch per epoch, got none")
                     if decay.after(epoch):
@@ -499,9 +510,11 @@ class DeepMLPClassifier(_Perceptron):
                 warn_interrupted(interrupt)
         return losses
 
-    def _epochs(self, loader: Any) -> Callable[[float, float], tuple[float | None, bool]]:
-        """A function (learning rate, clip threshold) that trains an epoch: the last loss, None without a batch; and whether
-        the training diverged. Then the epoch ends early, with the parameters that were last seen to be finite.
+    def _epochs(self, loader: Any) -> Callable[..., tuple[float | None, bool]]:
+        """A function (learning rate, clip threshold, within, saved) that trains an epoch: the last loss, None without a
+        batch; and whether the training diverged. Then the epoch ends early, with the parameters that were last seen to be
+        finite. ``within`` is called with the order and the number of samples done, after a kernel call that does not end the
+        epoch. ``saved``, if it is given, is the state that was written there: the epoch goes on.
         """
         own = self._own_activations or overrides(self, DeepMLPClassifier, "forward", "compute_loss", "backward")
         net = self._network
@@ -509,7 +522,9 @@ class DeepMLPClassifier(_Perceptron):
         fast_path = None if own else FastPath(loader, net.dtype, net.widths, self.scale, self.n_jobs)
         work: Workspace | None = None  # not that of ``forward``, whose results keep their values
 
-        def train_epoch(rate: float, clip: float) -> tuple[float | None, bool]:
+        def train_epoch(
+            rate: float, clip: float, within: Callable[..., None], saved: dict[str, Any] | None
+        ) -> tuple[float | None, bool]:
             nonlocal work
             loss, sound = None, net.params.copy()
             stored = fast_path.epoch() if fast_path else None
@@ -521,11 +536,21 @@ class DeepMLPClassifier(_Perceptron):
             else:
                 needed = Workspace.rows_at_once(stored.samples.X, min(stored.batch_size, len(stored.samples.X)))
                 work = work if work is not None and work.piece >= needed else Workspace(net, needed)
-                for losses in self._in_memory(stored, work, rate, clip):
+                order, first = stored.order, 0
+                if saved is not None and saved["done"]:
+                    order, first = (
+                        as_order(saved["order"], "the checkpoint's order", len(stored.samples.X)),
+                        saved["done"],
+                    )
+                    set_random_states(loader, saved["random"])  # as they were when this order had been drawn
+                rest = stored._replace(order=order[as_count(first, "the checkpoint's place") :])
+                for done, losses in self._in_memory(rest, work, rate, clip):
                     loss = float(losses[-1])
                     if not all_finite(losses, net.params):
                         break
                     sound[:] = net.params
+                    if first + done < len(order):
+                        within(order, first + done)
             diverged = loss is not None and not all_finite(loss, net.params)
             if diverged:
                 net.params[:] = sound
@@ -533,14 +558,19 @@ class DeepMLPClassifier(_Perceptron):
 
         return train_epoch
 
-    def _in_memory(self, stored: Epoch, work: Workspace, rate: float, clip: float) -> Iterator[NDArray[np.float64]]:
-        """Train an epoch on samples in one array; yields the losses of each kernel call, which trains on many batches."""
+    def _in_memory(
+        self, stored: Epoch, work: Workspace, rate: float, clip: float
+    ) -> Iterator[tuple[int, NDArray[np.float64]]]:
+        """Train an epoch on samples in one array. After each kernel call, which trains on many batches, yields the number of
+        samples done, and the losses of the call.
+        """
         samples, size, order = stored
         trainer = self._trainer(work, samples, rate, clip, size)
         for steps, losses in trainer.epoch(order, size):
-            last = min(steps.stop * size, len(order)) - (steps.stop - 1) * size
+            done = min(steps.stop * size, len(order))
+            last = done - (steps.stop - 1) * size
             self._work = (work, last) if last <= work.capacity else None
-            yield losses
+            yield done, losses
 
     def _batch(self, batch: Any) -> tuple[Rows, NDArray[np.int64]]:
         """The samples (m, n) and labels of a loader's batch, checked."""

@@ -6,11 +6,15 @@ python -m tests.robustness.kills NAME CHECKPOINT RESULT
 import sys
 import time
 import warnings
+from contextlib import ExitStack
+from datetime import timedelta
+from unittest import mock
 
 import numpy as np
 from scipy import sparse
 
 import fastclf
+from fastclf.engine import minibatch, sgd
 from fastclf.engine.progress import Reporter
 
 RNG = np.random.default_rng(0)
@@ -89,6 +93,26 @@ RUNS = {
 }
 
 
+def long_epochs(train):
+    """The same run, with epochs that are many kernel calls, and checkpoints between these."""
+
+    def run(**how):
+        with ExitStack() as stack:
+            for module in (minibatch, sgd):
+                stack.enter_context(mock.patch.object(module, "_CALL_OPERATIONS", 30_000.0))
+            return train(**how, checkpoint_every=timedelta(milliseconds=1))
+
+    return run
+
+
+LONG = (
+    "deep, batches", "deep, a loader", "linear", "linear, l1, average", "linear, batches", "linear, sparse", "adam",
+    "momentum",
+)  # fmt: skip
+for name in LONG:
+    RUNS[f"long epochs: {name}"] = long_epochs(RUNS[name])
+
+
 def bits(values):
     """What came out, as bytes."""
     return b"".join(np.ascontiguousarray(value, np.float64).tobytes() for value in values)
@@ -105,7 +129,13 @@ def slow_down(seconds=0.01):
         time.sleep(seconds)
         return report(self, *args)
 
-    Reporter.epoch, Reporter.seen = epoch, 0
+    part_of = Reporter.on_samples
+
+    def on_samples(self, samples):
+        time.sleep(seconds / 5)
+        part_of(self, samples)
+
+    Reporter.epoch, Reporter.seen, Reporter.on_samples = epoch, 0, on_samples
 
 
 if __name__ == "__main__":

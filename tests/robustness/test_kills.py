@@ -1,11 +1,13 @@
 """A run that is killed goes on from its checkpoint, and ends with the bits of one that nobody has killed."""
 
 import datetime
+import itertools
 import subprocess
 import sys
 import time
 import warnings
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -144,3 +146,29 @@ def test_when_a_checkpoint_is_due(tmp_path, monkeypatch):
         now[0] += 25
         by_time.after(epochs, dict, ended=epochs == 10)
     assert [state["epochs"] for state in written] == [3, 6, 9, 10]
+
+
+@pytest.mark.parametrize("name", [name for name in kills.RUNS if name.startswith("long epochs")])
+def test_a_checkpoint_within_an_epoch_has_its_place_in_it(name, tmp_path, monkeypatch):
+    """Each of the checkpoints of a run leads to the same end."""
+    written = []
+    write = Checkpoint.after.__globals__["write_values"]
+
+    def keep(path, kind, values):
+        write(path, kind, values)
+        done = values["state"].get("fit", values["state"])["done"]
+        if (done[0] if isinstance(done, list) else done) > 0:
+            written.append(Path(path).read_bytes())
+
+    monkeypatch.setattr("fastclf.io.checkpoint.write_values", keep)
+    clock = itertools.count()
+    monkeypatch.setattr("fastclf.io.checkpoint.time", SimpleNamespace(monotonic=lambda: next(clock)))
+    monkeypatch.setattr(kills, "EPOCHS", 3)
+    expected = unkilled(name, tmp_path)
+    assert len(written) > 3
+    checkpoint = tmp_path / "checkpoint"
+    for data in written[:: max(1, len(written) // 5)]:
+        checkpoint.write_bytes(data)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            assert kills.bits(kills.RUNS[name](checkpoint=checkpoint, resume=True)) == expected
