@@ -160,8 +160,8 @@ def _aside(work: Callable[[], None]) -> None:
     Ctrl-C interrupts the main thread alone: it need not wait for the compiler, which it would leave in disorder. The
     compilation goes on, and a later call finds the result.
     """
-    if threading.current_thread() is not threading.main_thread():
-        work()
+    if threading.current_thread() is not threading.main_thread() or global_compiler_lock.is_locked():
+        work()  # the lock is this thread's: it compiles a function of somebody's that calls a routine of ours
         return
     ended, errors = threading.Event(), []
 

@@ -367,6 +367,27 @@ def test_two_processes_may_compile_at_once(kernels_copy, tmp_path):
     assert "compiling" not in run(None).stderr
 
 
+def compile_a_function_that_calls_a_routine():
+    import numba
+    import numpy as np
+
+    from fastclf.kernels import jit, softmax
+    from fastclf.kernels.simd import at
+
+    @numba.njit(**jit.FLAGS)
+    def loss(S):
+        zero = S[0] * 0
+        softmax.output_layer(at(S, 0), 0, 0, 1, 2, 16, True, False, True, True, False, zero, zero, zero, zero)
+        return softmax.total_loss(S, 0, 1, 2, 16)
+
+    assert np.isfinite(loss(np.zeros(softmax.block_size.py_func(2, 16))))
+
+
+def test_a_function_of_somebodys_may_call_a_routine_that_is_not_compiled(tmp_path):
+    """Numba's lock is then the caller's, and a compilation in another thread would wait for it for ever."""
+    in_new_process(compile_a_function_that_calls_a_routine, FASTCLF_CACHE_DIR=tmp_path, timeout=60)
+
+
 def train_without_a_cache():
     import warnings
 

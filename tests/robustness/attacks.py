@@ -6,6 +6,7 @@ process of their own, because one that succeeds ends the interpreter.
 
 import copy
 import io
+import itertools
 import json
 import os
 import pickle
@@ -355,21 +356,20 @@ def an_entry_of_a_list_is_spoilt(edit):
     model.predict(X)
 
 
-def in_place(attribute, layer, rows, value):
+def in_place(attribute, layer, rows, value, call):
     """One parameter of the last unit of a layer; the first sample's other sums stay finite."""
     model = copy.deepcopy(MLP)
     model.predict(X)
     getattr(model, attribute)[layer][..., -1:] = value
-    model.predict_proba(X[:rows])
+    getattr(model, call)(X[:rows])
 
 
-for attribute in ("coefs_", "intercepts_"):
-    for layer in range(3):
-        for rows in (1, 2, M):
-            for value in (np.nan, np.inf):
-                ATTACKS[f"in place[{attribute}[{layer}], {value}, {rows} rows]"] = Attack(
-                    lambda a=(attribute, layer, rows, value): in_place(*a), "ValueError", f"{attribute}[{layer}]"
-                )
+for attribute, layer, rows, value, call in itertools.product(
+    ("coefs_", "intercepts_"), range(3), (1, 2, M), (np.nan, np.inf), ("predict", "predict_proba")
+):
+    ATTACKS[f"in place[{attribute}[{layer}], {value}, {call}, {rows} rows]"] = Attack(
+        partial(in_place, attribute, layer, rows, value, call), "ValueError", f"{attribute}[{layer}]"
+    )
 
 
 @refused("ValueError", "", seven={"name": "_last"}, eight={"name": "_mean"})
