@@ -394,13 +394,13 @@ def an_optimiser_of_other_layers():
 # ---------------------------------------------------------------- files that become shorter
 
 
-def shorter(train, offset=0):
+def shorter(train, offset=0, left=8 * N * 100):
     with tempfile.TemporaryDirectory() as folder:
         path = os.path.join(folder, "X")
         np.tile(X, (50, 1)).tofile(path)
         mapped = np.memmap(path, np.float64, "r", offset, (40 * M, N))
         y = np.tile(Y, 40)
-        os.truncate(path, 8 * N * 100)
+        os.truncate(path, left)
         train(mapped, y)
 
 
@@ -423,6 +423,11 @@ def file_that_is_shorter(train):
 @refused("ValueError", "has become shorter")
 def file_that_is_shorter_behind_an_offset():
     shorter(TRAINERS["linear"], 8 * N * 200)
+
+
+@refused("ValueError", "has become shorter")
+def file_that_is_shorter_by_less_than_its_offset():
+    shorter(TRAINERS["linear"], 8 * N * 200, 8 * N * (200 + 40 * M) - 10_000)
 
 
 @refused("ValueError", "has become shorter")
