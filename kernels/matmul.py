@@ -2,7 +2,7 @@
 
     forward     Z = A W^T + b and ReLU            samples against the units of a layer
     outer       C = scale C + step clip(A^T B)    the weight update; the gradient of a linear model
-                C = step A^T B where gate > 0 a layer's deltas from those of the next layer
+                C = step A^T B masked by ReLU     a layer's deltas from those of the next layer
 
 A product is a grid of tiles, and each thread computes some of them. The bits of a result do not depend on how the tiles
 are divided, because every sum is added in one order (see ``tile``). So speed alone decides about the division. Matrices are

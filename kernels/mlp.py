@@ -111,6 +111,7 @@ def forward_backward(batch, q, workers):
     block, c = block_at(batch.layout, batch.n_layers, capacity), entry(batch.layout, last, N_OUT)
     going_forward, going_back = batch.phases & FORWARD > 0, batch.phases & BACKWARD > 0
     with_loss, zero = batch.phases & LOSS > 0, real(S, 0.0)
+    with_probabilities = with_loss or going_back or batch.output or not batch.win  # to find winners, logits are enough
     dropping = going_back and settings.dropout > 0
     larger = 1 / (1 - settings.dropout)  # factor on the units that dropout keeps
     whole = 3 * lanes  # a number of rows in whole vectors of samples and whole tiles of 3 or 6 rows
@@ -134,9 +135,7 @@ def forward_backward(batch, q, workers):
                 batch.labels, batch.distributions, batch.labelled, chosen, r1 - r0, S, block, r0, c, capacity
             )
             gather_weights(batch.sample_weight, batch.weighted, chosen, r1 - r0, S, block, r0, c, capacity)
-        if (
-            with_loss or going_back or batch.output or not batch.win
-        ):  # the logits alone say which class is most probable
+        if with_probabilities:
             output_layer(
                 S, block, r0, r1 - r0, c, capacity, batch.labelled, batch.sigmoid, going_forward, with_loss, going_back,
                 settings.log_low, settings.log_high, settings.eps, 1 / batch.total_weight,

@@ -66,7 +66,7 @@ class Mapping(Blocks):
     """The memory mapping of the file that holds an array.
 
     The array begins ``start`` bytes into the mapping, which begins ``skipped`` bytes into the file. ``given_back`` says
-    whether pages that have been read may be released. At most ``window`` rows are read ahead.
+    whether pages that have been read may be released.
     """
 
     def __init__(
@@ -74,7 +74,7 @@ class Mapping(Blocks):
     ) -> None:
         super().__init__(row_bytes)
         self._memory, self._start, self._rows, self._row_bytes = memory, start, rows, row_bytes
-        self._given_back, self._skipped, self.window = given_back, skipped, window_of(row_bytes)
+        self._given_back, self._skipped = given_back, skipped
 
     @classmethod
     def of(cls, array: np.ndarray) -> Mapping | None:
@@ -119,7 +119,7 @@ class Mapping(Blocks):
     def runs(self, rows: NDArray[np.int64]) -> list[Run]:
         """The row ranges of all blocks that contain any of ``rows``; adjacent blocks form one range.
 
-        None for rows from all over the file: reading ahead would read far more than these rows.
+        There are none for rows from all over the file: reading ahead would read far more than these rows.
         """
         held = np.zeros((self._rows >> self._shift) + 3, np.int8)  # one extra entry before and after the blocks
         held[self.block_of(rows) + 1] = 1

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
 from typing import Any, NamedTuple
@@ -36,10 +36,6 @@ def _kernel() -> Any:
 def _nothing(dtype: np.dtype[Any]) -> NDArray[Any]:
     """An empty vector, which stands for an array that is not given."""
     return np.empty(0, dtype)
-
-
-def ignore(samples: int) -> None:
-    """Do nothing: the default for ``on_samples``."""
 
 
 class Samples(NamedTuple):
@@ -206,7 +202,6 @@ class BatchTrainer:
         rates: NDArray[np.float64] | None = None,
         mixes: NDArray[np.float64] | None = None,
         seed: int = 0,
-        on_samples: Callable[[int], object] = ignore,
     ) -> Iterator[tuple[slice, NDArray[np.float64]]]:
         """Train on the samples ``order`` in batches, in kernel calls so short that a user can interrupt between them.
 
@@ -223,7 +218,6 @@ class BatchTrainer:
             some = None if mixes is None else mixes[steps]
             losses = self.run(TRAIN, part, batch_size, rates=chosen, mixes=some, seed=seed + done)
             done += len(part)
-            on_samples(len(part))
             yield steps, losses
 
     def run(

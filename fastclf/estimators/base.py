@@ -20,7 +20,7 @@ from ..engine.losses import LossRule
 from ..engine.progress import Reporter, warn_interrupted
 from ..engine.rows import Rows, read_as_stored
 from ..inputs import check_file, check_sparse, fits
-from ..io.checkpoint import Checkpoint, fingerprint
+from ..io.checkpoint import Checkpoint, checkpoint_of
 from ..io.layers import Layer, entries
 from ..io.portable import Portable
 from .proof import factor_of
@@ -296,14 +296,10 @@ class FastClassifier(Portable, CallbackSupportMixin, ClassifierMixin, BaseEstima
 
     def _checkpoint(self, path: Any, every: Any, resume: bool, *data: Any) -> Checkpoint | None:
         """The checkpoints of a fit on these arrays: X, y and the like; None if there shall be none."""
-        checkpoint = Checkpoint(path, every, resume)
-        if not checkpoint.is_wanted:
-            return None
         random = self.random_state if isinstance(self.random_state, Integral) else None
         parameters = {**self.get_params(deep=False), "random_state": random}
         given = {name: repr(value) for name, value in parameters.items() if name not in _MAY_CHANGE}
-        checkpoint.run = {"estimator": type(self).__name__, **given, "data": fingerprint(*data)}
-        return checkpoint
+        return checkpoint_of(path, every, resume, {"estimator": type(self).__name__, **given}, data)
 
     def _is_watched(self) -> bool:
         """Whether scikit-learn's callbacks are set, on this estimator or on one that contains it."""

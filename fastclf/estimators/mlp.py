@@ -502,10 +502,11 @@ class FastMLPClassifier(FastClassifier):
             if not done:
                 order = shuffled(order, blocks, random) if self.shuffle else order
                 seed = int(random.randint(2**31)) if self.dropout else 0
-            before = done // batch_size  # steps
-            for steps, losses in trainer.epoch(order[done:], batch_size, seed=seed + done, on_samples=on_samples):
-                total += float(losses @ sizes[before + steps.start : before + steps.stop])
-                done = min((before + steps.stop) * batch_size, n)
+            rest, rest_sizes = order[done:], sizes[done // batch_size :]
+            for steps, losses in trainer.epoch(rest, batch_size, seed=seed + done):
+                taken = int(rest_sizes[steps].sum())
+                done, total = done + taken, total + float(losses @ rest_sizes[steps])
+                on_samples(taken)
                 if kept is not None and done < n:
                     kept.after(self.n_iter_, over=False, ended=False)
             self.loss_ = total / n

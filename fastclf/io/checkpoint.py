@@ -15,8 +15,8 @@ from typing import Any
 
 import numpy as np
 
+from .codec import check_words
 from .files import as_path
-from .persist import read_values, write_values
 
 KIND = "checkpoint"
 State = dict[str, Any]
@@ -26,56 +26,43 @@ Every = int | timedelta
 class Checkpoint:
     """The checkpoints of one run.
 
-    ``path`` is the file, or None for a run without checkpoints. They are due after ``every`` epochs, or after that time.
-    ``resume`` lets the run go on from the file, if the file is there. ``run`` says what the run was given: a file of
-    another run is refused.
+    ``path`` is the file. Checkpoints are due after ``every`` epochs, or after that time. ``resume`` lets the run go on from
+    the file, if the file is there. ``run`` says what the run was given: a file of another run is refused.
     """
 
     def __init__(self, path: Any, every: Every, resume: bool, run: dict[str, Any] | None = None) -> None:
-        if path is None and resume:
-            raise ValueError("resume needs a checkpoint, the file to go on from")
-        if isinstance(every, timedelta):
-            if every <= timedelta(0):
-                raise ValueError(f"checkpoint_every must be longer than no time, got {every}")
-        elif isinstance(every, bool) or not isinstance(every, (int, np.integer)):
-            raise TypeError(f"checkpoint_every must be a whole number of epochs or a timedelta, got {every!r}")
-        elif every < 1:
-            raise ValueError(f"checkpoint_every must be at least 1, got {every}")
-        self._path = None if path is None else as_path(path)
-        self._every, self._resume, self.run = every, resume, run or {}
+        self._path, self._every, self._resume, self._run = as_path(path), every, resume, run or {}
         self._epoch, self._time = 0, time.monotonic()  # of the last one
-
-    @property
-    def is_wanted(self) -> bool:
-        return self._path is not None
 
     def restored(self) -> State | None:
         """The state to go on from; None for a run that begins."""
-        if self._path is None or not self._resume or not self._path.exists():
+        from .persist import read_values
+
+        if not self._resume or not self._path.exists():
             return None
         values = read_values(self._path, KIND)
         run = values.get("run")
         if values.keys() != {"run", "state"} or not isinstance(run, dict) or not isinstance(values["state"], dict):
             raise ValueError(f"{str(self._path)!r} is no checkpoint")
-        if differing := [k for k in sorted(run.keys() | self.run.keys()) if not _alike(run.get(k), self.run.get(k))]:
+        if differing := [k for k in sorted(run.keys() | self._run.keys()) if not _alike(run.get(k), self._run.get(k))]:
             name = differing[0]
             raise ValueError(
                 f"the checkpoint {str(self._path)!r} is of another run: {name} was {reprlib.repr(run.get(name))}, and is "
-                f"{reprlib.repr(self.run.get(name))}"
+                f"{reprlib.repr(self._run.get(name))}"
             )
         self._epoch = int(values["state"].get("epochs", 0))
         return values["state"]
 
     def after(self, epochs: int, state: Callable[[], State], ended: bool = False) -> None:
         """Write the state, with the number of epochs that are completed, if it is due, or if the run has ``ended``."""
-        if self._path is None:
-            return
+        from .persist import write_values
+
         if isinstance(self._every, timedelta):
             is_due = time.monotonic() - self._time >= self._every.total_seconds()
         else:
             is_due = epochs - self._epoch >= self._every
         if is_due or (ended and epochs != self._epoch):
-            write_values(self._path, KIND, {"run": self.run, "state": {**state(), "epochs": epochs}})
+            write_values(self._path, KIND, {"run": self._run, "state": {**state(), "epochs": epochs}})
             self._epoch, self._time = epochs, time.monotonic()
 
 
@@ -96,16 +83,22 @@ def fingerprint(X: Any, *others: Any) -> str:
     return digest.hexdigest()[:32]
 
 
-def checkpoint_of(path: Any, every: Every, resume: bool, *, data: Any = None, **run: Any) -> Checkpoint | None:
-    """The checkpoints of a run of the lab; None if there shall be none. ``data`` are samples and labels."""
-    made = Checkpoint(path, every, resume)
+def checkpoint_of(
+    path: Any, every: Any, resume: bool, run: dict[str, Any], data: tuple[Any, ...] = ()
+) -> Checkpoint | None:
+    """The checkpoints of a run, if ``path`` is not None. ``data`` are the samples, and the arrays that belong to them."""
+    if path is None and resume:
+        raise ValueError("resume needs a checkpoint, the file to go on from")
+    if isinstance(every, timedelta):
+        if every <= timedelta(0):
+            raise ValueError(f"checkpoint_every must be longer than no time, got {every}")
+    elif isinstance(every, bool) or not isinstance(every, (int, np.integer)):
+        raise TypeError(f"checkpoint_every must be a whole number of epochs or a timedelta, got {every!r}")
+    elif every < 1:
+        raise ValueError(f"checkpoint_every must be at least 1, got {every}")
     if path is None:
         return None
-    if data is not None:
-        samples, labels = data
-        run["data"] = fingerprint(labels if samples is None else samples.array, labels)
-    made.run = run
-    return made
+    return Checkpoint(path, every, resume, {**run, "data": fingerprint(*data)} if data else run)
 
 
 # ---------------------------------------------------------------- generators of random numbers
@@ -122,9 +115,9 @@ def set_random(random: Any, state: Any) -> None:
     now = state_of_random(random)
     if not isinstance(state, dict) or state.get("bit_generator") != now["bit_generator"]:
         raise ValueError("the checkpoint's random numbers come from a generator of another kind")
-    inner = state.get("state", {})
-    if "key" in inner and not (inner["key"].shape == (624,) and 0 <= inner["pos"] <= 624):
-        raise ValueError("the checkpoint's generator must have 624 words and a position among them")
+    if now["bit_generator"] == "MT19937":
+        inner = state.get("state") or {}
+        check_words(inner.get("key"), inner.get("pos"))
     if isinstance(random, np.random.Generator):
         random.bit_generator.state = state
     else:

@@ -22,6 +22,16 @@ _MT19937_WORDS = 624
 _LAST_CHARACTER = 0x10FFFF
 
 
+def check_words(words: Any, position: Any) -> None:
+    """Raise ValueError unless these can be the state of an MT19937 generator.
+
+    NumPy accepts any position, and would later read words outside the array.
+    """
+    valid = isinstance(words, np.ndarray) and words.dtype == np.uint32 and words.shape == (_MT19937_WORDS,)
+    if not valid or type(position) is not int or not 0 <= position <= _MT19937_WORDS:
+        raise ValueError("a RandomState must have 624 words and a position among them")
+
+
 class Encoder:
     """Encodes values as JSON, and collects the tensors to which the JSON refers in ``tensors``."""
 
@@ -161,10 +171,7 @@ class Decoder:
 
     def _random_state(self, content: Any) -> np.random.RandomState:
         words, position, has_gauss, gauss = self._list(content, 4)
-        # NumPy accepts any position, and would later read words outside the array.
-        valid = isinstance(words, np.ndarray) and words.dtype == np.uint32 and words.shape == (_MT19937_WORDS,)
-        if not valid or type(position) is not int or not 0 <= position <= _MT19937_WORDS:
-            raise ValueError("a RandomState must have 624 words and a position among them")
+        check_words(words, position)
         random = np.random.RandomState(0)
         random.set_state(("MT19937", words, position, int(has_gauss), float(gauss)))
         return random

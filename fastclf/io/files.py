@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import hashlib
 import os
 import platform
@@ -12,7 +13,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, BinaryIO
 
-_HOST = hashlib.sha256(platform.node().encode()).hexdigest()[:8]  # folders may be shared between computers
+
+@functools.cache
+def _host() -> str:
+    """A short name of this computer: folders may be shared between computers."""
+    return hashlib.sha256(platform.node().encode()).hexdigest()[:8]
 
 
 def as_path(path: Any) -> Path:
@@ -35,7 +40,7 @@ def replacing(path: Any) -> Iterator[BinaryIO]:
     if target.exists() and not target.is_file():
         raise ValueError(f"path must be that of a file, got {str(target)!r}")
     _remove_leftovers(target.parent)
-    temporary = target.with_name(f".fastclf-{_HOST}-{os.getpid()}-{secrets.token_hex(4)}.tmp")
+    temporary = target.with_name(f".fastclf-{_host()}-{os.getpid()}-{secrets.token_hex(4)}.tmp")
     try:
         # tempfile would make a private file; users expect the usual permissions.
         file = open(temporary, "xb")  # noqa: SIM115
@@ -59,7 +64,7 @@ def replacing(path: Any) -> Iterator[BinaryIO]:
 def _remove_leftovers(folder: Path) -> None:
     """Remove the temporary files of processes of this computer that have been killed."""
     with contextlib.suppress(OSError):
-        for path in folder.glob(f".fastclf-{_HOST}-*-*.tmp"):
+        for path in folder.glob(f".fastclf-{_host()}-*-*.tmp"):
             process = path.name.split("-")[2]
             if process.isdecimal() and not _is_alive(int(process)):
                 path.unlink(missing_ok=True)
@@ -72,8 +77,8 @@ def _is_alive(process: int) -> bool:
         os.kill(process, 0)
     except ProcessLookupError:
         return False
-    except OSError:
-        return True
+    except OSError:  # it is somebody else's
+        pass
     return True
 
 

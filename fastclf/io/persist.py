@@ -14,7 +14,7 @@ import hashlib
 import json
 import os
 import reprlib
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from importlib.metadata import version
 from typing import Any
 
@@ -88,14 +88,7 @@ def load(path: str | os.PathLike[str]) -> Any:
     OSError
         If the file does not exist, or can not be read.
     """
-    name = as_path(path)
-    if name.exists() and not name.is_file() and not name.is_dir():
-        raise ValueError(f"path must be that of a file, got {str(name)!r}")  # a device may have no end
-    data = name.read_bytes()  # not mapped: a file that shrinks while it is read must not end the process
-    try:
-        return _unpacked(data)
-    except _NOT_A_MODEL as error:
-        raise ValueError(f"{str(name)!r} can not be loaded: {error}") from error
+    return _loaded(path, _unpacked)
 
 
 def write_values(path: Any, kind: str, values: dict[str, Any]) -> None:
@@ -107,11 +100,23 @@ def write_values(path: Any, kind: str, values: dict[str, Any]) -> None:
 
 def read_values(path: Any, kind: str) -> dict[str, Any]:
     """The values that ``write_values`` has written; ValueError if the file is damaged, or of another kind."""
-    name = as_path(path)
-    try:
-        document, tensors = _read(name.read_bytes(), (kind,))
+
+    def values(data: bytes) -> dict[str, Any]:
+        document, tensors = _read(data, (kind,))
         decode = Decoder(tensors)
         return {key: decode(value) for key, value in document["content"].items()}
+
+    return _loaded(path, values)
+
+
+def _loaded(path: Any, unpacked: Callable[[bytes], Any]) -> Any:
+    """What the function ``unpacked`` makes of the bytes of a file."""
+    name = as_path(path)
+    if name.exists() and not name.is_file() and not name.is_dir():
+        raise ValueError(f"path must be that of a file, got {str(name)!r}")  # a device may have no end
+    data = name.read_bytes()  # not mapped: a file that shrinks while it is read must not end the process
+    try:
+        return unpacked(data)
     except _NOT_A_MODEL as error:
         raise ValueError(f"{str(name)!r} can not be loaded: {error}") from error
 

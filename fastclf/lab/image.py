@@ -217,7 +217,7 @@ def train(
     )
     if fused:
         rows, labels = classifier._checked(X_train, y_train, "_train")
-        trainer = classifier._trainer(rows, labels)
+        trainer, data = classifier._trainer(rows, labels), (rows.array, labels)
         operations, samples, params = trainer.operations, len(trainer.order), trainer.params
 
         def stretch(count: int) -> Any:
@@ -226,9 +226,9 @@ def train(
         for method in ("compute_loss", "gradient_descent"):
             if not callable(getattr(classifier, method, None)):
                 raise TypeError(f"classifier must have the method {method}, got {type(classifier).__name__}")
-        operations, samples = float("inf"), len(as_array(X_train, "X_train"))
+        data = as_array(X_train, "X_train"), as_array(y_train, "y_train")
+        operations, samples = float("inf"), len(data[0])
         params = classifier._network.params if isinstance(classifier, LabModel) else None
-        rows, labels = None, y_train
         if params is None and checkpoint is not None:
             raise TypeError(f"checkpoint needs a model of fastclf's, got {type(classifier).__name__}")
 
@@ -240,9 +240,8 @@ def train(
     losses: list[float] = []
     if isinstance(classifier, LabModel):
         classifier.losses_ = losses
-    kept = checkpoint_of(
-        checkpoint, checkpoint_every, resume, trainer=type(classifier).__name__, learning_rate=rate, data=(rows, labels)
-    )
+    run = {"trainer": type(classifier).__name__, "learning_rate": rate}
+    kept = checkpoint_of(checkpoint, checkpoint_every, resume, run, data)
     with Reporter(verbose, lambda i, loss: f"Epoch {i + 1}, Loss: {loss}", epochs, callback, samples) as reporter:
         train_in_stretches(epochs, operations, stretch, reporter, lambda: classifier, params, losses, kept)
     return losses

@@ -360,10 +360,8 @@ def train_model(
         return f"Iteration {i}/{iterations}, Loss: {loss:.4f}" if i % 100 == 0 else None
 
     losses: list[float] = []
-    kept = checkpoint_of(
-        checkpoint, checkpoint_every, resume, trainer="train_model", learning_rate=rate, batch=bool(batch),
-        multiclass=bool(multiclass), data=(rows, targets),
-    )  # fmt: skip
+    run = {"trainer": "train_model", "learning_rate": rate, "batch": bool(batch), "multiclass": bool(multiclass)}
+    kept = checkpoint_of(checkpoint, checkpoint_every, resume, run, (rows.array, targets))
     with Reporter(verbose, line, iterations, callback, len(rows)) as reporter:
         train_in_stretches(
             iterations,

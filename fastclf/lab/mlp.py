@@ -309,9 +309,8 @@ class MLPClassifier(_Perceptron):
 
         losses = self.losses_ = []
         line = "Epoch {}, Loss: {}".format
-        kept = checkpoint_of(
-            checkpoint, checkpoint_every, resume, trainer="MLPClassifier", learning_rate=rate, data=(samples, labels)
-        )
+        run = {"trainer": "MLPClassifier", "learning_rate": rate}
+        kept = checkpoint_of(checkpoint, checkpoint_every, resume, run, (samples.array, labels))
         with Reporter(verbose, lambda i, loss: line(i + 1, loss), epochs, callback, len(samples)) as reporter:
             train_in_stretches(epochs, operations, stretch, reporter, lambda: self, self._network.params, losses, kept)
         return losses
@@ -451,11 +450,11 @@ class DeepMLPClassifier(_Perceptron):
         train_epoch = self._epochs(train_loader)
         losses: list[float] = []
         self.losses_ = losses
-        kept = checkpoint_of(
-            checkpoint, checkpoint_every, resume, trainer="DeepMLPClassifier", learning_rate=decay.learning_rate,
-            step_size=decay.step_size, gamma=decay.gamma, patience=stopping.patience, min_delta=stopping.min_delta,
-            clip_threshold=clip,
-        )  # fmt: skip
+        run = {
+            "trainer": "DeepMLPClassifier", "learning_rate": decay.learning_rate, "step_size": decay.step_size,
+            "gamma": decay.gamma, "patience": stopping.patience, "min_delta": stopping.min_delta, "clip_threshold": clip,
+        }  # fmt: skip
+        kept = checkpoint_of(checkpoint, checkpoint_every, resume, run)
 
         patient, order, done = (
             True,

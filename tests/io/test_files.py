@@ -173,8 +173,8 @@ def test_the_next_file_removes_what_a_killed_process_has_left(path):
         [sys.executable, "-c", "import os; print(os.getpid())"], capture_output=True, text=True, check=True
     )
     names = {
-        "dead": f".fastclf-{files._HOST}-{int(dead.stdout)}-0a1b2c3d.tmp",
-        "alive": f".fastclf-{files._HOST}-{os.getpid()}-0a1b2c3d.tmp",
+        "dead": f".fastclf-{files._host()}-{int(dead.stdout)}-0a1b2c3d.tmp",
+        "alive": f".fastclf-{files._host()}-{os.getpid()}-0a1b2c3d.tmp",
         "elsewhere": f".fastclf-00000000-{int(dead.stdout)}-0a1b2c3d.tmp",
         "the user's": ".fastclf-notes.tmp",
     }

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 import fastclf
+from fastclf.io import persist
 from fastclf.io.checkpoint import Checkpoint
 
 from . import kills
@@ -132,9 +133,7 @@ def test_what_can_not_be_meant(how, error, message, tmp_path, monkeypatch):
 
 def test_when_a_checkpoint_is_due(tmp_path, monkeypatch):
     written, now = [], [0.0]
-    monkeypatch.setattr(
-        "fastclf.io.checkpoint.write_values", lambda path, kind, values: written.append(values["state"])
-    )
+    monkeypatch.setattr("fastclf.io.persist.write_values", lambda path, kind, values: written.append(values["state"]))
     monkeypatch.setattr("time.monotonic", lambda: now[0])
     by_epochs = Checkpoint(tmp_path / "a", 4, False)
     for epochs in range(1, 11):
@@ -152,7 +151,7 @@ def test_when_a_checkpoint_is_due(tmp_path, monkeypatch):
 def test_a_checkpoint_within_an_epoch_has_its_place_in_it(name, tmp_path, monkeypatch):
     """Each of the checkpoints of a run leads to the same end."""
     written = []
-    write = Checkpoint.after.__globals__["write_values"]
+    write = persist.write_values
 
     def keep(path, kind, values):
         write(path, kind, values)
@@ -160,7 +159,7 @@ def test_a_checkpoint_within_an_epoch_has_its_place_in_it(name, tmp_path, monkey
         if (done[0] if isinstance(done, list) else done) > 0:
             written.append(Path(path).read_bytes())
 
-    monkeypatch.setattr("fastclf.io.checkpoint.write_values", keep)
+    monkeypatch.setattr("fastclf.io.persist.write_values", keep)
     clock = itertools.count()
     monkeypatch.setattr("fastclf.io.checkpoint.time", SimpleNamespace(monotonic=lambda: next(clock)))
     monkeypatch.setattr(kills, "EPOCHS", 3)
