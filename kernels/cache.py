@@ -6,6 +6,7 @@ named by a digest of every kernel source, flags included, and of the compiler's 
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import hashlib
 import os
@@ -16,6 +17,7 @@ import stat
 import sys
 import tempfile
 import threading
+import time
 import warnings
 from pathlib import Path
 from typing import Any
@@ -51,6 +53,7 @@ def cache_root() -> Path:
 
 
 _KEPT_DIGESTS = 8
+_LEFTOVER_SECONDS = 3600
 _OTHERS_MAY_WRITE = stat.S_IWGRP | stat.S_IWOTH
 
 
@@ -89,6 +92,10 @@ def cache_folder() -> Path | None:
         place = "compiled kernels" if folder is None else f"compiled kernels in {folder}"
         _warn_once(f"fastclf can not keep its {place}", getattr(error, "strerror", None) or str(error))
         return None
+    for leftover in folder.glob("*.tmp"):  # of a process that was killed while it wrote
+        with contextlib.suppress(OSError):
+            if time.time() - leftover.stat().st_mtime > _LEFTOVER_SECONDS:
+                leftover.unlink()
     if fresh:
         ours = (p for p in folder.parent.iterdir() if re.fullmatch("[0-9a-f]{16}", p.name) and p.is_dir())
         siblings = sorted(ours, key=lambda p: p.stat().st_mtime)

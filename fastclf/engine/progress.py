@@ -163,10 +163,8 @@ def train_in_stretches(
             losses.extend(new.tolist())
             if checkpoint is not None and not diverged:
                 checkpoint.after(len(losses), state_now)
-            if not reporter.silent:
-                for epoch in range(first, len(losses)):
-                    if reporter.epoch(epoch, losses[epoch], model):
-                        return
+            if not reporter.silent and any(reporter.epoch(i, losses[i], model) for i in range(first, len(losses))):
+                break
     except KeyboardInterrupt as interrupt:
         warn_interrupted(interrupt)
     if diverged:

@@ -500,7 +500,7 @@ class DeepMLPClassifier(_Perceptron):
                     patient = not stopping.after(loss)
                     self.best_loss = stopping.best_loss
                     if kept is not None:
-                        kept.after(len(losses), state, ended=not patient or epoch == epochs - 1)
+                        kept.after(len(losses), state, ended=stop or not patient or epoch == epochs - 1)
                     if not patient:
                         reporter.say(f"No significant loss improvement for {stopping.patience}, early stopping")
                     if stop or not patient:

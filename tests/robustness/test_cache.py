@@ -55,6 +55,18 @@ def refused(files, key=KEY):
         return first is files.load(key) is None
 
 
+def test_leftovers_of_killed_processes_are_removed(tmp_path, monkeypatch):
+    monkeypatch.setenv("FASTCLF_CACHE_DIR", str(tmp_path))
+    folder = tmp_path / cache.source_digest()
+    folder.mkdir(mode=0o700)
+    old, new = folder / "kernel.nbc.1.1.tmp", folder / "kernel.nbc.2.2.tmp"
+    old.touch()
+    new.touch()
+    os.utime(old, (0, 0))
+    assert cache.cache_folder.__wrapped__() == folder
+    assert [*folder.iterdir()] == [new]  # somebody may be writing it
+
+
 def test_what_was_saved_is_loaded(files):
     assert files.load(KEY) == ENTRY
     assert files.load("another key") is None

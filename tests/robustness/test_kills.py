@@ -148,6 +148,22 @@ def test_when_a_checkpoint_is_due(tmp_path, monkeypatch):
     assert [state["epochs"] for state in written] == [3, 6, 9, 10]
 
 
+@pytest.mark.parametrize("name", ["train_model", "image", "mlp", "deep"])
+def test_a_run_that_a_callback_ends_has_a_checkpoint_of_its_end(name, tmp_path):
+    """However rarely checkpoints are due."""
+    deep = fastclf.DeepMLPClassifier(12, 9, 3, random_state=0)
+    runs = {
+        "train_model": lambda **how: fastclf.train_model(kills.X, np.eye(3)[kills.Y], 0.1, 9, True, True, **how)[1],
+        "image": lambda **how: fastclf.train(fastclf.ImageLinearClassifier(12, 3), kills.X, kills.Y, 9, 0.1, **how),
+        "mlp": lambda **how: fastclf.MLPClassifier(12, 9, 3).train(kills.X.T, kills.Y, 9, 0.1, **how),
+        "deep": lambda **how: deep.train(fastclf.Batches(kills.X, kills.Y, 32), 9, 0.1, patience=9, **how),
+    }
+    path = tmp_path / "checkpoint"
+    losses = runs[name](checkpoint=path, checkpoint_every=100, verbose=False, callback=lambda epoch, *_: epoch == 4)
+    assert len(losses) == 5
+    assert persist.read_values(path, "checkpoint")["state"]["losses"] == losses
+
+
 @pytest.mark.parametrize("name", [name for name in kills.RUNS if name.startswith("long epochs")])
 def test_a_checkpoint_within_an_epoch_has_its_place_in_it(name, tmp_path, monkeypatch):
     """Each of the checkpoints of a run leads to the same end."""

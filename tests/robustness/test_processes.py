@@ -137,12 +137,15 @@ WAYS = {
         with ThreadPoolExecutor(8) as pool:
             results = list(pool.map(lambda _: train(), range(8)))
     """,
-    "a fork": """
-        import multiprocessing
-        train()
-        with multiprocessing.get_context("fork").Pool(2) as pool:
-            results = pool.map(train, range(2))
-    """,
+    **{
+        kind: f"""
+            import multiprocessing
+            train()
+            with multiprocessing.get_context("{kind}").Pool(2) as pool:
+                results = pool.map(train, range(2))
+        """
+        for kind in ("fork", "forkserver", "spawn")
+    },
     "joblib, loky": "import joblib; results = joblib.Parallel(2)(joblib.delayed(train)() for _ in range(4))",
     "joblib, threading": (
         "import joblib; results = joblib.Parallel(4, backend='threading')(joblib.delayed(train)() for _ in range(4))"
@@ -189,20 +192,22 @@ X, y = np.random.default_rng(0).standard_normal((300, 70)), np.arange(300) % 3
 def train(_=None):
     return fastclf.FastMLPClassifier((20,), max_iter=3, random_state=0, tol=0).fit(X, y).predict_proba(X)
 
-results = []
+if __name__ == "__main__":
+    results = []
 {way}
-if not results:
-    results = [train()]
-for result in results:
-    assert (result == results[0]).all()
-np.save("result.npy", results[0])
+    if not results:
+        results = [train()]
+    for result in results:
+        assert (result == results[0]).all()
+    np.save("result.npy", results[0])
 """
 
 
 def result_of(way, layer, folder):
-    code = SCRIPT.format(way=textwrap.dedent(WAYS[way]))
+    way = textwrap.indent(textwrap.dedent(WAYS[way]), "    ")
+    (folder / "way.py").write_text(SCRIPT.format(way=way), encoding="utf-8")  # processes that are spawned import it
     done = subprocess.run(
-        [sys.executable, "-W", "ignore", "-c", code], cwd=folder, capture_output=True, text=True, timeout=120,
+        [sys.executable, "-W", "ignore", "way.py"], cwd=folder, capture_output=True, text=True, timeout=120,
         env=os.environ | {"NUMBA_THREADING_LAYER": layer, "NUMBA_NUM_THREADS": "2"},
     )  # fmt: skip
     assert done.returncode == 0, f"{done.returncode}: {done.stderr}"
