@@ -12,7 +12,7 @@ import math
 import sys
 import warnings
 from collections.abc import Callable, Sequence
-from functools import cache, cached_property
+from functools import cache, cached_property, partial
 from pathlib import Path
 
 import numpy as np
@@ -516,22 +516,27 @@ def _fits(model, p: Problem) -> Callable[[int], None]:
 def _jax(p: Problem, step: Callable, transposed: bool) -> Arm:
     """An arm that repeats ``step(params, X, Y)``, which returns new parameters and the loss, in one compiled function.
 
-    It computes in float32, JAX's default, even where the other arms use float64. The weights that ``step`` takes are
-    (n_out, n_in) if ``transposed``, else (n_in, n_out).
+    The weights that ``step`` takes are (n_out, n_in) if ``transposed``, else (n_in, n_out).
     """
     import jax
+    import jax.experimental
     import jax.numpy as jnp
 
-    X, Y = jnp.asarray(p.X, jnp.float32), jnp.asarray(p.targets, jnp.float32)
-    params = [(jnp.asarray(W if transposed else W.T, jnp.float32), jnp.asarray(b, jnp.float32)) for W, b in p.start]
+    kind, none = p.X.dtype, np.zeros((), p.X.dtype)
+    enable_x64 = jax.enable_x64 if hasattr(jax, "enable_x64") else jax.experimental.enable_x64
+    precision = partial(enable_x64, bool(kind == np.float64))
+    with precision():
+        X, Y = jnp.asarray(p.X), jnp.asarray(p.targets, kind)
+        params = [(jnp.asarray(W if transposed else W.T, kind), jnp.asarray(b, kind)) for W, b in p.start]
 
     @jax.jit
     def repeat(params, X, Y, passes):
-        return jax.lax.fori_loop(0, passes, lambda _, state: step(state[0], X, Y), (params, jnp.float32(0)))
+        return jax.lax.fori_loop(0, passes, lambda _, state: step(state[0], X, Y), (params, none))
 
     def train(passes):
         nonlocal params
-        params = jax.block_until_ready(repeat(params, X, Y, passes))[0]
+        with precision():
+            params = jax.block_until_ready(repeat(params, X, Y, passes))[0]
 
     def loss():
         arrays = [(np.asarray(W), np.asarray(b)) for W, b in params]
@@ -553,7 +558,7 @@ def jax_scan(p: Problem) -> Arm:
         return [(W - x[:, None] * g, b - g)], None
 
     def sgd_pass(params, X, Y):
-        return jax.lax.scan(sample, params, (X, Y))[0], jnp.float32(0)
+        return jax.lax.scan(sample, params, (X, Y))[0], np.zeros((), p.X.dtype)
 
     def linear_step(params, X, Y):
         [(W, b)] = params

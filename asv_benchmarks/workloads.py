@@ -24,6 +24,7 @@ import arms
 import limits
 import numpy as np
 import scipy.sparse
+import sweep
 from arms import Arm, Problem
 
 import fastclf
@@ -211,10 +212,10 @@ def digits() -> tuple[np.ndarray, np.ndarray]:
 
 
 @cache
-def images(m: int, n_features: int = 3072) -> tuple[np.ndarray, np.ndarray]:
+def images(m: int, n_features: int = 3072, n_classes: int = 10) -> tuple[np.ndarray, np.ndarray]:
     """Random data, as large as the lab's CIFAR-10 images; so small that no gradient is clipped, as peers do not clip."""
     rng, m = np.random.default_rng(0), min(m, 100) if quick() else m
-    return rng.random((m, n_features)) / 2, rng.integers(0, 10, m)
+    return rng.random((m, n_features)) / 2, rng.integers(0, n_classes, m)
 
 
 @cache
@@ -371,6 +372,22 @@ def _prediction(id: str, name: str, widths: tuple[int, ...], rows: int, passes: 
         id, f"{name} {what}, {rows:,} sample{'s' if rows > 1 else ''} a call, float32",
         _arms(kinds, partial(images, 1000, n), np.float32, c, hidden=tuple(hidden)), "call", (target,), passes=passes,
         slow=passes, group="prediction",
+    )  # fmt: skip
+
+
+def _swept(number: int, shape: sweep.Shape) -> Workload:
+    n, *hidden, c = shape.widths
+    passes = max(1, min(1000, round(2e9 / shape.flop)))
+    peers = BATCH_PEERS | JAX
+    if c == 2:
+        del peers["sklearn"]  # it trains a network with one output, for two classes
+    return Workload(
+        f"W{number}", str(shape),
+        _arms(
+            {"fastclf": arms.fastclf_network, **peers}, partial(images, shape.m, n, c), np.dtype(shape.dtype), c,
+            hidden=tuple(hidden), learning_rate=1e-3,
+        ),
+        targets=(Target(1, tuple(PEERS)),), passes=passes, slow=-(-passes // 2), check=2, rounds=5, group="sweep",
     )  # fmt: skip
 
 
@@ -537,6 +554,7 @@ TABLE: tuple[Workload, ...] = (
         for rows, bound in bulk
     ),
 )  # fmt: skip
+TABLE += tuple(_swept(number, shape) for number, shape in enumerate(sweep.shapes()))
 TABLE += tuple(
     under_load
     for workload in (
