@@ -11,7 +11,8 @@ gradient to that of the earlier pieces, and whether to leave the update to a lat
 
 The scratch S has room for ``capacity`` samples. Its first three buffers hold Z (before the activation), A (after it) and the
 deltas D of all hidden layers: one layer after the other, one row per sample, as the products read them. The last layer's
-block follows, with one row per class (see ``softmax``). A linear model is a network of one layer.
+block follows, with one row per class, or one per sample if there are many classes (see ``softmax``). A linear model is a
+network of one layer.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from .gather import SourceAt
 from .jit import AT, AT_INDEX, FLAG, INT, REAL, inlined
 from .records import Settings
 from .simd import at
-from .softmax import deltas_at
+from .softmax import deltas_at, in_rows, logits_at
 
 
 class Batch(NamedTuple):
@@ -50,6 +51,7 @@ class Batch(NamedTuple):
     S: AT
     capacity: INT  # samples that S has room for
     panels: AT  # scratch of every thread, for packed columns of a layer's input and unfinished sums
+    turned: AT  # the transposed weights of the layers with few inputs
     settings: Settings
     rate: REAL  # learning rate of this step
     mix: REAL  # weight of this step's parameters in their running average; 0 for no average
@@ -91,9 +93,28 @@ def input_of(l, batch):
 
 
 @inlined
-def deltas_of(l, batch):
-    """Offset in S of layer l's deltas, and the elements from sample to sample and from unit to unit."""
+def by_class(l, batch):
+    """Whether layer l is a last layer that has a row per class."""
+    return l == batch.n_layers - 1 and not in_rows(entry(batch.layout, l, N_OUT))
+
+
+@inlined
+def outputs_of(l, batch):
+    """Offsets in S of layer l's Z and A, which have a row per sample; both are the logits in the last layer."""
     if l == batch.n_layers - 1:
         block = block_at(batch.layout, batch.n_layers, batch.capacity)
-        return deltas_at(block, entry(batch.layout, l, N_OUT), batch.capacity), 1, batch.capacity
-    return rows_at(2, l, batch), entry(batch.layout, l, N_OUT), 1
+        z = logits_at(block, entry(batch.layout, l, N_OUT), batch.capacity)
+        return z, z
+    return rows_at(0, l, batch), rows_at(1, l, batch)
+
+
+@inlined
+def deltas_of(l, batch):
+    """Offset in S of layer l's deltas, and the elements from sample to sample and from unit to unit."""
+    n_out = entry(batch.layout, l, N_OUT)
+    if l < batch.n_layers - 1:
+        return rows_at(2, l, batch), n_out, 1
+    deltas = deltas_at(block_at(batch.layout, batch.n_layers, batch.capacity), n_out, batch.capacity)
+    if by_class(l, batch):
+        return deltas, 1, batch.capacity
+    return deltas, n_out, 1

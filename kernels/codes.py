@@ -21,6 +21,10 @@ IN_PLACE, MOMENTUM, NESTEROV, ADAM = range(4)
 FACTOR, AVERAGE_A, AVERAGE_B, L1_SUM, ITERATES = range(5)
 
 SQUARE_PARTS = 64  # parts of the sum of squares: fixed, so that the bits do not depend on the number of threads
+MANY_CLASSES = (
+    32  # up to this number, the last layer has a row per class, and beyond it a row per sample: see ``softmax``
+)
+SHORT_VECTORS = 12  # layers with fewer vectors of inputs work with transposed weights: see ``matmul.is_short``
 LOSS_BLOCK = 64  # losses of per-sample SGD whose logarithms are computed together
 
 

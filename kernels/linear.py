@@ -22,7 +22,7 @@ from .codes import BIAS, N_IN, N_OUT, WEIGHTS
 from .gather import SourceAt, rows_of, source_at
 from .jit import AT, AT64, AT_INDEX, FLAG, INT, OUT64, REAL, in_shares, inlined, share
 from .kernel import kernel
-from .matmul import crowded, forward, n_tiles, outer, panel_rows
+from .matmul import column_sums, crowded, forward, n_tiles, outer, panel_rows
 from .records import ChunkScratch, Model, Portion, Settings, Source, Targets, Theta
 from .simd import at, lanes_of, real, vfma, vload, vsplat, vstore, vsum
 from .softmax import (
@@ -32,12 +32,13 @@ from .softmax import (
     deltas_at,
     gather_targets,
     gather_weights,
+    in_rows,
     logits_at,
     output_layer,
     spread_bias,
     total_loss,
 )
-from .tile import OUTER_VECTORS
+from .tile import OUTER_VECTORS, UPDATE
 
 
 class Chunks(NamedTuple):
@@ -93,14 +94,21 @@ def chunk_gradients(work, weights, bias, size, panels, q, workers):
         first, end = rows_of_chunk(work, chunk)
         block, g, total = chunk * block_size(c, width), at(work.G, chunk * size), 0.0
         z, deltas = at(S, logits_at(block, c, width)), at(S, deltas_at(block, c, width))
+        by_sample, by_class = (c, 1) if in_rows(c) else (1, width)
         spread_bias(work.params, bias, S, block, c, width)
         for r0 in range(first, end, width):
             n_rows = min(width, end - r0)
             X, picked = rows_of(work.source, work.iota, r0, n_rows, work.iota, room)
-            forward(
-                at(work.params, weights), n, work.iota, c, X, n, picked, n_rows, n,
-                at(S, biases_at(block, c, width)), 4, 0, z, z, width, -float("inf"),
-            )  # fmt: skip
+            w = at(work.params, weights)
+            if in_rows(c):
+                forward(
+                    X, n, picked, n_rows, w, n, work.iota, c, n, at(work.params, bias), 0, 1, z, z, c, -float("inf")
+                )
+            else:
+                forward(
+                    w, n, work.iota, c, X, n, picked, n_rows, n, at(S, biases_at(block, c, width)), 4, 0, z, z, width,
+                    -float("inf"),
+                )  # fmt: skip
             chosen = at(work.iota, r0)
             gather_targets(work.labels, work.distributions, work.labelled, chosen, n_rows, S, block, 0, c, width)
             gather_weights(S, False, work.iota, n_rows, S, block, 0, c, width)
@@ -111,12 +119,17 @@ def chunk_gradients(work, weights, bias, size, panels, q, workers):
             if work.update:
                 keep, w = zero if r0 == first else one, at(g, weights)
                 outer(
-                    0, n_tiles(c, n, lanes), deltas, 1, width, X, n, picked, work.iota, n_rows,
-                    w, c, n, w, False, keep, one, zero + float("inf"), panel, crowded(n, lanes),
+                    0, n_tiles(c, n, lanes), deltas, by_sample, by_class, work.iota, X, n, picked, work.iota, n_rows,
+                    w, c, n, w, w, UPDATE, keep, one, zero + float("inf"), panel, crowded(n, lanes),
                 )  # fmt: skip
-                for k in range(c):
-                    sums = bias_gradient(S, block, k, n_rows, c, width) if with_bias else zero
-                    g[bias + k] = sums if r0 == first else g[bias + k] + sums
+                if in_rows(c):
+                    column_sums(
+                        deltas, 0, n_rows, c, at(g, bias), keep, one if with_bias else zero, zero + float("inf")
+                    )
+                else:
+                    for k in range(c):
+                        sums = bias_gradient(S, block, k, n_rows, c, width) if with_bias else zero
+                        g[bias + k] = sums if r0 == first else g[bias + k] + sums
         work.losses[chunk] = total
 
 

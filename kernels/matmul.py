@@ -9,14 +9,17 @@ are divided, because every sum is added in one order (see ``tile``). So speed al
 given by the addresses of their first elements: one compiled product serves the user's data, parameters and scratch.
 """
 
+from .codes import SHORT_VECTORS
 from .jit import AT, AT_INDEX, FLAG, INT, REAL, inlined, routine
-from .simd import at, lanes_of, vload, vstore
+from .simd import at, lanes_of, transpose, vload, vload_first, vmax, vmin, vsplat, vstore, vstore_first
 from .target import TARGET
 from .tile import (
+    ACTIVATE,
     DOT_FEW,
     DOT_ROWS,
     DOT_UNITS,
     OUTER_ROWS,
+    OUTER_SOME,
     OUTER_VECTORS,
     dot_few,
     dot_full,
@@ -26,6 +29,8 @@ from .tile import (
     outer_full,
     outer_one,
     outer_row,
+    outer_row_some,
+    outer_some,
     outer_vector,
 )
 
@@ -86,10 +91,27 @@ def n_groups(n_rows):
 
 
 @inlined
+def n_vectors(n_columns, lanes):
+    """Number of vectors, the last of which may be partial, in the columns that whole tiles leave over."""
+    return (n_columns % (OUTER_VECTORS * lanes) + lanes - 1) // lanes
+
+
+@inlined
 def n_panels(n_columns, lanes):
     """Number of columns of tiles in an outer product with n_columns columns."""
-    rest = n_columns % (OUTER_VECTORS * lanes)
-    return n_columns // (OUTER_VECTORS * lanes) + (rest + lanes - 1) // lanes
+    return n_columns // (OUTER_VECTORS * lanes) + (n_vectors(n_columns, lanes) + OUTER_SOME - 1) // OUTER_SOME
+
+
+@inlined
+def panel_at(panel, n_columns, lanes):
+    """A column of tiles: its first column of the product, its number of vectors, and the lanes that the last one uses."""
+    wide = n_columns // (OUTER_VECTORS * lanes)
+    if panel < wide:
+        return panel * OUTER_VECTORS * lanes, OUTER_VECTORS, lanes
+    before = (panel - wide) * OUTER_SOME
+    v = (wide * OUTER_VECTORS + before) * lanes
+    vectors = min(OUTER_SOME, n_vectors(n_columns, lanes) - before)
+    return v, vectors, min(lanes, n_columns - v - (vectors - 1) * lanes)
 
 
 @inlined
@@ -119,17 +141,27 @@ def pack(B, ldb, rows, depth, panels, room, panel):
                 vstore(panel, to + v, vload(B, source + v))
 
 
+@inlined
+def repeat_bias(bias, v, vectors, sums):
+    """Write the bias of a column of tiles to ``sums``, once for each row of a tile."""
+    lanes = lanes_of(sums)
+    for r in range(OUTER_ROWS):
+        for k in range(vectors):
+            vstore(sums, (r * vectors + k) * lanes, vload(bias, v + k * lanes))
+
+
 @routine(
-    first=INT, end=INT, A=AT, a_p=INT, a_r=INT, B=AT, ldb=INT, rows=AT_INDEX, iota=AT_INDEX, depth=INT,
-    C=AT, n_rows=INT, n_columns=INT, gate=AT, gated=FLAG, scale=REAL, step=REAL, limit=REAL, panel=AT, packing=FLAG,
+    first=INT, end=INT, A=AT, a_p=INT, a_r=INT, a_rows=AT_INDEX, B=AT, ldb=INT, rows=AT_INDEX, iota=AT_INDEX, depth=INT,
+    C=AT, n_rows=INT, n_columns=INT, gate=AT, bias=AT, mode=INT, scale=REAL, step=REAL, limit=REAL, panel=AT, packing=FLAG,
 )  # fmt: skip
 def outer(
-    first, end, A, a_p, a_r, B, ldb, rows, iota, depth, C, n_rows, n_columns, gate, gated, scale, step, limit,
+    first, end, A, a_p, a_r, a_rows, B, ldb, rows, iota, depth, C, n_rows, n_columns, gate, bias, mode, scale, step, limit,
     panel, packing,
 ):  # fmt: skip
-    """Tiles first ≤ t < end of C = scale C + step clip(A^T B), or of the masked product; see ``tile.outer``.
+    """Tiles first ≤ t < end of A^T B, for what ``mode`` does with it: see ``tile.outer``. ACTIVATE adds the bias.
 
-    ``packing`` allows the routine to pack columns of B into ``panel``, which has room for ``panel_rows`` rows of a tile.
+    ``packing`` allows the routine to pack columns of B into ``panel``, which has room for ``panel_rows`` rows of a tile. A
+    bias is read in whole vectors.
     """
     lanes, ldc = lanes_of(C), n_columns
     width = OUTER_VECTORS * lanes
@@ -137,10 +169,10 @@ def outer(
     groups, panels = n_groups(n_rows), n_panels(n_columns, lanes)
     packing = packing and depth >= PACK_FROM and groups > (1 if crowded(ldb, lanes) else 2)
     at_once = min(depth, OUTER_DEPTH) if packing else depth
-    sums = at(panel, PACK_COLUMNS * at_once * width)
+    sums = at(panel, PACK_COLUMNS * at_once * width) if packing else panel
     t = first
     while t < end:
-        if depth < ACROSS_BELOW:
+        if depth < ACROSS_BELOW and mode != ACTIVATE:
             group, column = t // panels, t % panels
             n_here, columns_here = 1, min(panels - column, end - t)
         else:
@@ -150,44 +182,108 @@ def outer(
                 columns_here = max(1, min(PACK_COLUMNS, (end - t) // groups, wide - column))
         packs = packing and column < wide
         for p in range(0, depth, at_once):
-            terms, begins, ends = min(at_once, depth - p), p == 0, p + at_once >= depth
+            terms, begins, ends = min(at_once, depth - p), p == 0 and mode != ACTIVATE, p + at_once >= depth
             if packs:
                 pack(at(B, column * width), ldb, at(rows, p), terms, columns_here, at_once, panel)
             for i in range(columns_here):
-                is_wide = column + i < wide
-                v = min(column + i, wide) * width + max(column + i - wide, 0) * lanes
-                count = min(lanes, n_columns - v)
+                v, vectors, count = panel_at(column + i, n_columns, lanes)
                 b, b_rows, b_pitch = at(B, v), at(rows, p), ldb
                 if packs:
                     b, b_rows, b_pitch = at(panel, i * at_once * width), iota, width
+                if mode == ACTIVATE:
+                    repeat_bias(bias, v, vectors, sums)
                 for k in range(group, group + n_here):
                     r = min(k, tall) * OUTER_ROWS + max(k - tall, 0)
-                    at_c, kept = r * n_columns + v, at(sums, (i * n_rows + r) * width)
-                    a, c, g = at(A, r * a_r + p * a_p), at(C, at_c), at(gate, at_c)
-                    if k < tall and is_wide:
+                    at_c, kept = r * n_columns + v, at(sums, 0 if mode == ACTIVATE else (i * n_rows + r) * width)
+                    a, picked, c, g = at(A, p * a_p), at(a_rows, r), at(C, at_c), at(gate, at_c)
+                    if k < tall and vectors == OUTER_VECTORS:
                         outer_full(
-                            a, a_p, a_r, b, b_pitch, b_rows, terms, c, ldc, count, g, gated, scale, step, limit, kept,
+                            a, a_p, a_r, picked, b, b_pitch, b_rows, terms, c, ldc, count, g, mode, scale, step, limit, kept,
                             begins, ends,
                         )  # fmt: skip
-                    elif is_wide:
+                    elif vectors == OUTER_VECTORS:
                         outer_row(
-                            a, a_p, a_r, b, b_pitch, b_rows, terms, c, ldc, count, g, gated, scale, step, limit, kept,
+                            a, a_p, a_r, picked, b, b_pitch, b_rows, terms, c, ldc, count, g, mode, scale, step, limit, kept,
+                            begins, ends,
+                        )  # fmt: skip
+                    elif k < tall and vectors == 1:
+                        outer_vector(
+                            a, a_p, a_r, picked, b, b_pitch, b_rows, terms, c, ldc, count, g, mode, scale, step, limit, kept,
+                            begins, ends,
+                        )  # fmt: skip
+                    elif vectors == 1:
+                        outer_one(
+                            a, a_p, a_r, picked, b, b_pitch, b_rows, terms, c, ldc, count, g, mode, scale, step, limit, kept,
                             begins, ends,
                         )  # fmt: skip
                     elif k < tall:
-                        outer_vector(
-                            a, a_p, a_r, b, b_pitch, b_rows, terms, c, ldc, count, g, gated, scale, step, limit, kept,
+                        outer_some(
+                            a, a_p, a_r, picked, b, b_pitch, b_rows, terms, c, ldc, count, g, mode, scale, step, limit, kept,
                             begins, ends,
                         )  # fmt: skip
                     else:
-                        outer_one(
-                            a, a_p, a_r, b, b_pitch, b_rows, terms, c, ldc, count, g, gated, scale, step, limit, kept,
+                        outer_row_some(
+                            a, a_p, a_r, picked, b, b_pitch, b_rows, terms, c, ldc, count, g, mode, scale, step, limit, kept,
                             begins, ends,
                         )  # fmt: skip
         t += n_here * columns_here
 
 
 @inlined
+def moved(old, total, scale, step, limit):
+    """Scale old + step clip(total, -limit, limit), without old if scale is 0: the update of ``tile.outer``."""
+    total = min(max(total, -limit), limit)
+    return step * total if scale == 0 else scale * old + step * total
+
+
+@inlined
+def column_sums(S, start, m, n_out, out, scale, step, limit):
+    """Update a hidden layer's bias, or its gradient, as ``moved`` does, by the layer's deltas summed over the samples.
+
+    Each sum has four parts, which are added in a fixed order.
+    """
+    lanes, zero = lanes_of(S), step * 0
+    high, low = vsplat(S, limit), vsplat(S, -limit)
+    for u in range(0, n_out, lanes):
+        count = min(lanes, n_out - u)
+        s0 = s1 = s2 = s3 = vsplat(S, 0.0)
+        for r in range(0, m - m % 4, 4):
+            i = start + r * n_out + u
+            s0 = s0 + vload_first(S, i, count, zero)
+            s1 = s1 + vload_first(S, i + n_out, count, zero)
+            s2 = s2 + vload_first(S, i + 2 * n_out, count, zero)
+            s3 = s3 + vload_first(S, i + 3 * n_out, count, zero)
+        for r in range(m - m % 4, m):
+            s0 = s0 + vload_first(S, start + r * n_out + u, count, zero)
+        change = vsplat(S, step) * vmin(vmax((s0 + s1) + (s2 + s3), low), high)
+        if scale != 0:
+            change = change + vsplat(S, scale) * vload_first(out, u, count, zero)
+        vstore_first(out, u, change, count)
+
+
+@inlined
 def panel_rows(capacity, n_rows):
     """Rows, of a tile's width, in a thread's ``panel``: for products with ``capacity`` terms per sum and n_rows rows."""
-    return PACK_COLUMNS * (min(capacity, OUTER_DEPTH) + n_rows)
+    return OUTER_ROWS + (PACK_COLUMNS * (min(capacity, OUTER_DEPTH) + n_rows) if capacity >= PACK_FROM else 0)
+
+
+@inlined
+def is_short(n_in, lanes):
+    """Whether a layer has so few inputs that adding up the lanes of ``dot`` would take longer than its products."""
+    return n_in < SHORT_VECTORS * lanes
+
+
+@routine(W=AT, n_units=INT, n_in=INT, turned=AT, ldt=INT)
+def turn(W, n_units, n_in, turned, ldt):
+    """turned[k, u] = W[u, k], for rows of ``turned`` that are ldt elements apart: the weights as ``outer`` needs them."""
+    lanes = lanes_of(W)
+    units, whole = n_units - n_units % lanes, n_in - n_in % lanes
+    for u in range(0, units, lanes):
+        for k in range(0, whole, lanes):
+            transpose(at(W, u * n_in + k), n_in, at(turned, k * ldt + u), ldt)
+        for i in range(u, u + lanes):
+            for k in range(whole, n_in):
+                turned[k * ldt + i] = W[i * n_in + k]
+    for i in range(units, n_units):
+        for k in range(n_in):
+            turned[k * ldt + i] = W[i * n_in + k]

@@ -12,15 +12,15 @@ floats are converted by the thread that takes their rows, just before it uses th
 
 import numpy as np
 
-from .batch import Batch, block_at, deltas_of, entry, input_of, rows_at
+from .batch import Batch, block_at, by_class, deltas_of, entry, input_of, outputs_of, rows_at
 from .codes import ADD, BACKWARD, BIAS, FLOATS, FORWARD, HOLD, IN_PLACE, LOSS, MARK, N_IN, N_OUT, SQUARE_PARTS, WEIGHTS
 from .dropout import drop_out, scrambled
 from .gather import source_at, to_floats, to_floats_in_shares
 from .jit import ALONE, INDEX, OUT64, in_shares, inlined, share
 from .kernel import kernel
-from .matmul import forward, n_tiles, outer, panel_rows
+from .matmul import column_sums, forward, is_short, moved, n_tiles, outer, panel_rows, turn
 from .records import BatchScratch, Model, Schedule, Settings, Source, Targets
-from .simd import at, lanes_of, real, vload_first, vmax, vmin, vsplat, vstore_first
+from .simd import at, lanes_of, real
 from .softmax import (
     bias_gradient,
     biases_at,
@@ -34,7 +34,7 @@ from .softmax import (
     total_loss,
 )  # fmt: skip
 from .target import TARGET
-from .tile import DOT_UNITS, OUTER_VECTORS
+from .tile import ACTIVATE, DOT_UNITS, MASK, OUTER_VECTORS, UPDATE
 from .update import decay_of, squares, update
 
 BLOCK_BYTES = 256 * 1024  # of the first layer's input per block of rows: the block stays in the L2 cache for all units
@@ -43,29 +43,80 @@ BY_UNITS_BELOW = 64  # rows: threads divide the first layer of smaller batches b
 
 
 @inlined
-def hidden(l, batch, r0, r1, u0, u1):
-    """Z and A = max(Z, 0) of units u0 ≤ u < u1 of hidden layer l, for samples r0 ≤ r < r1 of the batch."""
-    n_in, n_out = entry(batch.layout, l, N_IN), entry(batch.layout, l, N_OUT)
-    w, bias = entry(batch.layout, l, WEIGHTS) + u0 * n_in, entry(batch.layout, l, BIAS) + u0
-    source, pitch, rows = input_of(l, batch)
-    z = at(batch.S, rows_at(0, l, batch) + r0 * n_out + u0)
-    a = at(batch.S, rows_at(1, l, batch) + r0 * n_out + u0)
-    forward(
-        source, pitch, at(rows, r0), r1 - r0, at(batch.params, w), n_in, batch.iota, u1 - u0, n_in,
-        at(batch.params, bias), 0, 1, z, a, n_out, 0.0,
-    )  # fmt: skip
+def is_turned(l, batch):
+    """Whether layer l's forward product takes the transposed weights: units are then the lanes of vectors."""
+    lanes = lanes_of(batch.S)
+    few, enough = is_short(entry(batch.layout, l, N_IN), lanes), entry(batch.layout, l, N_OUT) >= lanes
+    return few and enough and not by_class(l, batch)
 
 
 @inlined
-def logits(batch, r0, r1):
-    """The last layer's Z for samples r0 ≤ r < r1."""
-    l, block = batch.n_layers - 1, block_at(batch.layout, batch.n_layers, batch.capacity)
-    n_in, c, w = entry(batch.layout, l, N_IN), entry(batch.layout, l, N_OUT), entry(batch.layout, l, WEIGHTS)
+def pitch_of_units(n_units):
+    """Elements from row to row of transposed weights."""
+    return (n_units + 15) // 16 * 16
+
+
+@inlined
+def turned_at(l, batch):
+    """Offset of layer l's transposed weights, which follow those of the layers before it."""
+    start = 0
+    for k in range(l):
+        if is_turned(k, batch):
+            start += entry(batch.layout, k, N_IN) * pitch_of_units(entry(batch.layout, k, N_OUT))
+    return start
+
+
+@inlined
+def turn_weights(batch):
+    """Transpose the weights of the layers with few inputs."""
+    for l in range(batch.n_layers):
+        if is_turned(l, batch):
+            n_in, n_out = entry(batch.layout, l, N_IN), entry(batch.layout, l, N_OUT)
+            turned = at(batch.turned, turned_at(l, batch))
+            turn(at(batch.params, entry(batch.layout, l, WEIGHTS)), n_out, n_in, turned, pitch_of_units(n_out))
+
+
+@inlined
+def panel_of(q, batch):
+    """Thread q's scratch for a product."""
+    widest = 0
+    for l in range(batch.n_layers):
+        widest = max(widest, entry(batch.layout, l, N_OUT))
+    return at(batch.panels, q * panel_rows(batch.capacity, widest) * OUTER_VECTORS * lanes_of(batch.S))
+
+
+@inlined
+def layer(l, batch, r0, r1, part, parts, panel):
+    """Z and A of a part of layer l's units, for samples r0 ≤ r < r1 of the batch. A is max(Z, 0), or Z in the last layer."""
+    S, lanes = batch.S, lanes_of(batch.S)
+    n_in, n_out = entry(batch.layout, l, N_IN), entry(batch.layout, l, N_OUT)
+    w, bias = entry(batch.layout, l, WEIGHTS), entry(batch.layout, l, BIAS)
     source, pitch, rows = input_of(l, batch)
-    z, biases = logits_at(block, c, batch.capacity) + r0, biases_at(block, c, batch.capacity)
+    floor = -float("inf") if l == batch.n_layers - 1 else 0.0
+    if by_class(l, batch):
+        block = block_at(batch.layout, batch.n_layers, batch.capacity)
+        z, biases = logits_at(block, n_out, batch.capacity) + r0, biases_at(block, n_out, batch.capacity)
+        forward(
+            at(batch.params, w), n_in, batch.iota, n_out, source, pitch, at(rows, r0), r1 - r0, n_in, at(S, biases), 4, 0,
+            at(S, z), at(S, z), batch.capacity, floor,
+        )  # fmt: skip
+        return
+    z, a = outputs_of(l, batch)
+    z, a = z + r0 * n_out, a + r0 * n_out
+    if is_turned(l, batch):
+        zero = real(S, 0.0)
+        first, end = share(n_tiles(r1 - r0, n_out, lanes), part, parts)
+        outer(
+            first, end, source, 1, pitch, at(rows, r0), at(batch.turned, turned_at(l, batch)), pitch_of_units(n_out),
+            batch.iota, batch.iota, n_in, at(S, a), r1 - r0, n_out, at(S, z), at(batch.params, bias), ACTIVATE, zero, zero,
+            -floor, panel, False,
+        )  # fmt: skip
+        return
+    g0, g1 = share((n_out + DOT_UNITS - 1) // DOT_UNITS, part, parts)
+    u0, u1 = g0 * DOT_UNITS, min(g1 * DOT_UNITS, n_out)
     forward(
-        at(batch.params, w), n_in, batch.iota, c, source, pitch, at(rows, r0), r1 - r0, n_in,
-        at(batch.S, biases), 4, 0, at(batch.S, z), at(batch.S, z), batch.capacity, -float("inf"),
+        source, pitch, at(rows, r0), r1 - r0, at(batch.params, w + u0 * n_in), n_in, batch.iota, u1 - u0, n_in,
+        at(batch.params, bias + u0), 0, 1, at(S, z + u0), at(S, a + u0), n_out, floor,
     )  # fmt: skip
 
 
@@ -77,18 +128,17 @@ def mark(batch, r0, r1):
     the weight is 0. So a finite sum proves that the sample is finite, without another look at it. In the same way, the
     sums of all units, for the batch's first sample, prove that the parameters are finite.
     """
-    S, last, c = batch.S, batch.n_layers - 1, entry(batch.layout, batch.n_layers - 1, N_OUT)
-    first_logit = logits_at(block_at(batch.layout, batch.n_layers, batch.capacity), c, batch.capacity)
-    first, step = (rows_at(0, 0, batch), entry(batch.layout, 0, N_OUT)) if last > 0 else (first_logit, 1)
+    S, c = batch.S, entry(batch.layout, batch.n_layers - 1, N_OUT)
+    first, _ = outputs_of(0, batch)
+    step = 1 if by_class(0, batch) else entry(batch.layout, 0, N_OUT)
     for r in range(r0, r1):
         nothing = S[first + r * step] * 0
         if r == 0:
-            for l in range(last):
-                z = rows_at(0, l, batch)
-                for u in range(z, z + entry(batch.layout, l, N_OUT)):
-                    nothing += S[u] * 0
-            for k in range(c):
-                nothing += S[first_logit + k * batch.capacity] * 0
+            for l in range(batch.n_layers):
+                z, _ = outputs_of(l, batch)
+                step_of_units = batch.capacity if by_class(l, batch) else 1
+                for u in range(entry(batch.layout, l, N_OUT)):
+                    nothing += S[z + u * step_of_units] * 0
         if nothing != 0:
             if batch.output:
                 batch.outputs[r * c] = nothing
@@ -99,9 +149,7 @@ def mark(batch, r0, r1):
 @in_shares(batch=Batch)
 def first_layer(batch, q, workers):
     """Thread q's share of the first layer's units, for all samples."""
-    n_units = entry(batch.layout, 0, N_OUT)
-    g0, g1 = share((n_units + DOT_UNITS - 1) // DOT_UNITS, q, workers)
-    hidden(0, batch, 0, batch.m, g0 * DOT_UNITS, min(g1 * DOT_UNITS, n_units))
+    layer(0, batch, 0, batch.m, q, workers, panel_of(q, batch))
 
 
 @in_shares(batch=Batch)
@@ -116,6 +164,7 @@ def forward_backward(batch, q, workers):
     larger = 1 / (1 - settings.dropout)  # factor on the units that dropout keeps
     whole = 3 * lanes  # a number of rows in whole vectors of samples and whole tiles of 3 or 6 rows
     at_once = max(whole, BLOCK_BYTES * lanes // (TARGET.vector_bytes * batch.ldx) // whole * whole)
+    panel = panel_of(q, batch)
     g0, g1 = share((batch.m + lanes - 1) // lanes, q, workers)
     end = min(g1 * lanes, batch.m)
     for r0 in range(g0 * lanes, end, at_once):
@@ -123,12 +172,11 @@ def forward_backward(batch, q, workers):
         if batch.source.stored != FLOATS and batch.m >= BY_UNITS_BELOW:
             to_floats(batch.source, at(batch.chosen, r0), r1 - r0, at(batch.X, r0 * batch.ldx))
         if going_forward:
-            for l in range(last):
-                if l > 0 or batch.m >= BY_UNITS_BELOW:
-                    hidden(l, batch, r0, r1, 0, entry(batch.layout, l, N_OUT))
-                if dropping:
+            for l in range(batch.n_layers):
+                if l > 0 or last == 0 or batch.m >= BY_UNITS_BELOW:
+                    layer(l, batch, r0, r1, 0, 1, panel)
+                if dropping and l < last:
                     drop_out(l, r0, r1, batch)
-            logits(batch, r0, r1)
         if with_loss or going_back:
             chosen = at(batch.chosen, r0)
             gather_targets(
@@ -152,42 +200,10 @@ def forward_backward(batch, q, workers):
                 deltas, by_sample, by_unit = deltas_of(l, batch)
                 before, gate = rows_at(2, l - 1, batch) + r0 * n_in, rows_at(1, l - 1, batch) + r0 * n_in
                 outer(
-                    0, n_tiles(r1 - r0, n_in, lanes), at(S, deltas + r0 * by_sample), by_unit, by_sample,
+                    0, n_tiles(r1 - r0, n_in, lanes), at(S, deltas + r0 * by_sample), by_unit, by_sample, batch.iota,
                     at(batch.params, entry(batch.layout, l, WEIGHTS)), n_in, batch.iota, batch.iota, n_out,
-                    at(S, before), r1 - r0, n_in, at(S, gate), True, zero, larger, zero, S, False,
+                    at(S, before), r1 - r0, n_in, at(S, gate), S, MASK, zero, larger, zero, panel, False,
                 )  # fmt: skip
-
-
-@inlined
-def moved(old, total, scale, step, limit):
-    """Scale old + step clip(total, -limit, limit), without old if scale is 0: the update of ``tile.outer``."""
-    total = min(max(total, -limit), limit)
-    return step * total if scale == 0 else scale * old + step * total
-
-
-@inlined
-def column_sums(S, start, m, n_out, out, scale, step, limit):
-    """Update a hidden layer's bias, or its gradient, as ``moved`` does, by the layer's deltas summed over the samples.
-
-    Each sum has four parts, which are added in a fixed order.
-    """
-    lanes, zero = lanes_of(S), step * 0
-    high, low = vsplat(S, limit), vsplat(S, -limit)
-    for u in range(0, n_out, lanes):
-        count = min(lanes, n_out - u)
-        s0 = s1 = s2 = s3 = vsplat(S, 0.0)
-        for r in range(0, m - m % 4, 4):
-            i = start + r * n_out + u
-            s0 = s0 + vload_first(S, i, count, zero)
-            s1 = s1 + vload_first(S, i + n_out, count, zero)
-            s2 = s2 + vload_first(S, i + 2 * n_out, count, zero)
-            s3 = s3 + vload_first(S, i + 3 * n_out, count, zero)
-        for r in range(m - m % 4, m):
-            s0 = s0 + vload_first(S, start + r * n_out + u, count, zero)
-        change = vsplat(S, step) * vmin(vmax((s0 + s1) + (s2 + s3), low), high)
-        if scale != 0:
-            change = change + vsplat(S, scale) * vload_first(out, u, count, zero)
-        vstore_first(out, u, change, count)
 
 
 @inlined
@@ -206,24 +222,22 @@ def update_weights(batch, q, workers):
         out, scale, keep = batch.params, one - batch.rate * decay_of(batch), one
         step, limit = -batch.rate, batch.settings.clip_threshold
     bias_step = step * batch.settings.bias_rate
-    total, done, widest = 0, 0, 0
+    total, done, panel = 0, 0, panel_of(q, batch)
     for l in range(n_layers):
         total += 1 + n_tiles(entry(layout, l, N_OUT), entry(layout, l, N_IN), lanes)
-        widest = max(widest, entry(layout, l, N_OUT))
     first, end = share(total, q, workers)
-    panel = at(batch.panels, q * panel_rows(batch.capacity, widest) * OUTER_VECTORS * lanes)
     for l in range(n_layers):
         n_in, n_out, bias = entry(layout, l, N_IN), entry(layout, l, N_OUT), at(out, entry(layout, l, BIAS))
         tiles, w = n_tiles(n_out, n_in, lanes), at(out, entry(layout, l, WEIGHTS))
         deltas, by_sample, by_unit = deltas_of(l, batch)
         source, pitch, picked = input_of(l, batch)
         outer(
-            max(first - done, 0), min(end - done, tiles), at(S, deltas), by_sample, by_unit, source, pitch, picked,
-            batch.iota, batch.m, w, n_out, n_in, w, False, scale, step, limit, panel, True,
+            max(first - done, 0), min(end - done, tiles), at(S, deltas), by_sample, by_unit, batch.iota, source, pitch,
+            picked, batch.iota, batch.m, w, n_out, n_in, w, w, UPDATE, scale, step, limit, panel, True,
         )  # fmt: skip
         done += tiles
         if first <= done < end:
-            if l == n_layers - 1:
+            if by_class(l, batch):
                 block = block_at(layout, n_layers, batch.capacity)
                 for k in range(n_out):
                     bias[k] = moved(
@@ -276,14 +290,16 @@ def run(source, order, targets, model, scratch, schedule, settings, losses, team
         batch = Batch(
             stored_at, X, n_in, picked, m, at(scratch.iota, 0), at(labels, 0), at(targets.distributions, 0),
             labels.shape[0] > 0, at(weights, 0), weighted, chosen, real(S, total_weight), at(params, 0), at(model.state, 0),
-            params.shape[0], where, n_layers, at(S, 0), capacity, at(scratch.panels, 0), settings, real(S, rate),
-            real(S, mix), model.optimiser, np.int64(scrambled(np.uint64(schedule.seed) + np.uint64(step))), phases,
-            model.sigmoid, at(scratch.outputs, p0 * c), scratch.outputs.shape[0] > 0, at(scratch.winners, p0),
-            scratch.winners.shape[0] > 0,
+            params.shape[0], where, n_layers, at(S, 0), capacity, at(scratch.panels, 0), at(scratch.turned, 0), settings,
+            real(S, rate), real(S, mix), model.optimiser,
+            np.int64(scrambled(np.uint64(schedule.seed) + np.uint64(step))), phases, model.sigmoid,
+            at(scratch.outputs, p0 * c), scratch.outputs.shape[0] > 0, at(scratch.winners, p0), scratch.winners.shape[0] > 0,
         )  # fmt: skip
         spread_bias(params, bias, S, block, c, capacity)
-        if phases & FORWARD and m < BY_UNITS_BELOW and n_layers > 1:
-            first_layer(team, batch)
+        if phases & FORWARD:
+            turn_weights(batch)
+            if m < BY_UNITS_BELOW and n_layers > 1:
+                first_layer(team, batch)
         forward_backward(team if m > lanes_of(S) else ALONE, batch)  # no thread takes less than one vector of samples
         if phases & LOSS:
             losses[step] = total_loss(S, block, m, c, capacity) / total_weight

@@ -120,6 +120,7 @@ class BatchScratch(NamedTuple):
     capacity: INT  # samples that S has room for
     gathered: OUT2  # (capacity, n): the batch as floats, if samples are stored in another form
     panels: OUT1  # per thread: packed columns of an operand, and unfinished sums
+    turned: OUT1  # the transposed weights of the layers with few inputs
     partial_sums: OUT64  # (SQUARE_PARTS,): of the squares of the weights
     iota: INDEX  # 0, 1, … up to the larger of the capacity and the widest layer
     outputs: OUT2  # (m, c), or empty: receives the probabilities of every sample

@@ -189,6 +189,19 @@ def sum4(b, vectors):
     return shuffle(b, total, total, range(0, n, n // 4))
 
 
+def turned(b, rows):
+    """The transposed square of as many vectors as they have lanes."""
+    n, step = len(rows), 1
+    while step < n:  # exchange one bit of the row's number for the same bit of the lane's
+        new = list(rows)
+        for i in (i for i in range(n) if not i & step):
+            x, y = rows[i], rows[i + step]
+            new[i] = shuffle(b, x, y, [n + k - step if k & step else k for k in range(n)])
+            new[i + step] = shuffle(b, x, y, [n + k if k & step else k + step for k in range(n)])
+        rows, step = new, 2 * step
+    return rows
+
+
 def larger(b, x, y):
     """The larger of x and y in each lane; x where either is NaN."""
     return b.select(b.fcmp_ordered("<", x, y), y, x)
@@ -377,6 +390,22 @@ def _make_number_at(element):
 
 
 single_at, double_at = _make_number_at(types.float32), _make_number_at(types.float64)
+
+
+@intrinsic
+def transpose(typing_context, source, lds, to, ldt):
+    """Write a square of as many rows and columns as a vector has lanes, at ``source``, to ``to``, transposed."""
+    f = FLOAT[source.dtype]
+
+    def codegen(context, b, sig, args):
+        source, lds, to, ldt = args
+        vty = ir.VectorType(f.ir, f.lanes)
+        rows = [load(b, b.gep(source, [b.mul(lds, INTP(i))]), vty) for i in range(f.lanes)]
+        for i, row in enumerate(turned(b, rows)):
+            store(b, row, b.gep(to, [b.mul(ldt, INTP(i))]))
+        return context.get_dummy_value()
+
+    return types.void(source, types.intp, to, types.intp), codegen
 
 
 @intrinsic

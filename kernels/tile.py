@@ -22,6 +22,14 @@ from . import simd
 from .simd import FLOAT, INTP
 from .target import TARGET
 
+DOT_ROWS, DOT_UNITS = TARGET.dot_tile
+DOT_FEW = TARGET.dot_few
+OUTER_ROWS, OUTER_VECTORS = TARGET.outer_tile
+OUTER_SOME = max(1, OUTER_VECTORS // 2)  # vectors per row of the smaller ``outer`` tile
+PANEL_BYTES = OUTER_VECTORS * TARGET.vector_bytes  # bytes of a row of B in an ``outer`` tile
+
+UPDATE, MASK, ACTIVATE = range(3)  # what ``outer`` does with its sums
+
 
 def _row(b, base, rows, index, stride):
     """The address of row ``rows[index]`` of a matrix whose rows are ``stride`` elements apart."""
@@ -131,38 +139,49 @@ def _taken_up(b, tiles, kept, begins, vty, zero):
 
 def _make_outer(n_rows: int, n_vectors: int):
     """The tile of ``n_rows`` x ``n_vectors`` vectors of sums along p. A tile of one vector may use only some lanes."""
-    partial = n_vectors == 1
+    partial = n_vectors < OUTER_VECTORS
 
     @intrinsic
     def outer(
-        typing_context, A, a_p, a_r, B, ldb, rows, depth, C, ldc, count, gate, gated, scale, step, limit, sums, begins, ends
+        typing_context, A, a_p, a_r, a_rows, B, ldb, rows, depth, C, ldc, count, gate, mode, scale, step, limit, sums,
+        begins, ends,
     ):  # fmt: skip
-        """sum[r, v] = sum_p A[p, r] B[rows[p], v]; then C = step sum where gate > 0, else 0, if ``gated``;
-        otherwise C = scale C + step clip(sum, -limit, limit), where C is not read if scale is 0.
+        """sum[r, v] = sum_p A[p, a_rows[r]] B[rows[p], v]; then, depending on ``mode``,
+
+        UPDATE    C = scale C + step clip(sum, -limit, limit), where C is not read if scale is 0
+        MASK      C = step sum where gate > 0, else 0
+        ACTIVATE  gate = sum and C = max(sum, -limit)
 
         Arrays are given by the addresses of their first elements. A's elements are a_p apart along p and a_r along r, the
-        rows of B ldb, those of C and gate ldc. In the one-vector tile, only ``count`` lanes are used. The terms may be split
-        over several calls: unless a call ``begins`` the sums, it loads them from ``sums``; unless it ``ends`` them, it
-        stores them in ``sums`` and not in C.
+        rows of B ldb, those of C and gate ldc. The last vector of a row has ``count`` lanes; only tiles of fewer vectors
+        than the largest may use a part of it. The terms may be split over several calls: unless a call ``begins`` the sums,
+        it loads them from ``sums``; unless it ``ends`` them, it stores them in ``sums`` and not in C.
         """
         f = FLOAT[C.dtype]
         i, flag = types.intp, types.boolean
-        sig = types.void(A, i, i, B, i, rows, i, C, i, i, gate, flag, f.type, f.type, f.type, sums, flag, flag)
+        sig = types.void(A, i, i, a_rows, B, i, rows, i, C, i, i, gate, i, f.type, f.type, f.type, sums, flag, flag)
 
         def codegen(context, b, sig, args):
-            a, a_p, a_r, b0, ldb, rows, depth, c, ldc, count, gate, gated, scale, step, limit, kept, begins, ends = args
+            (
+                a, a_p, a_r, a_rows, b0, ldb, rows, depth, c, ldc, count, gate, mode, scale, step, limit, kept, begins, ends,
+            ) = args  # fmt: skip
             lanes, vty = f.lanes, ir.VectorType(f.ir, f.lanes)
             tiles = [(r, v) for r in range(n_rows) for v in range(n_vectors)]
             zero = simd.constant(vty, 0.0)
             mask = simd.first_lanes(b, count, lanes) if partial else None
 
-            def fetch(pointer):
-                return simd.load_masked(b, pointer, vty, mask, zero) if partial else simd.load(b, pointer, vty)
+            def fetch(pointer, v):
+                if partial and v == n_vectors - 1:
+                    return simd.load_masked(b, pointer, vty, mask, zero)
+                return simd.load(b, pointer, vty)
 
-            def put(value, pointer):
-                simd.store_masked(b, value, pointer, mask) if partial else simd.store(b, value, pointer)
+            def put(value, pointer, v):
+                if partial and v == n_vectors - 1:
+                    simd.store_masked(b, value, pointer, mask)
+                else:
+                    simd.store(b, value, pointer)
 
-            along_r = [b.mul(a_r, INTP(r)) for r in range(n_rows)]
+            along_r = [b.mul(a_r, b.load(b.gep(a_rows, [INTP(r)]))) for r in range(n_rows)]
             at_start, places = _taken_up(b, tiles, kept, begins, vty, zero)
             start = b.block
             loop, done, keep, finish, after = (
@@ -174,7 +193,7 @@ def _make_outer(n_rows: int, n_vectors: int):
             p, ap = b.phi(INTP), b.phi(a.type)
             sums = _sums(b, tiles, [(at_start, start)])
             brow = _row(b, b0, rows, p, ldb)
-            bv = [fetch(b.gep(brow, [INTP(v * lanes)])) for v in range(n_vectors)]
+            bv = [fetch(b.gep(brow, [INTP(v * lanes)]), v) for v in range(n_vectors)]
             new = {}
             for r in range(n_rows):
                 av = simd.splat(b, b.load(b.gep(ap, [along_r[r]])), lanes)
@@ -198,20 +217,32 @@ def _make_outer(n_rows: int, n_vectors: int):
             b.position_at_end(finish)
             at = {(r, v): b.add(b.mul(ldc, INTP(r)), INTP(v * lanes)) for r, v in tiles}
             scales, steps, high = (simd.splat(b, x, lanes) for x in (scale, step, limit))
-            with b.if_else(gated) as (masking, updating):
-                with masking:
-                    for t in tiles:
-                        on = b.fcmp_ordered(">", fetch(b.gep(gate, [at[t]])), zero)
-                        put(b.select(on, b.fmul(steps, new[t]), zero), b.gep(c, [at[t]]))
-                with updating:
-                    low = b.fneg(high)
-                    anew = b.fcmp_ordered("==", scale, ir.Constant(f.ir, 0.0))  # then C may hold NaN
-                    for t in tiles:
-                        pointer = b.gep(c, [at[t]])
-                        g = b.select(b.fcmp_ordered(">", new[t], high), high, new[t])
-                        g = b.select(b.fcmp_ordered("<", g, low), low, g)
-                        old = b.select(anew, zero, b.fmul(scales, fetch(pointer)))
-                        put(simd.fma(b, steps, g, old), pointer)
+            low = b.fneg(high)
+            updating, masking, activating = (b.append_basic_block(f"outer.{name}") for name in ("c", "mask", "act"))
+            choice = b.switch(mode, updating)
+            choice.add_case(INTP(MASK), masking)
+            choice.add_case(INTP(ACTIVATE), activating)
+
+            b.position_at_end(masking)
+            for r, v in tiles:
+                on = b.fcmp_ordered(">", fetch(b.gep(gate, [at[r, v]]), v), zero)
+                put(b.select(on, b.fmul(steps, new[r, v]), zero), b.gep(c, [at[r, v]]), v)
+            b.branch(after)
+
+            b.position_at_end(activating)
+            for r, v in tiles:
+                put(new[r, v], b.gep(gate, [at[r, v]]), v)
+                put(simd.larger(b, new[r, v], low), b.gep(c, [at[r, v]]), v)
+            b.branch(after)
+
+            b.position_at_end(updating)
+            anew = b.fcmp_ordered("==", scale, ir.Constant(f.ir, 0.0))  # then C may hold NaN
+            for r, v in tiles:
+                pointer = b.gep(c, [at[r, v]])
+                g = b.select(b.fcmp_ordered(">", new[r, v], high), high, new[r, v])
+                g = b.select(b.fcmp_ordered("<", g, low), low, g)
+                old = b.select(anew, zero, b.fmul(scales, fetch(pointer, v)))
+                put(simd.fma(b, steps, g, old), pointer, v)
             b.branch(after)
             b.position_at_end(after)
             return context.get_dummy_value()
@@ -221,12 +252,8 @@ def _make_outer(n_rows: int, n_vectors: int):
     return outer
 
 
-DOT_ROWS, DOT_UNITS = TARGET.dot_tile
-DOT_FEW = TARGET.dot_few
-OUTER_ROWS, OUTER_VECTORS = TARGET.outer_tile
-PANEL_BYTES = OUTER_VECTORS * TARGET.vector_bytes  # bytes of a row of B in an ``outer`` tile
-
 dot_full, dot_few, dot_row = (_make_dot(rows, DOT_UNITS) for rows in (DOT_ROWS, DOT_FEW, 1))
 dot_unit, dot_one = _make_dot(DOT_ROWS, 1), _make_dot(1, 1)
 outer_full, outer_row = _make_outer(OUTER_ROWS, OUTER_VECTORS), _make_outer(1, OUTER_VECTORS)
+outer_some, outer_row_some = _make_outer(OUTER_ROWS, OUTER_SOME), _make_outer(1, OUTER_SOME)
 outer_vector, outer_one = _make_outer(OUTER_ROWS, 1), _make_outer(1, 1)

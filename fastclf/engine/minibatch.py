@@ -5,12 +5,24 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
+from itertools import pairwise
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ..kernels.codes import ADD, FLOATS, FORWARD, HOLD, IN_PLACE, SQUARE_PARTS, TRAIN, output_block_size
+from ..kernels.codes import (
+    ADD,
+    FLOATS,
+    FORWARD,
+    HOLD,
+    IN_PLACE,
+    MANY_CLASSES,
+    SHORT_VECTORS,
+    SQUARE_PARTS,
+    TRAIN,
+    output_block_size,
+)
 from ..kernels.records import BatchScratch, Model, Schedule, Settings, Source, Targets
 from .memory import aligned, panels, round_up
 from .network import Network
@@ -106,6 +118,8 @@ class Workspace:
         self.iota = np.arange(max(self.capacity, *network.widths))
         self._partial_sums = np.empty(SQUARE_PARTS)
         self._panels = self._gradient = aligned(0, network.dtype)
+        few = [round_up(o) * i for i, o in pairwise(network.widths) if i < SHORT_VECTORS * round_up(1)]
+        self._turned = aligned(sum(few), network.dtype)
         self._panel_threads = 0
         self._gathered = np.empty((0, network.widths[0]), network.dtype)
 
@@ -151,7 +165,15 @@ class Workspace:
         outputs = _nothing(self.network.dtype).reshape(0, 1) if results.outputs is None else results.outputs
         winners = _NO_LABELS if results.winners is None else results.winners
         return BatchScratch(
-            self.buffer, self.capacity, gathered, self._panels, self._partial_sums, self.iota, outputs, winners
+            self.buffer,
+            self.capacity,
+            gathered,
+            self._panels,
+            self._turned,
+            self._partial_sums,
+            self.iota,
+            outputs,
+            winners,
         )
 
     def gradient(self) -> NDArray[Any]:
@@ -170,10 +192,12 @@ class Workspace:
         """A layer's Z, A or D for the first m samples, one per column: a view of the scratch, (n_out, m)."""
         n_out, units = int(self.network.layout[layer, 1]), int(self.network.layout[layer, 4])
         i, size = "ZAD".index(which), self.capacity * n_out
-        if layer == len(self.network.layout) - 1:
+        if layer < len(self.network.layout) - 1:
+            start = i * self.hidden_size + self.capacity * units
+        else:
             start = 3 * self.hidden_size + i * size
-            return self.buffer[start : start + size].reshape(n_out, self.capacity)[:, :m]
-        start = i * self.hidden_size + self.capacity * units
+            if n_out <= MANY_CLASSES:
+                return self.buffer[start : start + size].reshape(n_out, self.capacity)[:, :m]
         return self.buffer[start : start + size].reshape(self.capacity, n_out)[:m].T
 
 

@@ -6,10 +6,11 @@ import numba
 import numpy as np
 import pytest
 
+from fastclf.engine.memory import round_up
 from fastclf.kernels import jit, matmul
 from fastclf.kernels.simd import at, lanes_of
 from fastclf.kernels.target import TARGET
-from fastclf.kernels.tile import PANEL_BYTES
+from fastclf.kernels.tile import ACTIVATE, MASK, OUTER_SOME, PANEL_BYTES, UPDATE
 
 from ..helpers import LANES, edges
 
@@ -26,21 +27,37 @@ def forward(A, a_rows, W, w_rows, bias, bias_r, bias_u, Z, act, floor):
 
 
 @numba.njit(**jit.FLAGS)
-def outer(A, B, rows, C, gate, gated, scale, step, limit, parts, iota, panel):
+def outer(A, B, rows, C, gate, mode, scale, step, limit, parts, iota, panel, packing):
     """The whole product, by ranges of tiles; columns of B are packed if ``panel`` has room."""
     total = matmul.n_tiles(C.shape[0], C.shape[1], lanes_of(C))
     for q in range(parts):
         first, end = jit.share(total, q, parts)
         matmul.outer(
-            first, end, at(A, 0), A.shape[1], 1, at(B, 0), B.shape[1], at(rows, 0), at(iota, 0), A.shape[0], at(C, 0),
-            C.shape[0], C.shape[1], at(gate, 0), gated, scale, step, limit, at(panel, 0), panel.shape[0] > 0,
+            first, end, at(A, 0), A.shape[1], 1, at(iota, 0), at(B, 0), B.shape[1], at(rows, 0), at(iota, 0), A.shape[0],
+            at(C, 0), C.shape[0], C.shape[1], at(gate, 0), at(gate, 0), mode, scale, step, limit, at(panel, 0), packing,
         )  # fmt: skip
 
 
 def outer_product(*operands, parts=1, packing=False):
     A, C = operands[0], operands[3]
-    rows = packing * matmul.panel_rows.py_func(len(A), len(C))
-    outer(*operands, parts, np.arange(len(A)), np.full(rows * PANEL_BYTES // C.itemsize, np.nan, C.dtype))
+    rows = matmul.panel_rows.py_func(len(A), len(C))
+    panel = np.full(rows * PANEL_BYTES // C.itemsize, np.nan, C.dtype)
+    outer(*operands, parts, np.arange(max(len(A), len(C))), panel, packing)
+
+
+@numba.njit(**jit.FLAGS)
+def forward_turned(X, rows, W, bias, Z, act, turned, floor, parts, iota, panel):
+    """A layer's forward product with transposed weights, by ranges of tiles."""
+    lanes, zero = lanes_of(X), X[0, 0] * 0
+    (n_units, n_in), n_rows = W.shape, rows.shape[0]
+    matmul.turn(at(W, 0), n_units, n_in, at(turned, 0), turned.shape[1])
+    total = matmul.n_tiles(n_rows, n_units, lanes)
+    for q in range(parts):
+        first, end = jit.share(total, q, parts)
+        matmul.outer(
+            first, end, at(X, 0), 1, n_in, at(rows, 0), at(turned, 0), turned.shape[1], at(iota, 0), at(iota, 0), n_in,
+            at(act, 0), n_rows, n_units, at(Z, 0), at(bias, 0), ACTIVATE, zero, zero, -floor, at(panel, 0), False,
+        )  # fmt: skip
 
 
 @numba.njit(**jit.FLAGS)
@@ -106,11 +123,11 @@ def test_outer_product(n_columns, dtype):
         product = A.T @ B[rows]
 
         updated = C.copy()
-        outer_product(A, B, rows, updated, gate, False, dtype.type(2), dtype.type(-3), dtype.type(50))
+        outer_product(A, B, rows, updated, gate, UPDATE, dtype.type(2), dtype.type(-3), dtype.type(50))
         np.testing.assert_array_equal(updated, 2 * C - 3 * np.clip(product, -50, 50))
 
         masked = C.copy()
-        outer_product(A, B, rows, masked, gate, True, dtype.type(0), dtype.type(3), dtype.type(0))
+        outer_product(A, B, rows, masked, gate, MASK, dtype.type(0), dtype.type(3), dtype.type(0))
         np.testing.assert_array_equal(masked, np.where(gate > 0, 3 * product, 0))
 
 
@@ -126,7 +143,7 @@ def test_any_cut_of_the_tiles_gives_the_same(depth, packing, dtype):
     for parts in (1, 3):
         C = np.full((n_rows, n_columns), np.nan, dtype)
         numbers = dtype.type(0), dtype.type(-3), dtype.type(np.inf)
-        outer_product(A, B, rows, C, C, False, *numbers, parts=parts, packing=packing)
+        outer_product(A, B, rows, C, C, UPDATE, *numbers, parts=parts, packing=packing)
         np.testing.assert_array_equal(C, -3 * (A.T @ B[rows]))
 
 
@@ -134,13 +151,51 @@ def test_deltas_may_replace_weights_in_their_place(dtype):
     """The update writes where it reads: C may be the very matrix that the gate would be."""
     A, B, C = whole_numbers(4, 6, dtype=dtype), whole_numbers(4, 19, dtype=dtype), whole_numbers(6, 19, dtype=dtype)
     expected = C - A.T @ B
-    outer_product(A, B, np.arange(4), C, C, False, dtype.type(1), dtype.type(-1), dtype.type(np.inf))
+    outer_product(A, B, np.arange(4), C, C, UPDATE, dtype.type(1), dtype.type(-1), dtype.type(np.inf))
     np.testing.assert_array_equal(C, expected)
+
+
+def test_the_columns_of_tiles_cover_a_product():
+    for n_columns, lanes in itertools.product(COLUMNS, LANES):
+        following = 0
+        for panel in range(tiles_of(1, n_columns, lanes)[1]):
+            first, vectors, count = panel_of(panel, n_columns, lanes)
+            assert first == following
+            assert vectors in {VECTORS, OUTER_SOME, 1}
+            assert 1 <= count <= lanes
+            assert count == lanes or vectors < VECTORS
+            following = first + (vectors - 1) * lanes + count
+        assert following == n_columns
+
+
+@numba.njit(**jit.FLAGS)
+def panel_of(panel, n_columns, lanes):
+    first, vectors, count = matmul.panel_at(panel, n_columns, lanes)
+    return first, vectors, count
+
+
+@pytest.mark.parametrize("n_units", COLUMNS)
+def test_forward_with_transposed_weights(n_units, dtype):
+    for n_in, n_rows in itertools.product(edges(1, *LANES), edges(1, OUTER_ROWS)):
+        X, W = whole_numbers(n_rows + 2, n_in, dtype=dtype), whole_numbers(n_units, n_in, dtype=dtype)
+        rows, bias = picked(n_rows), whole_numbers(round_up(n_units), dtype=dtype)
+        expected = X[rows] @ W.T + bias[:n_units]
+        panel = np.full(OUTER_ROWS * PANEL_BYTES // dtype.itemsize, np.nan, dtype)
+        turned = np.full((n_in, round_up(n_units)), np.nan, dtype)
+        for parts, floor in ((1, 0.0), (3, -np.inf)):
+            Z, act = np.full((2, n_rows, n_units), np.nan, dtype)
+            forward_turned(
+                X, rows, W, bias, Z, act, turned, dtype.type(floor), parts, np.arange(max(n_in, OUTER_ROWS)), panel
+            )
+            np.testing.assert_array_equal(turned[:, :n_units], W.T)
+            np.testing.assert_array_equal(Z, expected)
+            np.testing.assert_array_equal(act, np.maximum(expected, floor))
 
 
 def test_tiles_are_whole_ones_and_then_single_rows_and_vectors():
     for n_rows, n_columns, lanes in itertools.product(OUTER_SIZES, COLUMNS, LANES):
         tall, single = divmod(n_rows, OUTER_ROWS)
         wide, rest = divmod(n_columns, VECTORS * lanes)
-        groups, panels = tall + single, wide + -(-rest // lanes)
+        vectors = -(-rest // lanes)
+        groups, panels = tall + single, wide + -(-vectors // OUTER_SOME)
         assert tiles_of(n_rows, n_columns, lanes) == (groups, panels, groups * panels)

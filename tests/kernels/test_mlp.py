@@ -10,7 +10,7 @@ from fastclf.engine.minibatch import BatchTrainer, Results, Samples, Workspace
 from fastclf.engine.network import Network
 from fastclf.engine.rows import Rows
 from fastclf.kernels import mlp
-from fastclf.kernels.codes import BACKWARD, FORWARD, LOSS, MARK, TRAIN
+from fastclf.kernels.codes import BACKWARD, FORWARD, LOSS, MARK, SHORT_VECTORS, TRAIN
 from fastclf.kernels.records import Settings
 from fastclf.kernels.target import TARGET
 
@@ -120,6 +120,9 @@ SHAPES = [  # (m, widths) around every edge of a tile, one dimension at a time; 
     *[(7, (n, 6, 3)) for n in edges(1, *LANES, *(VECTORS * lanes for lanes in LANES))],
     *[(7, (5, h, 3)) for h in edges(1, UNITS, OUTER_ROWS, *LANES)],
     *[(7, (5, 6, c)) for c in range(1, 18)],
+    *[(m, (n, 37, 3)) for m in (7, 70) for n in edges(*(SHORT_VECTORS * lanes for lanes in LANES))],
+    *[(m, (n, h, 3)) for m in (7, 70) for n in (3, 40) for h in edges(*(VECTORS * lanes for lanes in LANES))],
+    *[(m, widths) for m in (7, 70) for widths in ((5, 33), (6, 40, 34), (5, 300, 50), (300, 40, 130))],  # many classes
     (70, (2100, 5, 3)),  # rows so long that a thread's share of them is several blocks
     *[(m, widths) for m in (3, 70) for widths in ((6, 4), (6, 9, 8, 4), (6, 5, 8, 7, 4))],
     (1, (1, 1, 1)),
@@ -145,7 +148,7 @@ def test_a_step_on_labels_of_a_sigmoid(m, dtype):
     compare(ONE_STEP[dtype], model, model.run(X, labels, learning_rate=0.5), *expected)
 
 
-@pytest.mark.parametrize("widths", [(3, 4), (3, 5, 4), (3, 5, 6, 4)], ids=str)
+@pytest.mark.parametrize("widths", [(3, 4), (3, 5, 4), (3, 5, 6, 4), (3, 17, 40)], ids=str)
 @pytest.mark.parametrize("m", [3, 70])
 def test_the_update_is_the_slope_of_the_loss(m, widths):
     model = Model(widths, capacity=m)
@@ -284,12 +287,16 @@ def test_batches_in_any_order(kind, m, batch_size, dtype):
 
 
 @pytest.mark.parametrize("m", [1, 5, 63, 64, 65, 300])
-def test_any_number_of_threads_gives_the_same_bits(m, dtype):
-    X, labels, _, _ = problem(m, 19, 4, dtype)
-    one, two = (Model((19, 21, 10, 4), dtype, m) for _ in range(2))
+@pytest.mark.parametrize("widths", [(19, 21, 10, 4), (19, 70, 100), (700, 30, 10, 50)], ids=str)
+def test_any_number_of_threads_gives_the_same_bits(widths, m, dtype):
+    X, labels, _, _ = problem(m, widths[0], widths[-1], dtype)
     numbers = {"repeats": 3, "learning_rate": 0.5, "clip_threshold": 0.1}
-    np.testing.assert_array_equal(two.run(X, labels, threads=2, **numbers), one.run(X, labels, threads=1, **numbers))
-    np.testing.assert_array_equal(two.network.params, one.network.params)
+    one = Model(widths, dtype, m)
+    losses = one.run(X, labels, threads=1, **numbers)
+    for threads in (2, 3, 4):
+        several = Model(widths, dtype, m)
+        np.testing.assert_array_equal(several.run(X, labels, threads=threads, **numbers), losses)
+        np.testing.assert_array_equal(several.network.params, one.network.params)
 
 
 def test_inputs_are_only_read(dtype):

@@ -9,7 +9,8 @@ from torch.nn import functional as F
 from fastclf import reference
 from fastclf.engine.losses import CLIPPED, EXACT, SHIFTED
 from fastclf.engine.memory import round_up
-from fastclf.kernels import jit, softmax
+from fastclf.kernels import jit, matmul, softmax
+from fastclf.kernels.codes import MANY_CLASSES
 from fastclf.kernels.simd import at, vlane0, vsplat
 
 from ..helpers import FINITE_DIFFERENCES, LANES, ONE_STEP, as_distribution, assert_close, edges, problem
@@ -29,6 +30,11 @@ def output_layer(S, labels, targets, order, c, ld, sigmoid, low, high, eps, scal
 def bias_gradients(S, n_rows, c, ld, out):
     for k in range(c):
         out[k] = softmax.bias_gradient(S, 0, k, n_rows, c, ld)
+
+
+@numba.njit(**jit.FLAGS)
+def column_sums(S, start, n_rows, c, out, scale, step, limit):
+    matmul.column_sums(at(S, 0), start, n_rows, c, at(out, 0), scale, step, limit)
 
 
 @numba.njit
@@ -54,7 +60,11 @@ def last_layer(
     ld = round_up(m)
     size, *starts = places(c, ld)
     S = np.full(size, before, dtype)
-    logits, P, D = (S[start : start + c * ld].reshape(c, ld) for start in starts[:3])
+    logits, P, D = (S[start : start + c * ld] for start in starts[:3])
+    if c > MANY_CLASSES:
+        logits, P, D = (part.reshape(ld, c).T for part in (logits, P, D))
+    else:
+        logits, P, D = (part.reshape(c, ld) for part in (logits, P, D))
     losses = S[starts[3] : starts[3] + ld]
     logits[:], logits[:, :m] = np.nan, Z.T
     total = output_layer(
@@ -62,7 +72,10 @@ def last_layer(
         np.arange(m) if order is None else order, c, ld, sigmoid, *(dtype.type(v) for v in (*rule, scale)),
     )  # fmt: skip
     gradients, rounding = np.empty(c, dtype), 16 * np.finfo(dtype).eps
-    bias_gradients(S, m, c, ld, gradients)
+    if c > MANY_CLASSES:
+        column_sums(S, starts[2], m, c, gradients, dtype.type(0), dtype.type(1), dtype.type(np.inf))
+    else:
+        bias_gradients(S, m, c, ld, gradients)
     np.testing.assert_allclose(total, losses[:m].sum(dtype=np.float64), rtol=rounding, atol=1e-30)
     np.testing.assert_allclose(gradients, D[:, :m].sum(axis=1, dtype=np.float64), rtol=0, atol=rounding * scale * m)
     return P[:, :m].T, D[:, :m].T, losses[:m]
@@ -103,7 +116,7 @@ def reference_rows(Z, targets, sigmoid):
     return p, -np.sum(targets * log_p + ((1 - targets) * log_q if sigmoid else 0), axis=1)
 
 
-@pytest.mark.parametrize("c", sorted({*range(1, 18), *edges(*(2 * n for n in LANES))}))
+@pytest.mark.parametrize("c", sorted({*range(1, 18), *edges(*(2 * n for n in LANES), MANY_CLASSES), 100, 2000}))
 def test_dense_targets(c, dtype, sigmoid):
     Z, targets = logits(5, c, dtype), problem(5, 1, c, dtype, sigmoid).targets
     p, losses = reference_rows(Z, targets.astype(np.float64), sigmoid)
@@ -111,7 +124,7 @@ def test_dense_targets(c, dtype, sigmoid):
     assert_close(ONE_STEP[dtype], P=(P, p), D=(D, 0.3 * (p - targets)), loss=(loss, losses))
 
 
-@pytest.mark.parametrize("c", [1, 2, 3, *edges(*LANES)])
+@pytest.mark.parametrize("c", [1, 2, 3, *edges(*LANES, MANY_CLASSES), 100])
 def test_labels_are_one_hot_targets(c, dtype, sigmoid):
     c = 1 if sigmoid else c
     Z, labels = logits(9, c, dtype), np.arange(9) % (2 if sigmoid else c)

@@ -10,6 +10,7 @@ import pytest
 from fastclf.kernels import jit, simd, tile
 from fastclf.kernels.simd import at
 from fastclf.kernels.target import TARGET
+from fastclf.kernels.tile import ACTIVATE, MASK, UPDATE
 
 from ..helpers import DTYPES, LANES, edges
 
@@ -35,12 +36,12 @@ def dot_caller(dot):
 
 def outer_caller(outer):
     @numba.njit(**jit.FLAGS)
-    def call(A, a_p, a_r, B, rows, depth, C, count, gate, gated, scale, step, limit, terms, sums):
+    def call(A, a_p, a_r, B, rows, depth, C, count, gate, mode, scale, step, limit, terms, sums, a_rows):
         """So many terms at a time; in between, what they add up to is in ``sums``."""
         for p in range(0, depth, terms):
             outer(
-                at(A, p * a_p), a_p, a_r, at(B, 0), pitch(B), at(rows, p), min(terms, depth - p), at(C, 0), pitch(C), count,
-                at(gate, 0), gated, scale, step, limit, at(sums, 0), p == 0, p + terms >= depth,
+                at(A, p * a_p), a_p, a_r, at(a_rows, 0), at(B, 0), pitch(B), at(rows, p), min(terms, depth - p), at(C, 0),
+                pitch(C), count, at(gate, 0), mode, scale, step, limit, at(sums, 0), p == 0, p + terms >= depth,
             )  # fmt: skip
 
     return call
@@ -60,16 +61,24 @@ DOTS = {
 OUTERS = {
     "full": (outer_caller(tile.outer_full), OUTER_ROWS, VECTORS),
     "row": (outer_caller(tile.outer_row), 1, VECTORS),
+    "some": (outer_caller(tile.outer_some), OUTER_ROWS, tile.OUTER_SOME),
+    "row, some": (outer_caller(tile.outer_row_some), 1, tile.OUTER_SOME),
     "vector": (outer_caller(tile.outer_vector), OUTER_ROWS, 1),
     "one": (outer_caller(tile.outer_one), 1, 1),
 }
 
 
-def in_parts(call, terms):
+def in_parts(call, terms, a_rows=None):
     """A tile's caller, so many terms of its sums at a time."""
+    a_rows = np.arange(OUTER_ROWS) if a_rows is None else a_rows
     return lambda *operands: call(
-        *operands, terms, np.full(OUTER_ROWS * VECTORS * max(LANES), np.nan, operands[3].dtype)
+        *operands, terms, np.full(OUTER_ROWS * VECTORS * max(LANES), np.nan, operands[3].dtype), a_rows
     )
+
+
+def counts(vectors, width):
+    """The numbers of columns that a tile may be asked for."""
+    return range(width - width // vectors + 1, width + 1) if vectors < VECTORS else [width]
 
 
 def whole_numbers(*shape, dtype, seed=0):
@@ -142,14 +151,14 @@ def test_outer_tiles_update(name, depth, terms, dtype):
     call, n_rows, vectors = OUTERS[name]
     call = in_parts(call, terms)
     A, B, rows, C, gate, width = outer_operands(depth, vectors, dtype)
-    for count in range(1, width + 1) if vectors == 1 else [width]:
+    for columns in counts(vectors, width):
         for limit in (np.inf, 5.0):
             got, expected = C.copy(), C.copy()
-            at_tile = np.s_[:n_rows, :count]
+            at_tile, count = np.s_[:n_rows, :columns], columns - width + width // vectors
             product = (A.T @ B[rows][:, :width])[at_tile]
             expected[at_tile] = 2 * C[at_tile] - 3 * np.clip(product, -limit, limit)
             numbers = (dtype.type(2), dtype.type(-3), dtype.type(limit))
-            call(A, A.shape[1], 1, B, rows, depth, got, count, gate, False, *numbers)
+            call(A, A.shape[1], 1, B, rows, depth, got, count, gate, UPDATE, *numbers)
             np.testing.assert_array_equal(got, expected)
 
 
@@ -163,8 +172,49 @@ def test_outer_tiles_mask(name, dtype):
     at_tile = np.s_[:n_rows, :width]
     expected[at_tile] = np.where(gate[at_tile] > 0, 3 * (A.T @ B[rows][:, :width])[at_tile], 0)
     numbers = dtype.type(np.nan), dtype.type(3), dtype.type(np.nan)  # two of them are not for this variant
-    call(A, A.shape[1], 1, B, rows, 7, C, width, gate, True, *numbers)
+    call(A, A.shape[1], 1, B, rows, 7, C, width // vectors, gate, MASK, *numbers)
     np.testing.assert_array_equal(C, expected)
+
+
+@pytest.mark.parametrize("depth", [1, 7])
+@pytest.mark.parametrize("name", OUTERS)
+def test_outer_tiles_activate(name, depth, dtype):
+    """Rows of A are found through an index; the sums go on from what was there, which is the bias."""
+    call, n_rows, vectors = OUTERS[name]
+    _, B, rows, C, Z, width = outer_operands(depth, vectors, dtype)
+    A, a_rows = whole_numbers(OUTER_ROWS + 3, depth, dtype=dtype), np.array([5, 0, 7, 2, 1])
+    bias = whole_numbers(n_rows, width, dtype=dtype)
+    for columns in counts(vectors, width):
+        for floor in (0.0, -np.inf):
+            got, logits, expected = C.copy(), Z.copy(), Z.copy()
+            at_tile, count = np.s_[:n_rows, :columns], columns - width + width // vectors
+            expected[at_tile] = (bias + A[a_rows[:n_rows]] @ B[rows][:, :width])[at_tile]
+            unused, limit = dtype.type(np.nan), dtype.type(-floor)
+            go_on(call, A, a_rows, B, rows, got, count, logits, unused, limit, bias)
+            np.testing.assert_array_equal(logits, expected)
+            expected[at_tile], at_rest = np.maximum(expected[at_tile], floor), C.copy()
+            at_rest[at_tile] = expected[at_tile]
+            np.testing.assert_array_equal(got, at_rest)
+
+
+def go_on(call, A, a_rows, B, rows, C, count, Z, unused, limit, bias):
+    """One call with all terms, whose sums start from the bias."""
+    sums = np.concatenate([bias.ravel(), np.full(OUTER_ROWS * VECTORS * max(LANES), np.nan, C.dtype)])
+    CONTINUED[call](A, 1, A.shape[1], B, rows, A.shape[1], C, count, Z, ACTIVATE, unused, unused, limit, sums, a_rows)
+
+
+def continued(outer):
+    @numba.njit(**jit.FLAGS)
+    def call(A, a_p, a_r, B, rows, depth, C, count, gate, mode, scale, step, limit, sums, a_rows):
+        outer(
+            at(A, 0), a_p, a_r, at(a_rows, 0), at(B, 0), pitch(B), at(rows, 0), depth, at(C, 0), pitch(C), count,
+            at(gate, 0), mode, scale, step, limit, at(sums, 0), False, True,
+        )  # fmt: skip
+
+    return call
+
+
+CONTINUED = {OUTERS[name][0]: continued(getattr(tile, f"outer_{name.replace(', ', '_')}")) for name in OUTERS}
 
 
 def test_outer_tiles_read_a_from_either_side(dtype):
@@ -174,8 +224,8 @@ def test_outer_tiles_read_a_from_either_side(dtype):
     A, B, rows, C, gate, width = outer_operands(6, vectors, dtype)
     across, along = C.copy(), C.copy()
     numbers = (dtype.type(1), dtype.type(1), dtype.type(np.inf))
-    call(A, A.shape[1], 1, B, rows, 6, across, width, gate, False, *numbers)
-    call(np.ascontiguousarray(A.T), 1, len(A), B, rows, 6, along, width, gate, False, *numbers)
+    call(A, A.shape[1], 1, B, rows, 6, across, width // vectors, gate, UPDATE, *numbers)
+    call(np.ascontiguousarray(A.T), 1, len(A), B, rows, 6, along, width // vectors, gate, UPDATE, *numbers)
     np.testing.assert_array_equal(along, across)
 
 
@@ -193,7 +243,7 @@ def test_outer_tiles_give_the_same_bits(dtype):
             for r in range(0, OUTER_ROWS, n_rows):
                 for v in range(0, VECTORS * lanes, vectors * lanes):
                     in_parts(call, terms)(
-                        A[:, r:], OUTER_ROWS, 1, B[:, v:], rows, depth, got[r:, v:], lanes, C, False, *numbers
+                        A[:, r:], OUTER_ROWS, 1, B[:, v:], rows, depth, got[r:, v:], lanes, C, UPDATE, *numbers
                     )  # fmt: skip
     for name, got in results.items():
         np.testing.assert_array_equal(got, results["full", 29], err_msg=name)
@@ -204,7 +254,7 @@ def test_nan_is_not_clipped_away(dtype):
     call = in_parts(call, 2)
     A, B, rows, C, gate, width = outer_operands(3, vectors, dtype)
     A[1, 0] = np.nan
-    call(A, A.shape[1], 1, B, rows, 3, C, width, gate, False, dtype.type(1), dtype.type(1), dtype.type(2))
+    call(A, A.shape[1], 1, B, rows, 3, C, width, gate, UPDATE, dtype.type(1), dtype.type(1), dtype.type(2))
     assert np.isnan(C[0, :width]).all()
 
 
