@@ -22,7 +22,7 @@ from typing import NamedTuple
 from .codes import N_COLUMNS, N_IN, N_OUT, UNITS
 from .gather import SourceAt
 from .jit import AT, AT_INDEX, FLAG, INT, REAL, inlined
-from .records import Settings
+from .records import Blocks, Settings
 from .simd import at
 from .softmax import deltas_at, in_rows, logits_at
 
@@ -51,6 +51,8 @@ class Batch(NamedTuple):
     S: AT
     capacity: INT  # samples that S has room for
     panels: AT  # scratch of every thread, for packed columns of a layer's input and unfinished sums
+    panel: INT  # elements of one thread's part of ``panels``
+    blocks: Blocks
     turned: AT  # the transposed weights of the layers with few inputs
     settings: Settings
     rate: REAL  # learning rate of this step

@@ -22,8 +22,8 @@ from .codes import BIAS, N_IN, N_OUT, WEIGHTS
 from .gather import SourceAt, rows_of, source_at
 from .jit import AT, AT64, AT_INDEX, FLAG, INT, OUT64, REAL, in_shares, inlined, share
 from .kernel import kernel
-from .matmul import column_sums, crowded, forward, n_tiles, outer, panel_rows
-from .records import ChunkScratch, Model, Portion, Settings, Source, Targets, Theta
+from .matmul import column_sums, crowded, forward, n_tiles, outer
+from .records import Blocks, ChunkScratch, Model, Portion, Settings, Source, Targets, Theta
 from .simd import at, lanes_of, real, vfma, vload, vsplat, vstore, vsum
 from .softmax import (
     bias_gradient,
@@ -38,7 +38,7 @@ from .softmax import (
     spread_bias,
     total_loss,
 )
-from .tile import OUTER_VECTORS, UPDATE
+from .tile import UPDATE
 
 
 class Chunks(NamedTuple):
@@ -82,13 +82,13 @@ def rows_of_chunk(work, chunk):
     return work.first + first, work.first + end
 
 
-@in_shares(work=Chunks, weights=INT, bias=INT, size=INT, panels=AT)
-def chunk_gradients(work, weights, bias, size, panels, q, workers):
+@in_shares(work=Chunks, weights=INT, bias=INT, size=INT, panels=AT, panel_size=INT, blocks=Blocks)
+def chunk_gradients(work, weights, bias, size, panels, panel_size, blocks, q, workers):
     """The loss and the gradient of each chunk in thread q's share, for a network of one layer."""
     S, c, width, n, settings = work.S, work.c, work.width, work.source.n, work.settings
     lanes, zero = lanes_of(S), real(S, 0.0)
     low, high, one, with_bias = settings.log_low, settings.log_high, zero + 1, settings.bias_rate > 0
-    room, panel = at(work.room, q * width * n), at(panels, q * panel_rows(width, c) * OUTER_VECTORS * lanes)
+    room, panel = at(work.room, q * width * n), at(panels, q * panel_size)
     chunk0, chunk1 = share(work.count, q, workers)
     for chunk in range(chunk0, chunk1):
         first, end = rows_of_chunk(work, chunk)
@@ -102,12 +102,13 @@ def chunk_gradients(work, weights, bias, size, panels, q, workers):
             w = at(work.params, weights)
             if in_rows(c):
                 forward(
-                    X, n, picked, n_rows, w, n, work.iota, c, n, at(work.params, bias), 0, 1, z, z, c, -float("inf")
-                )
+                    X, n, picked, n_rows, w, n, work.iota, c, n, at(work.params, bias), 0, 1, z, z, c, -float("inf"), blocks,
+                    panel,
+                )  # fmt: skip
             else:
                 forward(
                     w, n, work.iota, c, X, n, picked, n_rows, n, at(S, biases_at(block, c, width)), 4, 0, z, z, width,
-                    -float("inf"),
+                    -float("inf"), blocks, panel,
                 )  # fmt: skip
             chosen = at(work.iota, r0)
             gather_targets(work.labels, work.distributions, work.labelled, chosen, n_rows, S, block, 0, c, width)
@@ -171,7 +172,9 @@ def wide(source, targets, model, scratch, portion, settings, losses, team):
         source, layout[0, N_IN], targets, layout[0, N_OUT], model.sigmoid, at(params, 0), scratch, portion, settings
     )
     for e in range(losses.shape[0]):
-        chunk_gradients(team, work, layout[0, WEIGHTS], layout[0, BIAS], size, at(scratch.panels, 0))
+        chunk_gradients(
+            team, work, layout[0, WEIGHTS], layout[0, BIAS], size, at(scratch.panels, 0), scratch.panel, scratch.blocks
+        )
         add_up(scratch.losses, losses, e, portion)
         if portion.update and total.shape[0]:
             if portion.first == 0:

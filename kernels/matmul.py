@@ -11,6 +11,7 @@ given by the addresses of their first elements: one compiled product serves the 
 
 from .codes import SHORT_VECTORS
 from .jit import AT, AT_INDEX, FLAG, INT, REAL, inlined, routine
+from .records import Blocks
 from .simd import at, lanes_of, transpose, vload, vload_first, vmax, vmin, vsplat, vstore, vstore_first
 from .target import TARGET
 from .tile import (
@@ -21,6 +22,7 @@ from .tile import (
     OUTER_ROWS,
     OUTER_SOME,
     OUTER_VECTORS,
+    PANEL_BYTES,
     dot_few,
     dot_full,
     dot_one,
@@ -38,20 +40,74 @@ WAY_BYTES = 4096  # in one way of the L1 cache: addresses that differ by a multi
 OUTER_DEPTH, PACK_COLUMNS, PACK_FROM, ACROSS_BELOW = TARGET.packing
 
 
+def outer_room(m, n_rows, itemsize):
+    """Elements of a thread's ``panel``: for products with up to ``m`` terms per sum and n_rows rows."""
+    packed = PACK_COLUMNS * (min(m, OUTER_DEPTH) + n_rows) if m >= PACK_FROM else 0
+    return (OUTER_ROWS + packed) * PANEL_BYTES // itemsize
+
+
+def sums_room(blocks, itemsize):
+    """Elements of a thread's ``sums``."""
+    return (blocks.rows + 2 * DOT_ROWS) * (blocks.units + 2 * DOT_UNITS) * TARGET.lanes(itemsize)
+
+
+def is_long(n_in, blocks):
+    """Whether rows of n_in terms are so much longer than a block that it pays to cut them."""
+    return n_in > blocks.depth + blocks.depth // 4
+
+
+are_long = inlined(is_long)
+
+
+@inlined
+def cut(total, most, step):
+    """The size of the parts of ``total`` that are all but equal, whole multiples of ``step``, and about ``most`` at most."""
+    parts = (total + most - 1) // most
+    return ((total + parts - 1) // parts + step - 1) // step * step
+
+
 @routine(
     A=AT, lda=INT, a_rows=AT_INDEX, n_rows=INT, W=AT, ldw=INT, w_rows=AT_INDEX, n_units=INT, K=INT,
-    bias=AT, bias_r=INT, bias_u=INT, Z=AT, act=AT, ldo=INT, floor=REAL,
+    bias=AT, bias_r=INT, bias_u=INT, Z=AT, act=AT, ldo=INT, floor=REAL, blocks=Blocks, sums=AT,
 )  # fmt: skip
-def forward(A, lda, a_rows, n_rows, W, ldw, w_rows, n_units, K, bias, bias_r, bias_u, Z, act, ldo, floor):
+def forward(
+    A, lda, a_rows, n_rows, W, ldw, w_rows, n_units, K, bias, bias_r, bias_u, Z, act, ldo, floor, blocks, sums
+):  # fmt: skip
     """Z[r, u] = A[a_rows[r]] . W[w_rows[u]] + bias[r bias_r + u bias_u] and act = max(Z, floor).
 
     The rows of the result can be samples and its columns units (bias_u is 1), or the other way round (bias_u is 0, and
     each bias is repeated four times in ``bias``, because tiles load four biases at once).
 
-    The last tile in a row or column of tiles is also a whole one if the matrix is large enough. It overlaps the tile before
+    Rows of one block fit into the first-level cache. So longer rows are cut (Goto and van de Geijn, 2008): for a few rows of
+    A and W, all tiles add up a part of their sums, and set them aside in ``sums``, before they go on with the next part. The
+    parts of W stay in the second-level cache meanwhile.
+    """
+    depth, rows_at_once, units_at_once, lanes = K, n_rows, n_units, lanes_of(A)
+    if are_long(K, blocks):
+        depth, rows_at_once = cut(K, blocks.depth, lanes), cut(n_rows, blocks.rows, DOT_ROWS)
+        units_at_once = cut(n_units, blocks.units, DOT_UNITS)
+    for u0 in range(0, n_units, units_at_once):
+        n_here = min(units_at_once, n_units - u0)
+        for r0 in range(0, n_rows, rows_at_once):
+            rows_here = min(rows_at_once, n_rows - r0)
+            for p in range(0, K, depth):
+                tiles(
+                    at(A, p), lda, at(a_rows, r0), rows_here, at(W, p), ldw, at(w_rows, u0), n_here, min(depth, K - p),
+                    at(bias, r0 * bias_r + u0 * bias_u), bias_r, bias_u, at(Z, r0 * ldo + u0), at(act, r0 * ldo + u0), ldo,
+                    floor, sums, p == 0, p + depth >= K,
+                )  # fmt: skip
+
+
+@inlined
+def tiles(
+    A, lda, a_rows, n_rows, W, ldw, w_rows, n_units, K, bias, bias_r, bias_u, Z, act, ldo, floor, sums, begins, ends
+):  # fmt: skip
+    """All tiles of a block of a product, for a part of the terms of its sums.
+
+    The last tile in a row or column of tiles is also a whole one if the block is large enough. It overlaps the tile before
     it and computes some sums twice, with the same result. This is faster than computing the remaining sums one by one.
     """
-    u = 0
+    u, kept = 0, 0
     while u < n_units:
         if n_units >= DOT_UNITS:
             units, wide = DOT_UNITS, True
@@ -69,17 +125,18 @@ def forward(A, lda, a_rows, n_rows, W, ldw, w_rows, n_units, K, bias, bias_r, bi
                 rows = 1
             r = min(r, n_rows - rows)
             index, b = at(a_rows, r), at(bias_at, r * bias_r)
-            z, y = at(Z, r * ldo + u), at(act, r * ldo + u)
+            z, y, s = at(Z, r * ldo + u), at(act, r * ldo + u), at(sums, kept)
             if wide and rows == DOT_ROWS:
-                dot_full(A, lda, index, W, ldw, w_index, K, b, bias_r, z, y, ldo, floor)
+                dot_full(A, lda, index, W, ldw, w_index, K, b, bias_r, z, y, ldo, floor, s, begins, ends)
             elif wide and rows == DOT_FEW:
-                dot_few(A, lda, index, W, ldw, w_index, K, b, bias_r, z, y, ldo, floor)
+                dot_few(A, lda, index, W, ldw, w_index, K, b, bias_r, z, y, ldo, floor, s, begins, ends)
             elif wide:
-                dot_row(A, lda, index, W, ldw, w_index, K, b, bias_r, z, y, ldo, floor)
+                dot_row(A, lda, index, W, ldw, w_index, K, b, bias_r, z, y, ldo, floor, s, begins, ends)
             elif rows == DOT_ROWS:
-                dot_unit(A, lda, index, W, ldw, w_index, K, b, bias_r, z, y, ldo, floor)
+                dot_unit(A, lda, index, W, ldw, w_index, K, b, bias_r, z, y, ldo, floor, s, begins, ends)
             else:
-                dot_one(A, lda, index, W, ldw, w_index, K, b, bias_r, z, y, ldo, floor)
+                dot_one(A, lda, index, W, ldw, w_index, K, b, bias_r, z, y, ldo, floor, s, begins, ends)
+            kept += rows * units * lanes_of(A)
             r += rows
         u += units
 
@@ -160,8 +217,8 @@ def outer(
 ):  # fmt: skip
     """Tiles first ≤ t < end of A^T B, for what ``mode`` does with it: see ``tile.outer``. ACTIVATE adds the bias.
 
-    ``packing`` allows the routine to pack columns of B into ``panel``, which has room for ``panel_rows`` rows of a tile. A
-    bias is read in whole vectors.
+    ``packing`` allows the routine to pack columns of B into ``panel``, which is as large as
+    ``outer_room`` says. A bias is read in whole vectors.
     """
     lanes, ldc = lanes_of(C), n_columns
     width = OUTER_VECTORS * lanes
@@ -259,12 +316,6 @@ def column_sums(S, start, m, n_out, out, scale, step, limit):
         if scale != 0:
             change = change + vsplat(S, scale) * vload_first(out, u, count, zero)
         vstore_first(out, u, change, count)
-
-
-@inlined
-def panel_rows(capacity, n_rows):
-    """Rows, of a tile's width, in a thread's ``panel``: for products with ``capacity`` terms per sum and n_rows rows."""
-    return OUTER_ROWS + (PACK_COLUMNS * (min(capacity, OUTER_DEPTH) + n_rows) if capacity >= PACK_FROM else 0)
 
 
 @inlined

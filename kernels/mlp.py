@@ -18,7 +18,7 @@ from .dropout import drop_out, scrambled
 from .gather import source_at, to_floats, to_floats_in_shares
 from .jit import ALONE, INDEX, OUT64, in_shares, inlined, share
 from .kernel import kernel
-from .matmul import column_sums, forward, is_short, moved, n_tiles, outer, panel_rows, turn
+from .matmul import are_long, column_sums, forward, is_short, moved, n_tiles, outer, turn
 from .records import BatchScratch, Model, Schedule, Settings, Source, Targets
 from .simd import at, lanes_of, real
 from .softmax import (
@@ -34,7 +34,7 @@ from .softmax import (
     total_loss,
 )  # fmt: skip
 from .target import TARGET
-from .tile import ACTIVATE, DOT_UNITS, MASK, OUTER_VECTORS, UPDATE
+from .tile import ACTIVATE, DOT_UNITS, MASK, UPDATE
 from .update import decay_of, squares, update
 
 BLOCK_BYTES = 256 * 1024  # of the first layer's input per block of rows: the block stays in the L2 cache for all units
@@ -79,10 +79,7 @@ def turn_weights(batch):
 @inlined
 def panel_of(q, batch):
     """Thread q's scratch for a product."""
-    widest = 0
-    for l in range(batch.n_layers):
-        widest = max(widest, entry(batch.layout, l, N_OUT))
-    return at(batch.panels, q * panel_rows(batch.capacity, widest) * OUTER_VECTORS * lanes_of(batch.S))
+    return at(batch.panels, q * batch.panel)
 
 
 @inlined
@@ -98,7 +95,7 @@ def layer(l, batch, r0, r1, part, parts, panel):
         z, biases = logits_at(block, n_out, batch.capacity) + r0, biases_at(block, n_out, batch.capacity)
         forward(
             at(batch.params, w), n_in, batch.iota, n_out, source, pitch, at(rows, r0), r1 - r0, n_in, at(S, biases), 4, 0,
-            at(S, z), at(S, z), batch.capacity, floor,
+            at(S, z), at(S, z), batch.capacity, floor, batch.blocks, panel,
         )  # fmt: skip
         return
     z, a = outputs_of(l, batch)
@@ -116,7 +113,7 @@ def layer(l, batch, r0, r1, part, parts, panel):
     u0, u1 = g0 * DOT_UNITS, min(g1 * DOT_UNITS, n_out)
     forward(
         source, pitch, at(rows, r0), r1 - r0, at(batch.params, w + u0 * n_in), n_in, batch.iota, u1 - u0, n_in,
-        at(batch.params, bias + u0), 0, 1, at(S, z + u0), at(S, a + u0), n_out, floor,
+        at(batch.params, bias + u0), 0, 1, at(S, z + u0), at(S, a + u0), n_out, floor, batch.blocks, panel,
     )  # fmt: skip
 
 
@@ -164,6 +161,8 @@ def forward_backward(batch, q, workers):
     larger = 1 / (1 - settings.dropout)  # factor on the units that dropout keeps
     whole = 3 * lanes  # a number of rows in whole vectors of samples and whole tiles of 3 or 6 rows
     at_once = max(whole, BLOCK_BYTES * lanes // (TARGET.vector_bytes * batch.ldx) // whole * whole)
+    if are_long(batch.ldx, batch.blocks):
+        at_once = max(at_once, batch.blocks.rows)
     panel = panel_of(q, batch)
     g0, g1 = share((batch.m + lanes - 1) // lanes, q, workers)
     end = min(g1 * lanes, batch.m)
@@ -290,8 +289,8 @@ def run(source, order, targets, model, scratch, schedule, settings, losses, team
         batch = Batch(
             stored_at, X, n_in, picked, m, at(scratch.iota, 0), at(labels, 0), at(targets.distributions, 0),
             labels.shape[0] > 0, at(weights, 0), weighted, chosen, real(S, total_weight), at(params, 0), at(model.state, 0),
-            params.shape[0], where, n_layers, at(S, 0), capacity, at(scratch.panels, 0), at(scratch.turned, 0), settings,
-            real(S, rate), real(S, mix), model.optimiser,
+            params.shape[0], where, n_layers, at(S, 0), capacity, at(scratch.panels, 0), scratch.panel, scratch.blocks,
+            at(scratch.turned, 0), settings, real(S, rate), real(S, mix), model.optimiser,
             np.int64(scrambled(np.uint64(schedule.seed) + np.uint64(step))), phases, model.sigmoid,
             at(scratch.outputs, p0 * c), scratch.outputs.shape[0] > 0, at(scratch.winners, p0), scratch.winners.shape[0] > 0,
         )  # fmt: skip

@@ -113,6 +113,14 @@ class Portion(NamedTuple):
     update: FLAG  # whether to update the parameters, and not only compute the loss
 
 
+class Blocks(NamedTuple):
+    """How the products of long rows are cut for the caches, so that a tile finds its operands there: see ``matmul``."""
+
+    depth: INT  # terms of a sum that are added up in one go; longer sums are set aside in between
+    rows: INT  # rows of the result for which sums are set aside
+    units: INT  # columns of the result for which sums are set aside
+
+
 class BatchScratch(NamedTuple):
     """Scratch for a network's mini-batches: see ``batch``."""
 
@@ -120,6 +128,8 @@ class BatchScratch(NamedTuple):
     capacity: INT  # samples that S has room for
     gathered: OUT2  # (capacity, n): the batch as floats, if samples are stored in another form
     panels: OUT1  # per thread: packed columns of an operand, and unfinished sums
+    panel: INT  # elements of one thread's panel
+    blocks: Blocks
     turned: OUT1  # the transposed weights of the layers with few inputs
     partial_sums: OUT64  # (SQUARE_PARTS,): of the squares of the weights
     iota: INDEX  # 0, 1, … up to the larger of the capacity and the widest layer
@@ -137,6 +147,8 @@ class ChunkScratch(NamedTuple):
     total: OUT1  # the gradient of the earlier portions, if a step is split into portions
     columns: OUT1  # (n, width) per chunk: its samples, transposed; for the narrow kernel
     panels: OUT1  # per thread: packed columns of an operand, and unfinished sums; for the wide kernel
+    panel: INT  # elements of one thread's panel
+    blocks: Blocks
     losses: OUT64  # one per chunk
     iota: INDEX  # 0, 1, … up to the larger of m and c
 

@@ -12,6 +12,8 @@ from typing import NamedTuple
 import llvmlite.binding as llvm
 from numba.core import config
 
+L2_BYTES_PER_CYCLE = 32  # of recent processors, or somewhat more
+
 
 class Packing(NamedTuple):
     """How ``matmul.outer`` packs (copies) columns of B, so that a tile's rows lie side by side in the L1 cache."""
@@ -28,6 +30,7 @@ class Target(NamedTuple):
     name: str  # the vector instruction set
     vector_bytes: int  # bytes in one vector register
     registers: int  # vector registers
+    units: int = 2  # multiply-adds of whole vectors per cycle
 
     @property
     def dot_tile(self) -> tuple[int, int]:
@@ -43,6 +46,12 @@ class Target(NamedTuple):
     def outer_tile(self) -> tuple[int, int]:
         """Rows, and vectors per row, of sums that the ``outer`` tile holds in registers."""
         return (5, 4) if self.registers >= 32 else (5, 2)
+
+    @property
+    def outruns_l2(self) -> bool:
+        """Whether ``dot`` tiles take more bytes per cycle than the L2 cache delivers, if none comes from the L1 cache."""
+        rows, units = self.dot_tile
+        return (rows + units) / (rows * units) * self.units * self.vector_bytes > L2_BYTES_PER_CYCLE
 
     @property
     def packing(self) -> Packing:
@@ -61,6 +70,9 @@ AVX2 = Target("AVX2", 32, 16)
 SSE2 = Target("SSE2", 16, 16)
 NEON = Target("NEON", 16, 32)
 
+# Processors that take two cycles for a multiply-add of 64 bytes, or have one unit for it.
+_ONE_UNIT = "znver4", "icelake-client", "tigerlake", "rocketlake", "cannonlake"
+
 # Processor names for NUMBA_CPU_NAME, by instruction set, because LLVM does not list the features of a named processor.
 _AVX512_NAMES = ("skylake-avx512", "cascadelake", "cooperlake", "icelake", "tigerlake", "rocketlake",
                  "sapphirerapids", "emeraldrapids", "graniterapids", "znver4", "znver5", "x86-64-v4")  # fmt: skip
@@ -74,14 +86,19 @@ def detect() -> Target:
     if config.CPU_NAME and config.CPU_NAME != "host":
         for target, names in ((AVX512, _AVX512_NAMES), (AVX2, _AVX2_NAMES)):
             if config.CPU_NAME.startswith(names):
-                return target
+                return _with_units(target, config.CPU_NAME)
         return SSE2
     features = llvm.get_host_cpu_features()
     if all(features.get(f) for f in ("avx512f", "avx512dq", "avx512bw", "avx512vl")):
-        return AVX512
+        return _with_units(AVX512, llvm.get_host_cpu_name())
     if features.get("avx2") and features.get("fma"):
         return AVX2
     return SSE2
+
+
+def _with_units(target: Target, processor: str) -> Target:
+    """The target as this processor has it."""
+    return target._replace(units=1) if target is AVX512 and processor in _ONE_UNIT else target
 
 
 TARGET = detect()

@@ -4,10 +4,10 @@
     outer  C[r, v] (+)= sum_p A[p, r] B[p, v]          columns of A against columns of B, v in whole vectors
 
 Each sum is accumulated in one register, in the order of k or p, whatever the size of the tile and whichever thread runs it.
-So the bits of a result depend on the operands alone. If the operands of ``outer`` exceed the L1 cache, the sums may be
-stored after a part of their terms, and loaded again for the next part. The operation after a product runs while the sums are
-still in registers: bias and ReLU after ``dot``; after ``outer``, clipping and the weight update, or the ReLU mask. So an
-update in place needs no gradient in memory.
+So the bits of a result depend on the operands alone. If the operands exceed the L1 cache, the sums may be stored, as
+vectors, after a part of their terms, and loaded again for the next part. The operation after a product runs while the sums
+are still in registers: bias and ReLU after ``dot``; after ``outer``, clipping and the weight update, the ReLU mask, or ReLU.
+So an update in place needs no gradient in memory.
 
 Rows are found through an index. So a shuffled mini-batch is a slice of a permutation of row numbers: no sample is copied.
 """
@@ -45,21 +45,34 @@ def _sums(b, tiles, sources):
     return phis
 
 
+def _taken_up(b, tiles, kept, begins, vty, zero):
+    """The sums to start from, zeros if ``begins`` and else loaded from ``kept``, and the address there of each sum."""
+    places = {t: b.gep(kept, [INTP(k * vty.count)]) for k, t in enumerate(tiles)}
+    before, go_on, start = b.block, b.append_basic_block("sums.go_on"), b.append_basic_block("sums.start")
+    b.cbranch(begins, start, go_on)
+    b.position_at_end(go_on)
+    there = {t: simd.load(b, places[t], vty) for t in tiles}
+    b.branch(start)
+    b.position_at_end(start)
+    return _sums(b, tiles, [(dict.fromkeys(tiles, zero), before), (there, go_on)]), places
+
+
 def _make_dot(n_rows: int, n_units: int):
     """The tile of ``n_rows`` x ``n_units`` sums along k."""
 
     @intrinsic
-    def dot(typing_context, A, lda, a_rows, W, ldw, w_rows, K, bias, bias_r, Z, act, ldo, floor):
+    def dot(typing_context, A, lda, a_rows, W, ldw, w_rows, K, bias, bias_r, Z, act, ldo, floor, sums, begins, ends):
         """Z[r, u] = A[a_rows[r]] . W[w_rows[u]] + bias[r bias_r + u] and act = max(Z, floor); floor is 0 or -inf.
 
-        Arrays are given by the addresses of their first elements; rows of A, W and the results are lda, ldw, ldo apart.
+        Arrays are given by the addresses of their first elements; rows of A, W and the results are lda, ldw, ldo apart. The
+        terms may be split over several calls, as those of ``outer``: all calls but the last take whole vectors of terms.
         """
         f = FLOAT[W.dtype]
-        i = types.intp
-        sig = types.void(A, i, a_rows, W, i, w_rows, i, bias, i, Z, act, i, f.type)
+        i, flag = types.intp, types.boolean
+        sig = types.void(A, i, a_rows, W, i, w_rows, i, bias, i, Z, act, i, f.type, sums, flag, flag)
 
         def codegen(context, b, sig, args):
-            a, lda, a_rows, w, ldw, w_rows, K, bias, bias_r, z, act, ldo, floor = args
+            a, lda, a_rows, w, ldw, w_rows, K, bias, bias_r, z, act, ldo, floor, kept, begins, ends = args
             lanes, vty = f.lanes, ir.VectorType(f.ir, f.lanes)
             arow = [_row(b, a, a_rows, INTP(r), lda) for r in range(n_rows)]
             wrow = [_row(b, w, w_rows, INTP(u), ldw) for u in range(n_units)]
@@ -75,17 +88,17 @@ def _make_dot(n_rows: int, n_units: int):
                 return new
 
             zero = simd.constant(vty, 0.0)
-            zeros = dict.fromkeys(tiles, zero)
+            at_start, places = _taken_up(b, tiles, kept, begins, vty, zero)
             whole = b.sub(K, b.urem(K, INTP(lanes)))
             before = b.block
-            loop, rest, tail, done = (
-                b.append_basic_block(name) for name in ("dot.k", "dot.rest", "dot.tail", "dot.out")
+            loop, rest, tail, done, keep, finish, after = (
+                b.append_basic_block(f"dot.{name}") for name in ("k", "rest", "tail", "done", "keep", "out", "after")
             )
             b.cbranch(b.icmp_signed(">", whole, INTP(0)), loop, rest)
 
             b.position_at_end(loop)
             k = b.phi(INTP)
-            sums = _sums(b, tiles, [(zeros, before)])
+            sums = _sums(b, tiles, [(at_start, before)])
             new = products(sums, lambda p: simd.load(b, b.gep(p, [k]), vty))
             k_next = b.add(k, INTP(lanes))
             k.add_incoming(INTP(0), before)
@@ -95,7 +108,7 @@ def _make_dot(n_rows: int, n_units: int):
             b.cbranch(b.icmp_signed("<", k_next, whole), loop, rest)
 
             b.position_at_end(rest)
-            sums = _sums(b, tiles, [(zeros, before), (new, loop)])
+            sums = _sums(b, tiles, [(at_start, before), (new, loop)])
             b.cbranch(b.icmp_signed("<", whole, K), tail, done)
 
             b.position_at_end(tail)
@@ -106,6 +119,13 @@ def _make_dot(n_rows: int, n_units: int):
 
             b.position_at_end(done)
             sums = _sums(b, tiles, [(sums, rest), (new, tail_end)])
+            b.cbranch(ends, finish, keep)
+            b.position_at_end(keep)
+            for t in tiles:
+                simd.store(b, sums[t], places[t])
+            b.branch(after)
+
+            b.position_at_end(finish)
             for r in range(n_rows):
                 z_at, act_at = (b.gep(p, [b.mul(ldo, INTP(r))]) for p in (z, act))
                 at_bias = b.gep(bias, [b.mul(bias_r, INTP(r))])
@@ -118,23 +138,13 @@ def _make_dot(n_rows: int, n_units: int):
                     one = b.fadd(b.extract_element(four, simd.I32(0)), b.load(at_bias))
                     b.store(one, z_at)
                     b.store(simd.larger(b, one, floor), act_at)
+            b.branch(after)
+            b.position_at_end(after)
             return context.get_dummy_value()
 
         return sig, codegen
 
     return dot
-
-
-def _taken_up(b, tiles, kept, begins, vty, zero):
-    """The sums to start from, zeros if ``begins`` and else loaded from ``kept``, and the address there of each sum."""
-    places = {t: b.gep(kept, [INTP(k * vty.count)]) for k, t in enumerate(tiles)}
-    before, go_on, start = b.block, b.append_basic_block("sums.go_on"), b.append_basic_block("sums.start")
-    b.cbranch(begins, start, go_on)
-    b.position_at_end(go_on)
-    there = {t: simd.load(b, places[t], vty) for t in tiles}
-    b.branch(start)
-    b.position_at_end(start)
-    return _sums(b, tiles, [(dict.fromkeys(tiles, zero), before), (there, go_on)]), places
 
 
 def _make_outer(n_rows: int, n_vectors: int):

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from ..kernels.codes import IN_PLACE, output_block_size
 from ..kernels.records import ChunkScratch, Model, Portion, Settings, Theta
 from .losses import CLIPPED, LossRule
-from .memory import panels, round_up
+from .memory import Panels, panels, round_up
 from .minibatch import Samples
 from .network import Network
 from .sgd import DenseSGD, in_calls
@@ -89,9 +89,7 @@ class _Trainer:
     def _zeros(self, *shape: int) -> NDArray[Any]:
         return np.zeros(shape, self.dtype)
 
-    def _scratch(
-        self, width: int, gradient_size: int, columns: int = 0, packed: NDArray[Any] | None = None
-    ) -> ChunkScratch:
+    def _scratch(self, width: int, gradient_size: int, columns: int = 0, packed: Panels | None = None) -> ChunkScratch:
         """Allocate, per chunk, one output block for ``width`` samples, one gradient, and ``columns`` transposed features.
 
         If the samples are not stored as floats, each thread also gets a buffer for ``width`` samples as floats.
@@ -101,7 +99,7 @@ class _Trainer:
             self._zeros(self.chunks * output_block_size(self.n_classes, width)), width,
             self._zeros(0 if X.are_floats else ((self.threads - 1) * width + min(width, len(X))) * X.shape[1]),
             self._zeros(self.chunks * gradient_size), self._zeros(0 if self.portions == 1 else gradient_size),
-            self._zeros(self.chunks * columns * width), self._zeros(0) if packed is None else packed,
+            self._zeros(self.chunks * columns * width), *(packed or panels(0, 1, (1, 1), self.dtype)),
             np.zeros(self.chunks), self.iota,
         )  # fmt: skip
 
@@ -115,7 +113,7 @@ class WideTrainer(_Trainer):
         self.network = network or Network((n, c), self.dtype)
         most = max(16, _BLOCK_BYTES // (n * self.dtype.itemsize) // 16 * 16)
         width = min(round_up(-(-self.portion // self.chunks)), most)
-        packed = panels(self.threads, width, c, self.dtype)
+        packed = panels(self.threads, width, (n, c), self.dtype)
         self.scratch = self._scratch(width, len(self.network.params), packed=packed)
         self._targets = samples.record(self.dtype)
 

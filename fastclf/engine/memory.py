@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Sequence
+from functools import cache
+from typing import Any, NamedTuple
+
 import numpy as np
 
 _ALIGNMENT = 64  # bytes, one cache line and one AVX-512 register
+_ROWS = 48  # of a product for which sums are set aside: whole tiles and whole vectors on every target
 
 
 def round_up(n: int) -> int:
@@ -19,9 +25,36 @@ def aligned(n: int, dtype: np.dtype) -> np.ndarray:
     return raw[start : start + n * dtype.itemsize].view(dtype)
 
 
-def panels(threads: int, rows: int, n_units: int, dtype: np.dtype) -> np.ndarray:
-    """Scratch memory in which each thread packs a few columns of ``rows`` rows, and keeps sums for ``n_units`` units."""
-    from ..kernels.matmul import panel_rows
-    from ..kernels.tile import PANEL_BYTES
+class Panels(NamedTuple):
+    """The scratch of products: see ``kernels.matmul``."""
 
-    return aligned(threads * panel_rows.py_func(rows, n_units) * PANEL_BYTES // dtype.itemsize, dtype)
+    memory: np.ndarray  # one part per thread
+    size: int  # elements in each part
+    blocks: Any  # how products of long rows are cut
+
+
+def panels(threads: int, m: int, widths: Sequence[int], dtype: np.dtype) -> Panels:
+    """The scratch for the products of ``m`` samples in the layers between ``widths``."""
+    from ..kernels.matmul import is_long, outer_room, sums_room
+
+    blocks = blocks_for(dtype)
+    size = round_up(outer_room(m, max(widths[1:]), dtype.itemsize))
+    if any(is_long(n_in, blocks) for n_in in widths[:-1]):
+        size = max(size, round_up(sums_room(blocks, dtype.itemsize)))
+    return Panels(aligned(threads * size, dtype), size, blocks)
+
+
+@cache
+def blocks_for(dtype: np.dtype) -> Any:
+    """How products of long rows are cut for this machine's caches."""
+    from ..kernels.caches import cache_bytes
+    from ..kernels.records import Blocks
+    from ..kernels.target import TARGET
+
+    if not TARGET.outruns_l2:
+        return Blocks(sys.maxsize // 2, sys.maxsize // 2, sys.maxsize // 2)
+    tile_rows, tile_units = TARGET.dot_tile
+    lanes = TARGET.lanes(dtype.itemsize)
+    depth = cache_bytes(1) * 2 // 3 // ((tile_rows + tile_units) * dtype.itemsize) // lanes * lanes
+    units = cache_bytes(2) // 2 // (depth * dtype.itemsize + _ROWS * TARGET.vector_bytes)
+    return Blocks(max(lanes, depth), _ROWS, max(tile_units, units // tile_units * tile_units))

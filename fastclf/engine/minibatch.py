@@ -117,7 +117,8 @@ class Workspace:
         self.buffer = aligned(3 * self.hidden_size + output_block_size(c, self.capacity), network.dtype)
         self.iota = np.arange(max(self.capacity, *network.widths))
         self._partial_sums = np.empty(SQUARE_PARTS)
-        self._panels = self._gradient = aligned(0, network.dtype)
+        self._panels: Any = None
+        self._gradient = aligned(0, network.dtype)
         few = [round_up(o) * i for i, o in pairwise(network.widths) if i < SHORT_VECTORS * round_up(1)]
         self._turned = aligned(sum(few), network.dtype)
         self._panel_threads = 0
@@ -159,8 +160,8 @@ class Workspace:
         if not rows.are_floats and not len(self._gathered):
             self._gathered = aligned(self.piece * n, self.network.dtype).reshape(self.piece, n)
         if self._panel_threads < threads:
-            widest = max(self.network.widths[1:])
-            self._panels, self._panel_threads = panels(threads, self.capacity, widest, self.network.dtype), threads
+            self._panels = panels(threads, self.capacity, self.network.widths, self.network.dtype)
+            self._panel_threads = threads
         gathered = self._gathered[:0] if rows.are_floats else self._gathered
         outputs = _nothing(self.network.dtype).reshape(0, 1) if results.outputs is None else results.outputs
         winners = _NO_LABELS if results.winners is None else results.winners
@@ -168,7 +169,7 @@ class Workspace:
             self.buffer,
             self.capacity,
             gathered,
-            self._panels,
+            *self._panels,
             self._turned,
             self._partial_sums,
             self.iota,

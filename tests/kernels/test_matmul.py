@@ -8,6 +8,7 @@ import pytest
 
 from fastclf.engine.memory import round_up
 from fastclf.kernels import jit, matmul
+from fastclf.kernels.records import Blocks
 from fastclf.kernels.simd import at, lanes_of
 from fastclf.kernels.target import TARGET
 from fastclf.kernels.tile import ACTIVATE, MASK, OUTER_SOME, PANEL_BYTES, UPDATE
@@ -15,15 +16,22 @@ from fastclf.kernels.tile import ACTIVATE, MASK, OUTER_SOME, PANEL_BYTES, UPDATE
 from ..helpers import LANES, edges
 
 ROWS, UNITS = TARGET.dot_tile
+WHOLE = Blocks(1 << 40, 1 << 40, 1 << 40)  # nothing is cut
 OUTER_ROWS, VECTORS = TARGET.outer_tile
 
 
 @numba.njit(**jit.FLAGS)
-def forward(A, a_rows, W, w_rows, bias, bias_r, bias_u, Z, act, floor):
+def forward_in_blocks(A, a_rows, W, w_rows, bias, bias_r, bias_u, Z, act, floor, blocks, sums):
     matmul.forward(
         at(A, 0), A.shape[1], at(a_rows, 0), a_rows.shape[0], at(W, 0), W.shape[1], at(w_rows, 0), w_rows.shape[0],
-        W.shape[1], at(bias, 0), bias_r, bias_u, at(Z, 0), at(act, 0), Z.shape[1], floor,
+        W.shape[1], at(bias, 0), bias_r, bias_u, at(Z, 0), at(act, 0), Z.shape[1], floor, blocks, at(sums, 0),
     )  # fmt: skip
+
+
+def forward(*operands, blocks=WHOLE):
+    dtype = operands[0].dtype
+    room = 1 if blocks == WHOLE else matmul.sums_room(blocks, dtype.itemsize)
+    forward_in_blocks(*operands, blocks, np.full(room, np.nan, dtype))
 
 
 @numba.njit(**jit.FLAGS)
@@ -40,8 +48,7 @@ def outer(A, B, rows, C, gate, mode, scale, step, limit, parts, iota, panel, pac
 
 def outer_product(*operands, parts=1, packing=False):
     A, C = operands[0], operands[3]
-    rows = matmul.panel_rows.py_func(len(A), len(C))
-    panel = np.full(rows * PANEL_BYTES // C.itemsize, np.nan, C.dtype)
+    panel = np.full(matmul.outer_room(len(A), len(C), C.itemsize), np.nan, C.dtype)
     outer(*operands, parts, np.arange(max(len(A), len(C))), panel, packing)
 
 
@@ -85,6 +92,24 @@ def test_forward(n_rows, n_units, dtype):
         forward(A, a_rows, W, w_rows, bias, 0, 1, Z, act, dtype.type(0))
         np.testing.assert_array_equal(Z, product + bias)
         np.testing.assert_array_equal(act, np.maximum(product + bias, 0))
+
+
+@pytest.mark.parametrize("n_rows", edges(1, ROWS, 2 * ROWS, 5 * ROWS))
+@pytest.mark.parametrize("depth", [1, 2, 3])
+def test_forward_of_long_rows(n_rows, depth, dtype):
+    """Cut along every dimension, around every edge, it gives the bits of a product that is not cut."""
+    lanes, rng = TARGET.lanes(dtype.itemsize), np.random.default_rng(0)
+    for n_units, n_in in itertools.product(edges(1, UNITS, 2 * UNITS), edges(depth * lanes, 3 * depth * lanes, 50)):
+        a_rows, w_rows = picked(n_rows), picked(n_units)
+        A, W = (rng.standard_normal((k + 2, n_in)).astype(dtype) for k in (n_rows, n_units))
+        bias = rng.standard_normal(n_units).astype(dtype)
+        (Z, act), (cut_Z, cut_act) = np.full((2, 2, n_rows, n_units), np.nan, dtype)
+        forward(A, a_rows, W, w_rows, bias, 0, 1, Z, act, dtype.type(0))
+        for rows, units in ((ROWS, UNITS), (2 * ROWS, 2 * UNITS), (1000, 1000)):
+            blocks = Blocks(depth * lanes, rows, units)
+            forward(A, a_rows, W, w_rows, bias, 0, 1, cut_Z, cut_act, dtype.type(0), blocks=blocks)
+            np.testing.assert_array_equal(cut_Z, Z)
+            np.testing.assert_array_equal(cut_act, act)
 
 
 @pytest.mark.parametrize("n_rows", edges(1, ROWS, 2 * ROWS))

@@ -25,13 +25,22 @@ def dot_caller(dot):
     """dot as a function of arrays: A, W and the results are matrices, a_rows and w_rows pick rows."""
 
     @numba.njit(**jit.FLAGS)
-    def call(A, a_rows, W, w_rows, bias, bias_r, Z, act, floor):
-        dot(
-            at(A, 0), pitch(A), at(a_rows, 0), at(W, 0), pitch(W), at(w_rows, 0), W.shape[1], at(bias, 0), bias_r, at(Z, 0),
-            at(act, 0), pitch(Z), floor,
-        )  # fmt: skip
+    def call(A, a_rows, W, w_rows, bias, bias_r, Z, act, floor, terms, sums):
+        """So many terms at a time; in between, what they add up to is in ``sums``."""
+        K = W.shape[1]
+        for k in range(0, K, terms):
+            dot(
+                at(A, k), pitch(A), at(a_rows, 0), at(W, k), pitch(W), at(w_rows, 0), min(terms, K - k), at(bias, 0), bias_r,
+                at(Z, 0), at(act, 0), pitch(Z), floor, at(sums, 0), k == 0, k + terms >= K,
+            )  # fmt: skip
 
-    return call
+    def in_parts(*operands, parts=1):
+        dtype, K = operands[0].dtype, operands[2].shape[1]
+        lanes = TARGET.lanes(dtype.itemsize)
+        terms = max(1, -(-K // lanes // parts)) * lanes
+        call(*operands, K if parts == 1 else terms, np.full(ROWS * UNITS * lanes, np.nan, dtype))
+
+    return in_parts
 
 
 def outer_caller(outer):
@@ -99,7 +108,7 @@ def test_dot_tiles(name, depth, dtype):
     )
     for floor in (0, -np.inf):
         Z, act = np.full((2, ROWS + 1, UNITS + 2), 99, dtype)
-        call(A, a_rows, W, w_rows, bias, 0, Z, act, dtype.type(floor))
+        call(A, a_rows, W, w_rows, bias, 0, Z, act, dtype.type(floor), parts=1 if floor == 0 else 2)
         expected = np.full_like(Z, 99)
         expected[:n_rows, :n_units] = A[a_rows[:n_rows]] @ W[w_rows[:n_units]].T + bias
         np.testing.assert_array_equal(Z, expected)  # the rest is not written
@@ -130,7 +139,11 @@ def test_dot_tiles_give_the_same_bits(dtype):
         results[name], act = np.empty((2, ROWS, UNITS), dtype)
         for r in [min(r, ROWS - n_rows) for r in range(0, ROWS, n_rows)]:
             for u in range(0, UNITS, n_units):
-                call(A, rows[r:], W, rows[u:], bias[u:], 0, results[name][r:, u:], act[r:, u:], dtype.type(0))
+                operands = A, rows[r:], W, rows[u:], bias[u:], 0, results[name][r:, u:], act[r:, u:], dtype.type(0)
+                call(*operands)
+                at_once = results[name].copy()
+                call(*operands, parts=3)
+                np.testing.assert_array_equal(results[name], at_once)
     for name in DOTS:
         np.testing.assert_array_equal(results[name], results["full"], err_msg=name)
 
