@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from .kernels import load
+
 _ALIGNMENT = 64  # bytes, one cache line and one AVX-512 register
 
 
@@ -21,9 +23,7 @@ def aligned(n: int, dtype: np.dtype) -> np.ndarray:
 
 def panels(threads: int, rows: int, n_units: int, dtype: np.dtype) -> np.ndarray:
     """Scratch memory in which each thread packs a few columns of ``rows`` rows, and keeps sums for ``n_units`` units."""
-    from ..kernels.matmul import PACK_FROM, panel_rows
-    from ..kernels.tile import PANEL_BYTES
-
-    if rows < PACK_FROM:
+    matmul, panel_bytes = load("matmul"), load("tile").PANEL_BYTES
+    if rows < matmul.PACK_FROM:
         return aligned(0, dtype)
-    return aligned(threads * panel_rows.py_func(rows, n_units) * PANEL_BYTES // dtype.itemsize, dtype)
+    return aligned(threads * matmul.panel_rows.py_func(rows, n_units) * panel_bytes // dtype.itemsize, dtype)
