@@ -259,11 +259,11 @@ def _tensors_memory(value: Any) -> np.ndarray | None:
 
 def _all_finite(flat: np.ndarray, n_jobs: int | None) -> bool:
     """Whether a large array holds neither NaN nor infinity; a kernel looks, which takes no temporary memory."""
+    from .engine.kernels import load
     from .engine.threads import threads_for
-    from .kernels.check import all_finite
 
     part = np.empty(64)
-    all_finite(flat, part, part.size, threads=threads_for(flat.size, n_jobs))
+    load("check").all_finite(flat, part, part.size, threads=threads_for(flat.size, n_jobs))
     return not np.isnan(part).any()
 
 

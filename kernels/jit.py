@@ -40,6 +40,7 @@ from numba.core.registry import cpu_target
 from numba.core.typing.templates import AbstractTemplate, infer_global, signature
 from numba.extending import intrinsic, lower_builtin
 
+from .aside import aside
 from .cache import Cache, cache_folder
 
 if config.DISABLE_JIT:
@@ -150,37 +151,6 @@ if hasattr(os, "register_at_fork"):
         os.register_at_fork(before=_lock.acquire, after_in_parent=_lock.release, after_in_child=_lock.release)
 
 
-class CompilationInterrupted(KeyboardInterrupt):
-    """The user pressed Ctrl-C while a kernel was compiled: nothing has been trained by it."""
-
-
-def _aside(work: Callable[[], None]) -> None:
-    """Do ``work`` in a thread of its own, and wait for it.
-
-    Ctrl-C interrupts the main thread alone: it need not wait for the compiler, which it would leave in disorder. The
-    compilation goes on, and a later call finds the result.
-    """
-    if threading.current_thread() is not threading.main_thread() or global_compiler_lock.is_locked():
-        work()  # the lock is this thread's: it compiles a function of somebody's that calls a routine of ours
-        return
-    ended, errors = threading.Event(), []
-
-    def run() -> None:
-        try:
-            work()
-        except BaseException as error:
-            errors.append(error)
-        ended.set()
-
-    threading.Thread(target=run, name="fastclf compiles").start()
-    try:
-        ended.wait()
-    except KeyboardInterrupt:
-        raise CompilationInterrupted from None
-    if errors:
-        raise errors[0]
-
-
 class Compiled:
     """One function, compiled on its own for each element type."""
 
@@ -217,7 +187,12 @@ class Compiled:
         """The machine code for one element type: from memory, from the cache, or compiled now."""
         key = np.dtype(dtype).name
         if key not in self._ready:
-            _aside(lambda: self._make_ready(dtype, key, quiet))
+            if global_compiler_lock.is_locked():
+                self._make_ready(
+                    dtype, key, quiet
+                )  # this thread compiles somebody's function that calls a routine of ours
+            else:
+                aside(lambda: self._make_ready(dtype, key, quiet))
         return self._ready[key]
 
     def _make_ready(self, dtype: Any, key: str, quiet: bool) -> None:

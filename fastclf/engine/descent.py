@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from ..kernels.codes import IN_PLACE, output_block_size
 from ..kernels.records import ChunkScratch, Model, Portion, Settings, Theta
+from .kernels import load
 from .losses import CLIPPED, LossRule
 from .memory import Panels, panels, round_up
 from .minibatch import Samples
@@ -129,11 +130,9 @@ class WideTrainer(_Trainer):
         self.network.biases[0][:], self.network.weights[0][:] = theta[0], theta[1:].T
 
     def _call(self, portion: Portion, settings: Settings, losses: NDArray[np.float64]) -> None:
-        from ..kernels import linear
-
         model = Model(self.network.params, self._zeros(0), self.network.layout, IN_PLACE, self.sigmoid)
         source = self.samples.X.source
-        linear.wide(source, self._targets, model, self.scratch, portion, settings, losses, threads=self.threads)
+        load("linear").wide(source, self._targets, model, self.scratch, portion, settings, losses, threads=self.threads)
 
     def sgd(self, learning_rate: float, repeats: int, with_loss: bool = True) -> NDArray[np.float64]:
         """Run ``repeats`` passes of per-sample SGD; returns the loss before each pass, if ``with_loss``."""
@@ -152,9 +151,7 @@ class NarrowTrainer(_Trainer):
 
     def __init__(self, samples: Samples, n_classes: int, **options: Any) -> None:
         super().__init__(samples, n_classes, **options)
-        from ..kernels.target import TARGET
-
-        (m, n), c, lanes = samples.X.shape, n_classes, TARGET.lanes(self.dtype.itemsize)
+        (m, n), c, lanes = samples.X.shape, n_classes, load("target").TARGET.lanes(self.dtype.itemsize)
         self.few = c <= 4  # classes fit into a vector of four lanes, which is summed in fewer steps
         if m <= _NARROW_BLOCK:
             self.chunks = 1
@@ -177,15 +174,13 @@ class NarrowTrainer(_Trainer):
         self.padded[:, : self.n_classes] = theta
 
     def _call(self, portion: Portion, settings: Settings, losses: NDArray[np.float64]) -> None:
-        from ..kernels import linear
-
         source = self.samples.X.source
-        linear.narrow(source, self._targets, self.model, self.scratch, portion, settings, losses, threads=self.threads)
+        narrow = load("linear").narrow
+        narrow(source, self._targets, self.model, self.scratch, portion, settings, losses, threads=self.threads)
 
     def sgd(self, learning_rate: float, repeats: int, with_loss: bool = True) -> NDArray[np.float64]:
         """Run ``repeats`` passes of per-sample SGD; returns the loss before each pass, if ``with_loss``."""
-        from ..kernels import sgd
-
+        sgd = load("sgd")
         run = sgd.narrow4 if self.few else sgd.narrow
         losses, settings = np.zeros(repeats), self._settings(learning_rate)
         # One kernel call can run all passes, and compute their losses, only if one block holds all samples.
@@ -201,7 +196,6 @@ class NarrowTrainer(_Trainer):
 
 def trainer_for(samples: Samples, n_classes: int, **options: Any) -> WideTrainer | NarrowTrainer:
     """The trainer whose kernels suit the shape; ``options`` are the arguments that both trainers take."""
-    from ..kernels.target import TARGET
-
-    narrow = samples.X.shape[1] <= _NARROW_FEATURES and n_classes <= TARGET.lanes(samples.X.dtype.itemsize)
+    lanes = load("target").TARGET.lanes(samples.X.dtype.itemsize)
+    narrow = samples.X.shape[1] <= _NARROW_FEATURES and n_classes <= lanes
     return (NarrowTrainer if narrow else WideTrainer)(samples, n_classes, **options)

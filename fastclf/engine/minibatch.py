@@ -24,6 +24,7 @@ from ..kernels.codes import (
     output_block_size,
 )
 from ..kernels.records import BatchScratch, Model, Schedule, Settings, Source, Targets
+from .kernels import load
 from .memory import aligned, panels, round_up
 from .network import Network
 from .optimisers import SGD, Adam
@@ -39,9 +40,7 @@ _NO_LABELS, _NO_MIXES = np.empty(0, np.int64), np.empty(0)
 @cache
 def _kernel() -> Any:
     """The kernel. Importing the kernel loads Numba, so the first use imports it; the cache keeps later steps fast."""
-    from ..kernels.mlp import run
-
-    return run
+    return load("mlp").run
 
 
 @cache

@@ -14,6 +14,8 @@ from typing import Any
 
 import numpy as np
 
+from ..kernels.aside import CompilationInterrupted
+
 STRETCH = 0.2  # seconds
 _SLOW = 5e9  # operations per second that any current machine reaches: only for the length of the first stretch
 
@@ -30,8 +32,6 @@ class TrainingDivergedWarning(UserWarning):
 
 def warn_interrupted(interrupt: KeyboardInterrupt, stacklevel: int = 4) -> None:
     """Warn, unless a kernel was still being compiled, so that nothing has been trained: then raise the interrupt."""
-    from ..kernels.jit import CompilationInterrupted
-
     if isinstance(interrupt, CompilationInterrupted):
         raise interrupt
     message = "Training interrupted by user: the model is what it has become so far."

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from ..kernels.codes import BYTES, DOUBLE, FLOATS, SINGLE
 from ..kernels.records import Source
+from .kernels import load
 from .mapped import Mapping, Run, window_of
 from .threads import threads_for
 
@@ -91,10 +92,9 @@ class Rows:
         """The samples ``order`` as floats, in ``out`` or a new array; by default all, not copied if they are floats."""
         if self.are_floats:
             return self.array if order is None else np.take(self.array, order, axis=0, out=out)
-        from ..kernels.gather import gather
-
         order = np.arange(len(self)) if order is None else order
         out = np.empty((len(order), self.shape[1]), self.dtype) if out is None else out
+        gather = load("gather").gather
         gather(self.source, order, out, threads=threads_for(_GATHER_OPERATIONS * out.size, n_jobs))
         return out
 

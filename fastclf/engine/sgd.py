@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from ..kernels.codes import IN_PLACE, ITERATES, LOSS_BLOCK
 from ..kernels.records import LazyModel, Model, PairRows, SampleScratch, Settings
+from .kernels import load
 from .memory import round_up
 from .minibatch import BatchTrainer, Samples, Workspace
 from .network import Network
@@ -62,8 +63,7 @@ class DenseSGD:
         """Take a step on each sample of ``order``; without ``rates``, at the learning rate of the settings, and without
         losses.
         """
-        from ..kernels.sgd import wide
-
+        wide = load("sgd").wide
         losses, done = np.zeros(1) if len(rates) else _NO_LOSSES, 0
         for X, index, targets in in_calls(self.samples, order, self._n_classes):
             chosen = rates[done : done + len(index)]
@@ -170,11 +170,10 @@ class SparseSGD(_Stepper):
     """Per-sample SGD on CSR rows, and on dense rows with an L1 penalty or an average: ``kernels.sparse.sgd``."""
 
     def _allocate(self, W: NDArray[Any], b: NDArray[Any]) -> None:
-        from ..kernels.target import TARGET
-
         (c, n), dtype, X = W.shape, W.dtype, self.samples.X
+        lanes = load("target").TARGET.lanes(W.itemsize)
         self.dense = isinstance(X, Rows)
-        width = 1 if c == 1 else -(-c // TARGET.lanes(W.itemsize)) * TARGET.lanes(W.itemsize)
+        width = 1 if c == 1 else -(-c // lanes) * lanes
         bias, none = np.zeros(round_up(c), dtype), np.empty((0, width), dtype)
         bias[:c] = b
         padded = self._padded(W, width)
@@ -231,8 +230,7 @@ class SparseSGD(_Stepper):
             yield self.values, rows[start : start + count], targets
 
     def stretches(self, rows: NDArray[np.int64], rates: NDArray[np.float64], t: float) -> Stretches:
-        from ..kernels.sparse import sgd
-
+        sgd = load("sparse").sgd
         done, losses = 0, np.empty(1)
         self.model.scales[ITERATES] = int(t) - self.task.average
         for values, order, targets in self._calls(rows):

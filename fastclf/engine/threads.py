@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import operator
 
+from .kernels import load
+
 #: By kind of threads: steps of fewer floating-point operations run on one thread, because a second thread costs more than
 #: it gains. asv_benchmarks/benchmarks/threads.py measures the speed of two threads over one. Our own teams: 1.04 at 0.7
 #: million operations, 1.3 at 1.4 million, 1.35 at 2.8 million. TBB: 0.6 at 1.4 million, 1.0 at 2.8 to 5.7 million, 1.25 at
@@ -15,9 +17,7 @@ def resolve_n_jobs(n_jobs: int | None) -> int:
     """The number of threads for ``n_jobs``: None and -1 mean all that Numba may use, -2 one less, and so on."""
     if check_n_jobs(n_jobs) == 1:
         return 1
-    from ..kernels.threads import available
-
-    usable, most = available()
+    usable, most = load("threads").available()
     if n_jobs is None:
         return usable
     return min(n_jobs, most) if n_jobs > 0 else max(1, usable + 1 + n_jobs)
@@ -41,9 +41,8 @@ def check_n_jobs(n_jobs: int | None) -> int | None:
 def threads_for(operations: float, n_jobs: int | None) -> int:
     """The number of threads for steps of ``operations`` floating-point operations each."""
     if operations >= min(SERIAL_BELOW.values()):  # else the pool need not be started
-        from ..kernels.threads import layer
-
-        if operations >= SERIAL_BELOW[layer()[0]]:
+        layer, _ = load("threads").layer()
+        if operations >= SERIAL_BELOW[layer]:
             return resolve_n_jobs(n_jobs)
     check_n_jobs(n_jobs)
     return 1

@@ -50,6 +50,7 @@ with warnings.catch_warnings(record=True) as caught:
         how = "interrupted"
     at = time.time()
 warned = any(issubclass(w.category, fastclf.TrainingInterruptedWarning) for w in caught)
+fastclf.FastLinearClassifier(max_iter=1, tol=None).fit(X[:50], Y[:50])  # nothing is left half done
 print(how, warned, repr(at), flush=True)
 """
     environment = os.environ | {name: str(value) for name, value in environment.items()}
@@ -76,6 +77,14 @@ print(how, warned, repr(at), flush=True)
 def test_ctrl_c_ends_every_trainer_soon(name, tmp_path):
     how, warned, seconds = interrupted(LONG[name], 1.2)
     assert (how, warned) in (("returned", True), ("interrupted", False))  # the latter while its kernel is compiled
+    assert seconds < 2 * MOST_SECONDS
+
+
+@posix
+@pytest.mark.parametrize("wait", [0.03, 0.1, 0.2, 0.3, 0.4])
+def test_ctrl_c_while_numba_is_imported(wait):
+    how, warned, seconds = interrupted(LONG["linear, l1"], wait)
+    assert (how, warned) in (("returned", True), ("interrupted", False))
     assert seconds < 2 * MOST_SECONDS
 
 
