@@ -258,6 +258,70 @@ def test_a_speedup_is_the_median_of_pairs_and_the_best_rival_decides(suite):
     assert m.value(Target(2)) == 2
 
 
+# ---------------------------------------------------------------- where the time goes
+
+
+@pytest.fixture(scope="module")
+def breakdown(suite):
+    """breakdown.py, whose empty parallel region is none of the package's routines."""
+    from fastclf.kernels import jit
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(jit, "COMPILED", {})
+        return importlib.import_module("breakdown")
+
+
+def test_a_breakdown_has_a_row_for_each_network_and_each_product(breakdown):
+    found = [breakdown.measure(breakdown.shape_of(f"30-20-4,40,{dtype}")) for dtype in ("float32", "float64")]
+    lines = breakdown.render(found, breakdown.empty_region()).splitlines()
+    rows = [line.strip("| ").split(" | ") for line in lines if line.startswith("| ")]
+    assert [row[0] for row in rows if row[0].startswith("30")] == [
+        f"30–20–4, batch 40, {dtype}" for dtype in ("float32", "float64") * 2
+    ]
+    names = "layer 1, forward", "layer 1, gradient", "layer 2, forward", "layer 2, deltas", "layer 2, gradient"
+    assert [name for row in rows for name in row[:2] if name.startswith("layer")] == [*names * 2]
+    for b in found:
+        assert all(math.isfinite(x) and x > 0 for figures in b.measured.samples.values() for x in figures)
+        assert sum(part.flop for part in b.parts) == b.problem.flops
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("m", [1, 30, 150])
+def test_the_products_that_are_timed_are_those_of_a_step(suite, breakdown, m, dtype):
+    rng = np.random.default_rng(0)
+    X, y = rng.random((m, 3000)).astype(dtype), rng.integers(0, 5, m)
+    close = {"rtol": 0, "atol": 1e-4}
+    for part in breakdown.products(suite.workloads.Problem(X, y, 5, hidden=(20, 7))):
+        before = [np.copy(a) for a in part.run.args]
+        part.run(2)
+        args, name = part.run.args, part.name
+        if name == "layer 3, forward":
+            np.testing.assert_allclose(args[3][:, :m], args[1] @ args[0].T + args[2][::4, None], **close)
+        elif name.endswith("forward"):
+            np.testing.assert_allclose(args[3], args[0] @ args[1].T + args[2], **close)
+            np.testing.assert_array_equal(args[4], np.maximum(args[3], 0))
+        elif name.endswith("deltas"):
+            D = args[0].T[:m] if name.startswith("layer 3") else args[0]
+            np.testing.assert_allclose(args[4], np.where(args[5] > 0, D @ args[3], 0), **close)
+        else:
+            for a, b in zip(args[:5], before):
+                np.testing.assert_array_equal(a, b)
+
+
+def test_bytes_from_beyond_a_cache(suite, breakdown):
+    """A product of 100 rows and columns in tiles of 10 by 10, and 8 terms: by hand, in units of a row of terms."""
+    traffic = importlib.import_module("traffic")
+    tile = {"R": 10, "C": 10, "Z": 1}
+    nest = traffic.Nest(tile, [traffic.Loop(10, "RZ"), traffic.Loop(10, "CZ")])
+    assert nest.beyond(0) == 100 * (10 + 10 + 1)
+    assert nest.beyond(20) == nest.beyond(0)  # a tile does not fit
+    assert nest.beyond(21) == 10 * 100 + 100 + 100  # the columns stay while the rows go by, again and again
+    assert nest.beyond(100 + 10 + 10) == 100 + 100 + 100  # all rows stay
+    assert nest.beyond(300) == 0  # everything stays
+    whole = traffic.forward(60, 40, 100, 4, results=2)
+    assert whole.beyond(50_000) == (60 * 100 + 40 * 100 + 2 * 60 * 40) * 4
+
+
 @pytest.fixture
 def commits(suite, monkeypatch, tmp_path):
     """commits.py with three cases, which print what their commit's version is."""
