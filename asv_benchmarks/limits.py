@@ -21,16 +21,13 @@ def network_gflop(p: Problem) -> Arm:
     return dataclasses.replace(fastclf_network(p), units=p.flops / 1e9)
 
 
-def tile_gflop(gflop: float) -> Arm:
-    """Multiply-adds into a register tile of 3 x 4 sums in every thread; the operands stay in the first-level cache."""
+@cache
+def _tile(depth: int):
+    """Multiply-adds into a register tile of 3 x 4 sums; the operands, ``depth`` long, stay in the first-level cache."""
     import numba
 
     from fastclf.kernels.jit import FLAGS
     from fastclf.kernels.simd import lanes_of, vfma, vload, vsplat, vsum
-
-    depth, threads = 512, numba.get_num_threads()
-    A, B, sums = (np.full(size, 1e-3, np.float32) for size in (3 * depth, 4 * depth, threads))
-    calls = max(1, round(gflop * 1e9 / (24 * depth * threads)))
 
     @numba.njit(parallel=True, **FLAGS)
     def tile(A, B, sums, repeats):
@@ -50,6 +47,16 @@ def tile_gflop(gflop: float) -> Arm:
                     j, k, l = vfma(x, v, j), vfma(y, v, k), vfma(z, v, l)
             sums[q] = vsum(a + b + c + d + e + f + g + h + i + j + k + l)
 
+    return tile
+
+
+def tile_gflop(gflop: float, dtype=np.float32, threads: int | None = None) -> Arm:
+    """The machine's rate of multiply-adds in so many threads, by default all; a pass has about ``gflop`` of them."""
+    import numba
+
+    threads, depth = threads or numba.get_num_threads(), 2048 // np.dtype(dtype).itemsize
+    A, B, sums = (np.full(size, 1e-3, dtype) for size in (3 * depth, 4 * depth, threads))
+    tile, calls = _tile(depth), max(1, round(gflop * 1e9 / (24 * depth * threads)))
     return Arm(lambda passes: tile(A, B, sums, passes * calls), calls * threads * 24 * depth / 1e9)
 
 

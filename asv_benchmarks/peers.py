@@ -1,34 +1,37 @@
 """Measure fastclf beside the lab in plain NumPy, scikit-learn, torch and JAX, on every workload of the table, in one run.
 
-    python asv_benchmarks/peers.py [--quick] [--only S1,S8]
-    python asv_benchmarks/peers.py --write-readme
+    python asv_benchmarks/peers.py [--quick] [--only S1,S8,sweep]
+    python asv_benchmarks/peers.py --write-readme [--only sweep]
     python asv_benchmarks/peers.py --check
 
-A peer that is not installed leaves its column empty. ``--write-readme`` keeps the raw figures in peers.json and
-writes the README's table from them; ``--check`` fails if the README's table is not the one that peers.json gives.
+A peer that is not installed leaves its column empty. ``--write-readme`` keeps the raw figures in peers.json, and writes the
+README's tables and that of the sweep in docs/benchmarks.md from them. With ``--only``, the other rows keep their figures,
+if they come from the same machine and versions. ``--check`` fails if a page is not what peers.json gives.
 """
 
 from __future__ import annotations
 
 import argparse
 import datetime
-import difflib
 import importlib.metadata
 import json
 import os
 import platform
+import statistics
 import sys
 from pathlib import Path
 
-from workloads import PEERS, TABLE, Measurement, Target, Workload
+from blocks import Block
+from workloads import PEERS, TABLE, Measurement, Target, Workload, quick
 
 HERE = Path(__file__).parent
-README, RESULTS = HERE.parent / "README.md", HERE / "peers.json"
-BEGIN, END = "<!-- peers:begin -->", "<!-- peers:end -->"
+RESULTS = HERE / "peers.json"
+IN_README, IN_DOCS = Block(HERE.parent / "README.md", "peers"), Block(HERE.parent / "docs" / "benchmarks.md", "sweep")
 COMMAND = "python asv_benchmarks/peers.py --write-readme"
 RIVALS = {"reference": "reference", **PEERS}
 SAME_LOSS = 1e-4  # relative: more than float32 and float64 differ after the few check passes
-# The groups of workloads that are races, with what is said of each, and the head of its last column.
+# The groups of workloads that are races, with what is said of each, and the head of its last column. The sweep is a race,
+# too, but it has so many rows that the README only sums them up.
 RACES = {
     "trainers": ("", "loss"),
     "prediction": (
@@ -39,6 +42,8 @@ RACES = {
     ),
 }  # fmt: skip
 MEASURED = [w for w in TABLE if w.group != "threads"]
+
+SWEEP = [w for w in MEASURED if w.group == "sweep"]
 
 Measured = dict[str, Measurement]
 
@@ -73,14 +78,32 @@ def versions() -> dict[str, str]:
 
 def run(rows: list[Workload]) -> dict:
     """Measure the rows; return everything that the tables are made from, ready for JSON."""
-    report = {"date": datetime.date.today().isoformat(), "machine": machine(), "versions": versions(), "rows": {}}
+    report = {"machine": machine(), "versions": versions(), "rows": {}}
+    today = datetime.date.today().isoformat()
     for row in rows:
         print(f"{row.id:24s} {row.name}", file=sys.stderr, flush=True)
         measured = row.measure()
         samples = {arm: [float(f"{x:.4g}") for x in values] for arm, values in measured.samples.items()}
         losses = {arm: float(f"{x:.8g}") for arm, x in measured.losses.items()}
-        report["rows"][row.id] = {"name": row.name, "unit": row.unit, "samples": samples, "losses": losses}
+        report["rows"][row.id] = {
+            "name": row.name, "unit": row.unit, "date": today, "samples": samples, "losses": losses
+        }  # fmt: skip
     return report
+
+
+def merged(old: dict, new: dict) -> dict:
+    """The report ``old`` with the rows of ``new`` in place of its own; exit unless both are of one machine and versions."""
+    for what in ("machine", "versions"):
+        if old[what] != new[what]:
+            sys.exit(f"{RESULTS} has figures of other {what}: {old[what]}, not {new[what]}; all rows must be measured")
+    rows = old["rows"] | new["rows"]
+    return old | {"rows": {row.id: rows[row.id] for row in MEASURED if row.id in rows}}
+
+
+def dates(report: dict) -> str:
+    """The day on which all rows were measured, or the first and the last day."""
+    days = sorted({raw["date"] for raw in report["rows"].values()})
+    return " to ".join(dict.fromkeys([days[0], days[-1]])) if days else ""
 
 
 # ---------------------------------------------------------------- tables
@@ -128,24 +151,54 @@ def table(header: list[str], rows: list[list[str]]) -> str:
     return "\n".join("| " + " | ".join(cells) + " |" for cells in [header, ["---"] * len(header), *rows])
 
 
-def render(report: dict) -> str:
-    """The tables, in Markdown; a row that has not been measured is left out."""
-    measured = {id: Measurement(raw["samples"], raw["losses"]) for id, raw in report["rows"].items() if raw["samples"]}
-    rows = [row for row in MEASURED if row.id in measured]
-    races = {
-        group: [
-            [row.id, row.name, f"{duration(measured[row.id].figure)} per {row.unit}"]
-            + [speedup_cell(row, measured[row.id], arm) for arm in RIVALS]
-            + [loss_cell(measured[row.id])]
-            for row in rows
-            if row.group == group
-        ]
-        for group in RACES
+def measured_in(report: dict) -> Measured:
+    """The measurements by the rows' ids; a row without figures is left out."""
+    return {id: Measurement(raw["samples"], raw["losses"]) for id, raw in report["rows"].items() if raw["samples"]}
+
+
+def conditions(report: dict) -> str:
+    parts = [", ".join(report["machine"].values()), ", ".join(map(" ".join, report["versions"].items())), dates(report)]
+    return "; ".join(part for part in parts if part)
+
+
+def race_table(rows: list[Workload], measured: Measured, last: str) -> str:
+    """A row for each workload that has been measured; the last column, with the losses, has the head ``last``."""
+    cells = [
+        [row.id, row.name, f"{duration(measured[row.id].figure)} per {row.unit}"]
+        + [speedup_cell(row, measured[row.id], arm) for arm in RIVALS]
+        + [loss_cell(measured[row.id])]
+        for row in rows
+        if row.id in measured
+    ]
+    return table(["", "workload", "fastclf", *RIVALS.values(), last], cells) if cells else ""
+
+
+def sweep_summary(measured: Measured) -> str:
+    """The sweep in one paragraph; nothing if no shape has been measured beside a peer."""
+    speedups = {
+        row: value
+        for row in SWEEP
+        if row.id in measured and (value := measured[row.id].value(row.targets[0])) is not None
     }
+    if not speedups:
+        return ""
+    worst, slower = min(speedups, key=speedups.__getitem__), sum(value < 1 for value in speedups.values())
+    return (
+        f"The sweep: {len(speedups)} shapes of networks, drawn to cover what a user may have. Over the best peer of each "
+        f"shape, fastclf's speed-up is {number(statistics.median(speedups.values()))}x in the median, and "
+        f"{number(speedups[worst])}x at the worst ({worst.id}: {worst.name}). It is below 1 at {slower or 'no'} "
+        f"shape{'' if slower == 1 else 's'}. [The table of all shapes](docs/benchmarks.md#the-sweep)."
+    )
+
+
+def render(report: dict) -> str:
+    """The README's block, in Markdown; a row that has not been measured is left out."""
+    measured = measured_in(report)
+    rows = [row for row in MEASURED if row.id in measured]
     limits = [
         [row.id, row.name, *bound_cells(measured[row.id], target, row.unit)]
         for row in rows
-        if row.group not in RACES
+        if row.group not in (*RACES, "sweep")
         for target in row.targets
     ]
     missed = [
@@ -154,58 +207,69 @@ def render(report: dict) -> str:
         if any((value := measured[row.id].value(t)) is not None and not t.met(value) for t in row.targets)
     ]
     parts = [
-        f"{', '.join(report['machine'].values())}; {', '.join(map(' '.join, report['versions'].items()))}; "
-        f"{report['date']}; `{COMMAND}`.",
+        f"{conditions(report)}; `{COMMAND}`.",
         "A ratio is how many times faster fastclf is: below 1, it is slower. The arms of a row run in turn in one process, "
         "without compiling; a ratio is the median over the rounds. All arms of a row start alike and do the same steps: "
         "the loss after the first few is fastclf's, and that of an arm where it differs (SGDClassifier trains one-vs-rest). "
-        "JAX computes in float32 everywhere; in the last of its columns, the gradient is written out, not derived. All arms "
-        "of D1 are given the same DataLoader, and torch computes in float32 there.",
+        "In the last of JAX's columns, the gradient is written out, not derived. All arms of D1 are given the same "
+        "DataLoader, and torch computes in float32 there.",
     ]
-    for group, (introduction, loss) in RACES.items():
-        if races[group]:
-            parts += [introduction] if introduction else []
-            parts.append(table(["", "workload", "fastclf", *RIVALS.values(), loss], races[group]))
+    for group, (introduction, last) in RACES.items():
+        if race := race_table([row for row in rows if row.group == group], measured, last):
+            parts += [introduction, race]
+    parts.append(sweep_summary(measured))
     if limits:
         parts.append(table(["", "limit", "measured", "target"], limits))
     parts.append(f"Targets missed: {', '.join(missed)}." if missed else "Every target is met.")
-    return "\n\n".join(parts)
+    return "\n\n".join(part for part in parts if part)
 
 
-# ---------------------------------------------------------------- the README
+def render_sweep(report: dict) -> str:
+    """The block of docs/benchmarks.md: the sweep's table."""
+    rows = {row.id: report["rows"][row.id] for row in SWEEP if row.id in report["rows"]}
+    of_sweep = race_table(SWEEP, measured_in({"rows": rows}), "loss")
+    return f"{conditions(report | {'rows': rows})}.\n\n{of_sweep}" if of_sweep else "No shape has been measured yet."
 
 
-def split_readme() -> tuple[str, str, str]:
-    """The README's text before the block of tables, in the block, and after it."""
-    text = README.read_text(encoding="utf-8")
-    if text.count(BEGIN) != 1 or text.count(END) != 1 or text.index(BEGIN) > text.index(END):
-        sys.exit(f"{README} must have {BEGIN} and, after it, {END}, once each")
-    before, rest = text.split(BEGIN)
-    block, after = rest.split(END)
-    return before, block.strip(), after
+# ---------------------------------------------------------------- the pages
 
 
-def write_readme(report: dict) -> None:
-    before, _, after = split_readme()
+def pages(report: dict) -> dict[Block, str]:
+    """The generated blocks, and what a report gives for each."""
+    return {IN_README: render(report), IN_DOCS: render_sweep(report)}
+
+
+def results() -> dict:
+    """The report in peers.json."""
+    if not RESULTS.exists():
+        sys.exit(f"{RESULTS} does not exist: run {COMMAND}")
+    return json.loads(RESULTS.read_text(encoding="utf-8"))
+
+
+def write_pages(report: dict) -> None:
+    texts = pages(report)
     RESULTS.parent.mkdir(exist_ok=True)
     RESULTS.write_text(json.dumps(report, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
-    README.write_text(f"{before}{BEGIN}\n{render(report)}\n{END}{after}", encoding="utf-8")
+    for block, text in texts.items():
+        block.write(text)
 
 
 def check() -> None:
-    """Exit with status 1 unless peers.json has figures for every row, and the README's block is rendered from them."""
-    if not RESULTS.exists():
-        sys.exit(f"{RESULTS} does not exist: run {COMMAND}")
-    _, block, _ = split_readme()
-    report = json.loads(RESULTS.read_text(encoding="utf-8"))
+    """Exit with status 1 unless peers.json has figures for every row, and the pages are rendered from them."""
+    report = results()
     if difference := {row.id for row in MEASURED} ^ set(report.get("rows", ())):
         sys.exit(f"{RESULTS} and the table of workloads differ in {', '.join(sorted(difference))}: run {COMMAND}")
-    wanted = render(report)
-    if block != wanted:
-        lines = difflib.unified_diff(
-            block.splitlines(), wanted.splitlines(), README.name, RESULTS.name, n=0, lineterm=""
-        )
-        sys.exit("\n".join([*lines, f"the README is not what {RESULTS.name} says: run {COMMAND}"]))
+    for block, text in pages(report).items():
+        if lines := block.difference(text, RESULTS.name):
+            sys.exit("\n".join([*lines, f"{block.page.name} is not what {RESULTS.name} says: run {COMMAND}"]))
+
+
+def chosen(only: str | None) -> list[Workload]:
+    """The workloads that ``only`` names, by id, by the part of the id before the point, or by group; all if it is None."""
+    if only is None:
+        return MEASURED
+    names = set(only.split(","))
+    return [row for row in MEASURED if names & {row.id, row.id.partition(".")[0], row.group}]
 
 
 def main() -> None:
@@ -213,28 +277,36 @@ def main() -> None:
     parser.add_argument(
         "--quick", action="store_true", help="make everything small: a smoke test, the figures mean nothing"
     )
-    parser.add_argument("--only", metavar="IDS", help="these rows alone: S1,S8.32, or S8 for all that begin with S8.")
-    parser.add_argument("--write-readme", action="store_true", help="write the README's table and peers.json")
     parser.add_argument(
-        "--check", action="store_true", help="measure nothing: is the README's table that of the results?"
+        "--only",
+        metavar="NAMES",
+        help="these rows alone: S1,S8.32, or S8 for all that begin with S8., or a group: sweep",
     )
+    parser.add_argument(
+        "--write-readme",
+        action="store_true",
+        help="write peers.json, and the tables in the README and docs/benchmarks.md",
+    )
+    parser.add_argument("--check", action="store_true", help="measure nothing: are the tables those of the results?")
     options = parser.parse_args()
-    if options.write_readme and (options.quick or options.only):
-        parser.error("--write-readme needs the figures of one whole run")
+    if options.write_readme and (options.quick or quick()):
+        parser.error("--write-readme needs figures that mean something")
     if options.check:
         return check()
     if options.quick:
         os.environ["FASTCLF_BENCH_QUICK"] = "1"
-    only = options.only.split(",") if options.only else []
-    rows = [row for row in MEASURED if row.id in only or row.id.partition(".")[0] in only] if only else MEASURED
+    rows = chosen(options.only)
     if not rows:
         parser.error(f"--only {options.only}: there are {', '.join(row.id for row in MEASURED)}")
-    if options.write_readme:
-        split_readme()  # if the README lacks the markers, fail now, not after half an hour of measuring
+    if options.write_readme:  # what can fail fails now, not after half an hour of measuring
+        for block in (IN_README, IN_DOCS):
+            block.split()
+        if options.only:
+            merged(results(), run([]))
     report = run(rows)
     if options.write_readme:
-        write_readme(report)
-    print(render(report))
+        write_pages(merged(results(), report) if options.only else report)
+    print(render(report), *([render_sweep(report)] if any(row.group == "sweep" for row in rows) else []), sep="\n\n")
     return None
 
 

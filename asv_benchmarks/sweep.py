@@ -11,6 +11,8 @@ from typing import NamedTuple
 from scipy.stats import qmc
 
 SHAPES = 36
+FEATURES, WIDTH, CLASSES, BATCH = (10, 20_000), (16, 2048), (2, 2000), (1, 4096)  # the least and the most of each
+MOST_HIDDEN = 4  # layers
 MOST_FLOP = 4e9  # in a step; shapes beyond it get a smaller batch
 MOST_NUMBERS = 4e7  # in the data
 
@@ -31,19 +33,19 @@ class Shape(NamedTuple):
         return f"{'–'.join(map(str, self.widths))}, batch {self.m}, {self.dtype}"
 
 
-def _between(low: int, high: int, at: float) -> int:
+def _between(bounds: tuple[int, int], at: float) -> int:
+    """The number at a place from 0 to 1 between two bounds, on a logarithmic scale."""
+    low, high = bounds
     return round(math.exp(math.log(low) + at * (math.log(high) - math.log(low))))
 
 
 def shapes() -> list[Shape]:
-    """Features 10 … 20,000; 1 to 4 hidden layers of 16 … 2,048; classes 2 … 2,000; batch 1 … 4,096; two dtypes."""
+    """The shapes of the sweep, always the same; two thirds of them in float32, the others in float64."""
     drawn = []
-    for at in qmc.LatinHypercube(9, seed=0).random(SHAPES):
-        layers = 1 + int(4 * at[0])
-        widths = (
-            _between(10, 20_000, at[1]), *(_between(16, 2048, x) for x in at[2 : 2 + layers]), _between(2, 2000, at[6])
-        )  # fmt: skip
-        shape = Shape(widths, _between(1, 4096, at[7]), "float64" if at[8] > 2 / 3 else "float32")
+    for layers, n, *hidden, c, m, dtype in qmc.LatinHypercube(MOST_HIDDEN + 5, seed=0).random(SHAPES):
+        used = hidden[: 1 + int(MOST_HIDDEN * layers)]
+        widths = _between(FEATURES, n), *(_between(WIDTH, u) for u in used), _between(CLASSES, c)
+        shape = Shape(widths, _between(BATCH, m), "float64" if dtype > 2 / 3 else "float32")
         fit = min(shape.m, MOST_NUMBERS / widths[0], shape.m * MOST_FLOP / shape.flop)
         drawn.append(shape._replace(m=max(1, int(fit))))
     return drawn

@@ -30,7 +30,7 @@ from arms import Arm, Problem
 import fastclf
 from fastclf import reference
 
-VERSION = "2"  # raise it when a workload changes: asv keeps the figures of different versions apart
+VERSION = "3"  # raise it when a workload changes: asv keeps the figures of different versions apart
 PEERS = {"sklearn": "scikit-learn", "torch": "torch", "jax": "JAX", "jax_by_hand": "JAX, backprop by hand"}
 RIVALS = "sklearn", "torch", "jax"  # a network's target is a speed-up over the fastest of these
 SETTLE = 0.1  # seconds of pause in which the threads of the previous arm stop spinning; OpenBLAS's take the longest
@@ -433,7 +433,7 @@ TABLE: tuple[Workload, ...] = (
     ),
     Workload(
         "S3", "ImageLinearClassifier and train, 1000×3072, 10 classes, 100 epochs, float64",
-        _arms(_both(arms.image_classifier, **BATCH_PEERS), partial(images, 1000), np.float64, learning_rate=1e-3),
+        _arms(_both(arms.image_classifier, **BATCH_PEERS, **JAX), partial(images, 1000), np.float64, learning_rate=1e-3),
         "epoch", (Target(4, ("reference",)),), passes=100, slow=20, check=10,
     ),
     Workload(
@@ -457,7 +457,8 @@ TABLE: tuple[Workload, ...] = (
     *(_network("S8", (100,), *row) for row in BATCHES),
     *(_network("S9", (100, 100), *row) for row in BATCHES),
     Workload(
-        "S10", "MLP 3072–100–10, batch 1000, float64", _arms(NETWORK, partial(images, 1000), np.float64, hidden=(100,)),
+        "S10", "MLP 3072–100–10, batch 1000, float64",
+        _arms(NETWORK | JAX, partial(images, 1000), np.float64, hidden=(100,)),
         targets=(Target(1.4, ("reference",)),), passes=10, slow=10, check=5,
     ),
     _estimator("E1", "FastMLPClassifier, Adam, 3072–100–10, batch 200, float32", 2, 5, images_2000, np.float32, (100,)),
