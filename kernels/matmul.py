@@ -18,6 +18,7 @@ from .tile import (
     DOT_UNITS,
     OUTER_ROWS,
     OUTER_VECTORS,
+    PANEL_BYTES,
     dot_few,
     dot_full,
     dot_one,
@@ -30,6 +31,7 @@ from .tile import (
 )
 
 WAY_BYTES = 4096  # in one way of the L1 cache: addresses that differ by a multiple of this share a set
+STRETCH_BYTES = 16 * 1024  # of C in a stretch, or one line of tiles: enough to outweigh the cost of the calls
 OUTER_DEPTH, PACK_COLUMNS, PACK_FROM, ACROSS_BELOW = TARGET.packing
 
 
@@ -99,6 +101,56 @@ def n_tiles(n_rows, n_columns, lanes):
 
 
 @inlined
+def row_at(group, n_rows):
+    """The first row of C in a row of tiles."""
+    tall = n_rows // OUTER_ROWS
+    return min(group, tall) * OUTER_ROWS + max(group - tall, 0)
+
+
+@inlined
+def column_at(panel, n_columns, lanes):
+    """The first column of C in a column of tiles; ``n_columns``, if there is no such column of tiles."""
+    width = OUTER_VECTORS * lanes
+    wide = n_columns // width
+    return min(min(panel, wide) * width + max(panel - wide, 0) * lanes, n_columns)
+
+
+@inlined
+def rectangle(t, end, most, depth, groups, panels):
+    """A rectangle of the tiles from t on, before ``end``: its first row and column of tiles, and the number of each.
+
+    Tiles are numbered along lines. A line is a column of tiles; if sums are short, it is a row of tiles, because then the
+    traffic on C dominates. A rectangle is a part of one line, or from 1 to ``most`` whole lines.
+    """
+    across = depth < ACROSS_BELOW
+    length = panels if across else groups
+    line, place = t // length, t % length
+    here, lines = min(length - place, end - t), 1
+    if place == 0:
+        lines = max(1, min(most, (end - t) // length))
+    if across:
+        return line, place, lines, here
+    return place, line, here, lines
+
+
+@inlined
+def stretch(t, end, depth, n_rows, n_columns, lanes):
+    """The tiles from t on, before ``end``, to compute in one call of ``outer`` by a caller that then goes on with them.
+
+    Returns the end of these tiles, and the rectangle of C that they are: its first row, the row after its last, its first
+    column, the column after its last. Columns of tiles that ``outer`` packs together are not separated.
+    """
+    groups, panels = n_groups(n_rows), n_panels(n_columns, lanes)
+    together = PACK_COLUMNS * (panels if depth < ACROSS_BELOW else groups)
+    most = max(1, STRETCH_BYTES // (OUTER_ROWS * PANEL_BYTES) // together) * PACK_COLUMNS
+    group, panel, n_here, panels_here = rectangle(t, end, most, depth, groups, panels)
+    return (
+        t + n_here * panels_here, row_at(group, n_rows), row_at(group + n_here, n_rows),
+        column_at(panel, n_columns, lanes), column_at(panel + panels_here, n_columns, lanes),
+    )  # fmt: skip
+
+
+@inlined
 def crowded(ldb, lanes):
     """Whether rows that are ldb elements apart share the same few sets of the L1 cache, and so evict each other."""
     return ldb * (TARGET.vector_bytes // lanes) % WAY_BYTES == 0
@@ -140,14 +192,8 @@ def outer(
     sums = at(panel, PACK_COLUMNS * at_once * width)
     t = first
     while t < end:
-        if depth < ACROSS_BELOW:
-            group, column = t // panels, t % panels
-            n_here, columns_here = 1, min(panels - column, end - t)
-        else:
-            group, column = t % groups, t // groups
-            n_here, columns_here = min(groups - group, end - t), 1
-            if packing and group == 0:
-                columns_here = max(1, min(PACK_COLUMNS, (end - t) // groups, wide - column))
+        most = 1 if depth < ACROSS_BELOW else min(PACK_COLUMNS, wide - t // groups)
+        group, column, n_here, columns_here = rectangle(t, end, most, depth, groups, panels)
         packs = packing and column < wide
         for p in range(0, depth, at_once):
             terms, begins, ends = min(at_once, depth - p), p == 0, p + at_once >= depth
@@ -155,13 +201,13 @@ def outer(
                 pack(at(B, column * width), ldb, at(rows, p), terms, columns_here, at_once, panel)
             for i in range(columns_here):
                 is_wide = column + i < wide
-                v = min(column + i, wide) * width + max(column + i - wide, 0) * lanes
+                v = column_at(column + i, n_columns, lanes)
                 count = min(lanes, n_columns - v)
                 b, b_rows, b_pitch = at(B, v), at(rows, p), ldb
                 if packs:
                     b, b_rows, b_pitch = at(panel, i * at_once * width), iota, width
                 for k in range(group, group + n_here):
-                    r = min(k, tall) * OUTER_ROWS + max(k - tall, 0)
+                    r = row_at(k, n_rows)
                     at_c, kept = r * n_columns + v, at(sums, (i * n_rows + r) * width)
                     a, c, g = at(A, r * a_r + p * a_p), at(C, at_c), at(gate, at_c)
                     if k < tall and is_wide:
