@@ -31,7 +31,7 @@ from .tile import (
 )
 
 WAY_BYTES = 4096  # in one way of the L1 cache: addresses that differ by a multiple of this share a set
-STRETCH_BYTES = 16 * 1024  # of C in a stretch, or one line of tiles: enough to outweigh the cost of the calls
+STRETCH_BYTES = 512 * 1024  # of C in a stretch, or one line of tiles: it stays in the L2 cache, and its rows are long
 OUTER_DEPTH, PACK_COLUMNS, PACK_FROM, ACROSS_BELOW = TARGET.packing
 
 

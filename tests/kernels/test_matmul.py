@@ -150,7 +150,8 @@ def test_any_cut_of_the_tiles_gives_the_same(depth, packing, dtype):
 @pytest.mark.parametrize("n_columns", [1, 5, *(k * VECTORS * lanes + 3 for lanes in LANES for k in (1, 2, 9))])
 def test_a_stretch_of_tiles_is_a_rectangle(n_columns, depth, dtype):
     """Of exactly the elements that a call for its tiles writes; the stretches of a range cover the range."""
-    for n_rows in (1, OUTER_ROWS, 3 * OUTER_ROWS + 2, 31 * OUTER_ROWS):
+    many = 3 * matmul.STRETCH_BYTES // (n_columns * dtype.itemsize)  # in several stretches, of one line or of many
+    for n_rows in (1, OUTER_ROWS, 3 * OUTER_ROWS + 2, many):
         written, ones = np.zeros((n_rows, n_columns), dtype), np.ones(n_columns, dtype)
         total = tiles_of(n_rows, n_columns, TARGET.lanes(dtype.itemsize))[2]
         for first, end in ((0, total), (total // 3, 2 * total // 3), (total // 2, total)):

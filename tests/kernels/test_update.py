@@ -119,11 +119,18 @@ def test_adam_at_the_edges_of_tiles(n_in, m, dtype):
 @pytest.mark.parametrize("l1", [0, 2**-4], ids=["free", "l1"])
 @pytest.mark.parametrize("kind", OPTIMISERS)
 def test_every_optimiser(kind, l1, mix, m, dtype):
-    """In networks of one layer and of several, whose layers are one stretch of tiles or many."""
+    """In networks of one layer and of several."""
     for widths in ((9, 5), (70, 101, 21, 4), (300, 40, 2)):
         if kind == "adam" and mix:
             continue  # the second moment is where others have their average
         assert_steps(lambda: Training(widths, m, kind, dtype, l1), (1, 2, 3, 4), mix)  # noqa: B023
+
+
+@pytest.mark.parametrize("m", DEPTHS)
+def test_layers_of_many_stretches(m, dtype):
+    """And of stretches of several lines of tiles, which threads begin and end anywhere."""
+    rows = 3 * matmul.STRETCH_BYTES // (300 * dtype.itemsize)
+    assert_steps(lambda: Training((301, rows, 2), m, "adam", dtype, 2**-4), (1, 2, 3, 4))
 
 
 @pytest.mark.parametrize("m", [20, matmul.PACK_FROM + 1])
