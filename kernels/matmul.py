@@ -37,6 +37,7 @@ from .tile import (
 )
 
 WAY_BYTES = 4096  # in one way of the L1 cache: addresses that differ by a multiple of this share a set
+STRETCH_BYTES = 512 * 1024  # of C in a stretch, or one line of tiles: it stays in the L2 cache, and its rows are long
 OUTER_DEPTH, PACK_COLUMNS, PACK_FROM, ACROSS_BELOW = TARGET.packing
 
 
@@ -178,6 +179,55 @@ def n_tiles(n_rows, n_columns, lanes):
 
 
 @inlined
+def row_at(group, n_rows):
+    """The first row of C in a row of tiles."""
+    tall = n_rows // OUTER_ROWS
+    return min(group, tall) * OUTER_ROWS + max(group - tall, 0)
+
+
+@inlined
+def column_at(panel, n_columns, lanes):
+    """The first column of C in a column of tiles; ``n_columns``, if there is no such column of tiles."""
+    v, _, _ = panel_at(panel, n_columns, lanes)
+    return min(v, n_columns)
+
+
+@inlined
+def rectangle(t, end, most, across, groups, panels):
+    """A rectangle of the tiles from t on, before ``end``: its first row and column of tiles, and the number of each.
+
+    Tiles are numbered along lines. A line is a column of tiles, or ``across``, which is better if sums are short, because
+    then the traffic on C dominates, a row of tiles. A rectangle is a part of one line, or from 1 to ``most`` whole lines.
+    """
+    length = panels if across else groups
+    line, place = t // length, t % length
+    here, lines = min(length - place, end - t), 1
+    if place == 0:
+        lines = max(1, min(most, (end - t) // length))
+    if across:
+        return line, place, lines, here
+    return place, line, here, lines
+
+
+@inlined
+def stretch(t, end, depth, n_rows, n_columns, lanes):
+    """The tiles from t on, before ``end``, to compute in one call of ``outer`` by a caller that then goes on with them.
+
+    Returns the end of these tiles, and the rectangle of C that they are: its first row, the row after its last, its first
+    column, the column after its last. Columns of tiles that ``outer`` packs together are not separated.
+    """
+    groups, panels = n_groups(n_rows), n_panels(n_columns, lanes)
+    across = depth < ACROSS_BELOW
+    together = PACK_COLUMNS * (panels if across else groups)
+    most = max(1, STRETCH_BYTES // (OUTER_ROWS * PANEL_BYTES) // together) * PACK_COLUMNS
+    group, panel, n_here, panels_here = rectangle(t, end, most, across, groups, panels)
+    return (
+        t + n_here * panels_here, row_at(group, n_rows), row_at(group + n_here, n_rows),
+        column_at(panel, n_columns, lanes), column_at(panel + panels_here, n_columns, lanes),
+    )  # fmt: skip
+
+
+@inlined
 def crowded(ldb, lanes):
     """Whether rows that are ldb elements apart share the same few sets of the L1 cache, and so evict each other."""
     return ldb * (TARGET.vector_bytes // lanes) % WAY_BYTES == 0
@@ -229,14 +279,9 @@ def outer(
     sums = at(panel, PACK_COLUMNS * at_once * width) if packing else panel
     t = first
     while t < end:
-        if depth < ACROSS_BELOW and mode != ACTIVATE:
-            group, column = t // panels, t % panels
-            n_here, columns_here = 1, min(panels - column, end - t)
-        else:
-            group, column = t % groups, t // groups
-            n_here, columns_here = min(groups - group, end - t), 1
-            if packing and group == 0:
-                columns_here = max(1, min(PACK_COLUMNS, (end - t) // groups, wide - column))
+        across = depth < ACROSS_BELOW and mode != ACTIVATE
+        most = 1 if across else min(PACK_COLUMNS, wide - t // groups)
+        group, column, n_here, columns_here = rectangle(t, end, most, across, groups, panels)
         packs = packing and column < wide
         for p in range(0, depth, at_once):
             terms, begins, ends = min(at_once, depth - p), p == 0 and mode != ACTIVATE, p + at_once >= depth
@@ -250,7 +295,7 @@ def outer(
                 if mode == ACTIVATE:
                     repeat_bias(bias, v, vectors, sums)
                 for k in range(group, group + n_here):
-                    r = min(k, tall) * OUTER_ROWS + max(k - tall, 0)
+                    r = row_at(k, n_rows)
                     at_c, kept = r * n_columns + v, at(sums, 0 if mode == ACTIVATE else (i * n_rows + r) * width)
                     a, picked, c, g = at(A, p * a_p), at(a_rows, r), at(C, at_c), at(gate, at_c)
                     if k < tall and vectors == OUTER_VECTORS:

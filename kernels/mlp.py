@@ -4,10 +4,11 @@
 
 A step has two parallel regions. In the first, each thread takes some rows through all layers and back, because rows are
 independent. A small batch has too few rows for all threads, so its first layer is divided by units. In the second region,
-each thread computes tiles of the weight gradients and updates the weights in place. No sum is split between threads. An
-optimiser that needs more than the gradient takes a third region: the second one writes the gradient, and the third is the
-optimiser's pass over all parameters. So does a batch in pieces, whose gradients are added up. Samples that are not stored as
-floats are converted by the thread that takes their rows, just before it uses them; those of a small batch, in advance.
+each thread computes tiles of the weight gradients and updates the weights in place. No sum is split between threads. For an
+optimiser that needs more than the gradient, the tiles are written to memory, and every few tiles the thread takes the
+optimiser's step for their weights. The gradients of a batch in pieces are added up there, and the last piece takes the step.
+Samples that are not stored as floats are converted by the thread that takes their rows, just before it uses them; those of a
+small batch, in advance.
 """
 
 import numpy as np
@@ -18,7 +19,7 @@ from .dropout import drop_out, scrambled
 from .gather import source_at, to_floats, to_floats_in_shares
 from .jit import ALONE, INDEX, OUT64, in_shares, inlined, share
 from .kernel import kernel
-from .matmul import are_long, column_sums, forward, is_short, moved, n_tiles, outer, turn
+from .matmul import are_long, column_sums, forward, is_short, moved, n_tiles, outer, stretch, turn
 from .records import BatchScratch, Model, Schedule, Settings, Source, Targets
 from .simd import at, lanes_of, real
 from .softmax import (
@@ -35,7 +36,7 @@ from .softmax import (
 )  # fmt: skip
 from .target import TARGET
 from .tile import ACTIVATE, DOT_UNITS, MASK, UPDATE
-from .update import decay_of, squares, update
+from .update import decay_of, squares, take_step
 
 BLOCK_BYTES = 256 * 1024  # of the first layer's input per block of rows: the block stays in the L2 cache for all units
 FEW_PARAMETERS = 30_000  # below this number of parameters, a pass over them takes less time than starting threads
@@ -213,11 +214,13 @@ def updates_in_place(optimiser, phases):
 
 @in_shares(batch=Batch)
 def update_weights(batch, q, workers):
-    """Thread q's share of the tiles of all weight matrices, and of the biases: an update in place, or the gradients."""
+    """Thread q's share of the tiles of all weight matrices, and of the biases: an update in place, or gradient and step."""
     S, layout, lanes, n_layers, one = batch.S, batch.layout, lanes_of(batch.S), batch.n_layers, real(batch.S, 1.0)
     keep = one if batch.phases & ADD else one - one
     out, scale, step, limit = batch.state, keep, one, real(batch.S, float("inf"))
-    if updates_in_place(batch.optimiser, batch.phases):
+    in_place = updates_in_place(batch.optimiser, batch.phases)
+    steps = not in_place and batch.phases & HOLD == 0
+    if in_place:
         out, scale, keep = batch.params, one - batch.rate * decay_of(batch), one
         step, limit = -batch.rate, batch.settings.clip_threshold
     bias_step = step * batch.settings.bias_rate
@@ -226,14 +229,23 @@ def update_weights(batch, q, workers):
         total += 1 + n_tiles(entry(layout, l, N_OUT), entry(layout, l, N_IN), lanes)
     first, end = share(total, q, workers)
     for l in range(n_layers):
-        n_in, n_out, bias = entry(layout, l, N_IN), entry(layout, l, N_OUT), at(out, entry(layout, l, BIAS))
-        tiles, w = n_tiles(n_out, n_in, lanes), at(out, entry(layout, l, WEIGHTS))
+        n_in, n_out = entry(layout, l, N_IN), entry(layout, l, N_OUT)
+        w_at, bias_at, tiles = entry(layout, l, WEIGHTS), entry(layout, l, BIAS), n_tiles(n_out, n_in, lanes)
+        w, bias = at(out, w_at), at(out, bias_at)
         deltas, by_sample, by_unit = deltas_of(l, batch)
         source, pitch, picked = input_of(l, batch)
-        outer(
-            max(first - done, 0), min(end - done, tiles), at(S, deltas), by_sample, by_unit, batch.iota, source, pitch,
-            picked, batch.iota, batch.m, w, n_out, n_in, w, w, UPDATE, scale, step, limit, panel, True,
-        )  # fmt: skip
+        t, last = max(first - done, 0), min(end - done, tiles)
+        while t < last:
+            stop, u0, u1, i0, i1 = stretch(t, last, batch.m, n_out, n_in, lanes)
+            if in_place:
+                stop = last
+            outer(
+                t, stop, at(S, deltas), by_sample, by_unit, batch.iota, source, pitch, picked, batch.iota, batch.m, w, n_out,
+                n_in, w, w, UPDATE, scale, step, limit, panel, True,
+            )  # fmt: skip
+            if steps:
+                take_step(batch, w_at + u0 * n_in + i0, n_in, u1 - u0, i1 - i0, True)
+            t = stop
         done += tiles
         if first <= done < end:
             if by_class(l, batch):
@@ -244,6 +256,8 @@ def update_weights(batch, q, workers):
                     )
             else:
                 column_sums(S, deltas, batch.m, n_out, bias, keep, bias_step, limit)
+            if steps:
+                take_step(batch, bias_at, n_out, 1, n_out, False)
         done += 1
 
 
@@ -312,5 +326,3 @@ def run(source, order, targets, model, scratch, schedule, settings, losses, team
                 losses[step] += 0.5 * decay * total
         if phases & BACKWARD:
             update_weights(team, batch)
-            if phases & HOLD == 0 and not updates_in_place(model.optimiser, phases):
-                update(team, batch)

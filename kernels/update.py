@@ -1,4 +1,4 @@
-"""Optimisers: the element-wise update of the parameters, in one pass over the gradient and the optimiser's state.
+"""Optimisers: the element-wise update of parameters from their gradient and the optimiser's state.
 
     g = clip(gradient + decay w)        decay = l2 + l2_shared / (total weight of the batch); biases have none
     in place    w -= rate g
@@ -7,14 +7,16 @@
     L1          w = sign(w) max(|w| - rate l1, 0): the proximal step; biases have none
     average     a += mix (w - a)
 
-Adam is that of Kingma and Ba (arXiv:1412.6980), with its bias correction included in ``rate``. Plain gradient descent needs
-no such pass, unless there is an L1 penalty or an average, or the batch comes in pieces: ``tile.outer`` takes the step.
+Adam is that of Kingma and Ba (arXiv:1412.6980), with its bias correction included in ``rate``. A parameter's step needs no
+other parameter. So the thread that has computed a part of the gradient takes the step for this part, which is still in its
+cache, and waits for no other thread. Plain gradient descent needs no such step, unless there is an L1 penalty or an average,
+or the batch comes in pieces: ``tile.outer`` updates the weights in place.
 """
 
 from .batch import Batch, entry
-from .codes import ADAM, BIAS, IN_PLACE, N_IN, N_OUT, NESTEROV, SQUARE_PARTS, WEIGHTS
-from .jit import AT, AT64, AT_INDEX, INT, in_shares, inlined, share
-from .simd import at, lanes_of, vfma, vload, vmax, vmin, vsplat, vsqrt, vstore, vsum
+from .codes import ADAM, IN_PLACE, N_IN, N_OUT, NESTEROV, SQUARE_PARTS, WEIGHTS
+from .jit import AT, AT64, AT_INDEX, FLAG, INT, in_shares, inlined, routine, share
+from .simd import at, lanes_of, real, vfma, vload, vload_first, vmax, vmin, vsplat, vsqrt, vstore_first, vsum
 
 
 @inlined
@@ -24,53 +26,53 @@ def decay_of(batch):
 
 
 @inlined
-def step(w, g, first, second, start, end, decay, shrink, batch):
-    """The optimiser's step for parameters start ≤ i < end, in whole vectors."""
-    lanes, settings = lanes_of(w), batch.settings
-    decays, rate, none = vsplat(w, decay), vsplat(w, batch.rate), vsplat(w, 0.0)
-    high, low = vsplat(w, settings.clip_threshold), vsplat(w, -settings.clip_threshold)
-    beta_1, beta_2, epsilon = vsplat(w, settings.beta_1), vsplat(w, settings.beta_2), vsplat(w, settings.epsilon)
-    rest_1, rest_2 = vsplat(w, 1 - settings.beta_1), vsplat(w, 1 - settings.beta_2)
-    for i in range(start, end, lanes):
-        x = vload(w, i)
-        gradient = vmin(vmax(vfma(decays, x, vload(g, i)), low), high)
-        if batch.optimiser == ADAM:
-            m = vfma(beta_1, vload(first, i), rest_1 * gradient)
-            v = vfma(beta_2, vload(second, i), rest_2 * (gradient * gradient))
-            vstore(first, i, m)
-            vstore(second, i, v)
-            x = x - rate * m / (vsqrt(v) + epsilon)
-        elif batch.optimiser == IN_PLACE:
-            x = x - rate * gradient
-        else:
-            move = none - rate * gradient
-            v = vfma(beta_1, vload(first, i), move)
-            vstore(first, i, v)
-            x = x + (vfma(beta_1, v, move) if batch.optimiser == NESTEROV else v)
-        if shrink > 0:
-            x = x - vmin(vmax(x, vsplat(w, -shrink)), vsplat(w, shrink))
-        vstore(w, i, x)
-        if batch.mix > 0:
-            average = vload(second, i)
-            vstore(second, i, vfma(vsplat(w, batch.mix), x - average, average))
+def step_of_vector(i, count, decay, shrink, batch):
+    """The optimiser's step for the ``count`` parameters from number i on, at most a vector of them."""
+    w, g, settings = batch.params, batch.state, batch.settings
+    first, second, zero = at(g, batch.size), at(g, 2 * batch.size), real(w, 0.0)
+    rate, high, low = vsplat(w, batch.rate), vsplat(w, settings.clip_threshold), vsplat(w, -settings.clip_threshold)
+    beta_1, beta_2 = vsplat(w, settings.beta_1), vsplat(w, settings.beta_2)
+    x = vload_first(w, i, count, zero)
+    gradient = vmin(vmax(vfma(vsplat(w, decay), x, vload_first(g, i, count, zero)), low), high)
+    if batch.optimiser == ADAM:
+        m = vfma(beta_1, vload_first(first, i, count, zero), vsplat(w, 1 - settings.beta_1) * gradient)
+        v = vfma(beta_2, vload_first(second, i, count, zero), vsplat(w, 1 - settings.beta_2) * (gradient * gradient))
+        vstore_first(first, i, m, count)
+        vstore_first(second, i, v, count)
+        x = x - rate * m / (vsqrt(v) + vsplat(w, settings.epsilon))
+    elif batch.optimiser == IN_PLACE:
+        x = x - rate * gradient
+    else:
+        move = vsplat(w, 0.0) - rate * gradient
+        v = vfma(beta_1, vload_first(first, i, count, zero), move)
+        vstore_first(first, i, v, count)
+        x = x + (vfma(beta_1, v, move) if batch.optimiser == NESTEROV else v)
+    if shrink > 0:
+        x = x - vmin(vmax(x, vsplat(w, -shrink)), vsplat(w, shrink))
+    vstore_first(w, i, x, count)
+    if batch.mix > 0:
+        average = vload_first(second, i, count, zero)
+        vstore_first(second, i, vfma(vsplat(w, batch.mix), x - average, average), count)
 
 
-@in_shares(batch=Batch)
-def update(batch, q, workers):
-    """Thread q's share of the optimiser's step: a part of every layer's parameters."""
-    w, g, lanes = batch.params, batch.state, lanes_of(batch.params)
-    first, second, zero = at(g, batch.size), at(g, 2 * batch.size), batch.rate * 0
-    for l in range(batch.n_layers):
-        n_in, n_out = entry(batch.layout, l, N_IN), entry(batch.layout, l, N_OUT)
-        start, n_vectors = entry(batch.layout, l, WEIGHTS), (n_in * n_out + lanes - 1) // lanes
-        v0, v1 = share(n_vectors, q, workers)
-        step(
-            w, g, first, second, start + v0 * lanes, start + v1 * lanes, decay_of(batch),
-            batch.rate * batch.settings.l1, batch,
-        )  # fmt: skip
-        start, n_vectors = entry(batch.layout, l, BIAS), (n_out + lanes - 1) // lanes
-        v0, v1 = share(n_vectors, q, workers)
-        step(w, g, first, second, start + v0 * lanes, start + v1 * lanes, zero, zero, batch)
+@routine(batch=Batch, start=INT, pitch=INT, n_rows=INT, n_columns=INT, penalised=FLAG)
+def take_step(batch, start, pitch, n_rows, n_columns, penalised):
+    """The optimiser's step for a rectangle of a layer's weights, or for its biases, whose gradient is complete.
+
+    ``start`` is the number of the rectangle's first parameter, and its rows are ``pitch`` parameters apart.
+    """
+    lanes, decay, shrink = lanes_of(batch.params), decay_of(batch), batch.rate * batch.settings.l1
+    if not penalised:
+        decay, shrink = real(batch.params, 0.0), real(batch.params, 0.0)
+    if n_columns == pitch:
+        n_rows, n_columns = 1, n_rows * n_columns
+    rest = n_columns % lanes
+    for row in range(start, start + n_rows * pitch, pitch):
+        end = row + n_columns - rest
+        for i in range(row, end, lanes):
+            step_of_vector(i, lanes, decay, shrink, batch)  # all lanes are used: the compiler needs no masks
+        if rest > 0:
+            step_of_vector(end, rest, decay, shrink, batch)
 
 
 @in_shares(params=AT, layout=AT_INDEX, n_layers=INT, partial_sums=AT64)

@@ -36,7 +36,9 @@ KILLS, REFUSED, DROPOUT = (
     "tests/estimators/test_refused.py",
     "tests/kernels/test_dropout.py",
 )
-K_MLP, K_SGD, K_LINEAR, K_SOFTMAX = (f"tests/kernels/test_{name}.py" for name in ("mlp", "sgd", "linear", "softmax"))
+K_MLP, K_SGD, K_LINEAR, K_SOFTMAX, K_UPDATE = (
+    f"tests/kernels/test_{name}.py" for name in ("mlp", "sgd", "linear", "softmax", "update")
+)
 PROGRESS, SCHEDULES, INPUTS = "tests/engine/test_progress.py", "tests/engine/test_schedules.py", "tests/test_inputs.py"
 
 FAULTS = [
@@ -131,8 +133,8 @@ FAULTS = [
     ),
     Fault(
         "kernels/mlp.py",
-        "if phases & HOLD == 0 and not updates_in_place(model.optimiser, phases):",
-        "if not updates_in_place(model.optimiser, phases):",
+        "steps = not in_place and batch.phases & HOLD == 0",
+        "steps = not in_place",
         DROPOUT,
     ),
     Fault("kernels/mlp.py", "bias_step = step * batch.settings.bias_rate", "bias_step = step", LINEAR),
@@ -153,16 +155,23 @@ FAULTS = [
     ),
     Fault("kernels/mlp.py", "        if r == 0:\n", "        if r == 1:\n", ATTACKS),
     Fault("kernels/mlp.py", "batch.winners[r] = -1", "batch.winners[r] = 0", K_MLP),
-    Fault("kernels/update.py", "(vsqrt(v) + epsilon)", "vsqrt(v + epsilon)", MLP),
+    Fault(
+        "kernels/update.py", "(vsqrt(v) + vsplat(w, settings.epsilon))", "vsqrt(v + vsplat(w, settings.epsilon))", MLP
+    ),
     Fault("kernels/update.py", "(vfma(beta_1, v, move) if batch.optimiser == NESTEROV else v)", "v", MLP),
     Fault(
         "kernels/update.py",
-        "gradient = vmin(vmax(vfma(decays, x, vload(g, i)), low), high)",
-        "gradient = vfma(decays, x, vload(g, i))",
+        "vmin(vmax(vfma(vsplat(w, decay), x, vload_first(g, i, count, zero)), low), high)",
+        "vfma(vsplat(w, decay), x, vload_first(g, i, count, zero))",
         MLP,
     ),
     Fault("kernels/update.py", "vfma(vsplat(w, batch.mix), x - average, average)", "x", LINEAR),
-    Fault("kernels/update.py", "        if shrink > 0:", "        if shrink > 1e9:", LINEAR),
+    Fault("kernels/update.py", "        if rest > 0:", "        if rest > 1:", K_UPDATE),
+    Fault("kernels/update.py", "    if not penalised:", "    if decay < 0:", K_UPDATE),
+    Fault("kernels/update.py", "    if n_columns == pitch:", "    if n_columns >= pitch - 1:", K_UPDATE),
+    Fault("kernels/mlp.py", "w_at + u0 * n_in + i0, n_in", "w_at + u0 * n_in, n_in", K_UPDATE),
+    Fault("kernels/matmul.py", "    if place == 0:\n", "    if place >= 0:\n", K_UPDATE),
+    Fault("kernels/update.py", "    if shrink > 0:", "    if shrink > 1e9:", LINEAR),
     Fault(
         "kernels/softmax.py",
         "vwhere_equal(vload(S, z + k * ld), top, vsplat(S, c - k))",

@@ -68,6 +68,22 @@ def forward_turned(X, rows, W, bias, Z, act, turned, floor, parts, iota, panel):
 
 
 @numba.njit(**jit.FLAGS)
+def stretch_of(t, end, depth, C):
+    """The end of the stretch of tiles that starts with t, and its rectangle of C."""
+    return matmul.stretch(t, end, depth, C.shape[0], C.shape[1], lanes_of(C))
+
+
+@numba.njit(**jit.FLAGS)
+def outer_of_ones(first, end, ones, rows, iota, C):
+    """These tiles of the product of two matrices of ones."""
+    one = ones[0]
+    matmul.outer(
+        first, end, at(ones, 0), 0, 0, at(rows, 0), at(ones, 0), 0, at(iota, 0), at(iota, 0), iota.shape[0], at(C, 0),
+        C.shape[0], C.shape[1], at(C, 0), at(C, 0), UPDATE, one - one, one, 2 * one * iota.shape[0], at(C, 0), False,
+    )  # fmt: skip
+
+
+@numba.njit(**jit.FLAGS)
 def tiles_of(n_rows, n_columns, lanes):
     return matmul.n_groups(n_rows), matmul.n_panels(n_columns, lanes), matmul.n_tiles(n_rows, n_columns, lanes)
 
@@ -170,6 +186,31 @@ def test_any_cut_of_the_tiles_gives_the_same(depth, packing, dtype):
         numbers = dtype.type(0), dtype.type(-3), dtype.type(np.inf)
         outer_product(A, B, rows, C, C, UPDATE, *numbers, parts=parts, packing=packing)
         np.testing.assert_array_equal(C, -3 * (A.T @ B[rows]))
+
+
+@pytest.mark.parametrize("depth", edges(matmul.ACROSS_BELOW))
+@pytest.mark.parametrize("n_columns", [1, 5, *(k * VECTORS * lanes + 3 for lanes in LANES for k in (1, 2, 9))])
+def test_a_stretch_of_tiles_is_a_rectangle(n_columns, depth, dtype):
+    """Of exactly the elements that a call for its tiles writes; the stretches of a range cover the range."""
+    many = 3 * matmul.STRETCH_BYTES // (n_columns * dtype.itemsize)  # in several stretches, of one line or of many
+    for n_rows in (1, OUTER_ROWS, 3 * OUTER_ROWS + 2, many):
+        written, ones, rows = np.zeros((n_rows, n_columns), dtype), np.ones(n_columns, dtype), np.arange(n_rows)
+        total = tiles_of(n_rows, n_columns, TARGET.lanes(dtype.itemsize))[2]
+        for first, end in ((0, total), (total // 3, 2 * total // 3), (total // 2, total)):
+            t, expected = first, np.zeros_like(written)
+            outer_of_ones(first, end, ones, rows, np.arange(depth), expected)
+            while t < end:
+                stop, r0, r1, v0, v1 = stretch_of(t, end, depth, written)
+                here = np.zeros_like(written)
+                outer_of_ones(t, stop, ones, rows, np.arange(depth), here)
+                rectangle = np.zeros_like(written)
+                rectangle[r0:r1, v0:v1] = depth
+                np.testing.assert_array_equal(here, rectangle)
+                written += here
+                t = stop
+            assert t == end
+            np.testing.assert_array_equal(written, expected)
+            written[:] = 0
 
 
 def test_deltas_may_replace_weights_in_their_place(dtype):
