@@ -25,11 +25,11 @@ from arms import Arm, Problem
 from blocks import Block
 from peers import duration, machine, number, table, versions
 from products import Product, products
-from traffic import cache_bytes
 from workloads import Measurement, Workload, images, problem, quick
 
 from fastclf.engine.network import Network
 from fastclf.engine.threads import resolve_n_jobs, threads_for
+from fastclf.kernels.caches import cache_bytes
 from fastclf.kernels.jit import FLAGS, in_shares
 from fastclf.kernels.mlp import BY_UNITS_BELOW
 from fastclf.kernels.target import TARGET

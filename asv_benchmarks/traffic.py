@@ -9,23 +9,11 @@ Left out are that caches move whole lines, and the copying of packed columns.
 from __future__ import annotations
 
 import math
-from pathlib import Path
 from typing import NamedTuple
 
 from fastclf.kernels import matmul
 from fastclf.kernels.target import TARGET
 from fastclf.kernels.tile import DOT_ROWS, DOT_UNITS, OUTER_VECTORS
-
-NOT_KNOWN = {1: 32 * 1024, 2: 1024 * 1024}  # bytes of a cache, where the system does not say
-
-
-def cache_bytes(level: int) -> int:
-    """The bytes of a processor's data cache."""
-    for folder in Path("/sys/devices/system/cpu/cpu0/cache").glob("index*"):
-        found, kind, size = ((folder / name).read_text().strip() for name in ("level", "type", "size"))
-        if found == str(level) and kind != "Instruction" and size.endswith("K"):
-            return int(size[:-1]) * 1024
-    return NOT_KNOWN[level]
 
 
 class Loop(NamedTuple):

@@ -41,9 +41,9 @@ STRETCH_BYTES = 512 * 1024  # of C in a stretch, or one line of tiles: it stays 
 OUTER_DEPTH, PACK_COLUMNS, PACK_FROM, ACROSS_BELOW = TARGET.packing
 
 
-def outer_room(m, n_rows, itemsize):
-    """Elements of a thread's ``panel``: for products with up to ``m`` terms per sum and n_rows rows."""
-    packed = PACK_COLUMNS * (min(m, OUTER_DEPTH) + n_rows) if m >= PACK_FROM else 0
+def outer_room(longest, itemsize):
+    """Elements of a thread's ``panel``: for products with up to ``longest`` terms per sum, and as many rows."""
+    packed = PACK_COLUMNS * (min(longest, OUTER_DEPTH) + longest) if longest >= PACK_FROM else 0
     return (OUTER_ROWS + packed) * PANEL_BYTES // itemsize
 
 
@@ -149,15 +149,10 @@ def n_groups(n_rows):
 
 
 @inlined
-def n_vectors(n_columns, lanes):
-    """Number of vectors, the last of which may be partial, in the columns that whole tiles leave over."""
-    return (n_columns % (OUTER_VECTORS * lanes) + lanes - 1) // lanes
-
-
-@inlined
 def n_panels(n_columns, lanes):
     """Number of columns of tiles in an outer product with n_columns columns."""
-    return n_columns // (OUTER_VECTORS * lanes) + (n_vectors(n_columns, lanes) + OUTER_SOME - 1) // OUTER_SOME
+    wide, rest = n_columns // (OUTER_VECTORS * lanes), n_columns % (OUTER_VECTORS * lanes)
+    return wide + (rest + OUTER_SOME * lanes - 1) // (OUTER_SOME * lanes)
 
 
 @inlined
@@ -166,9 +161,8 @@ def panel_at(panel, n_columns, lanes):
     wide = n_columns // (OUTER_VECTORS * lanes)
     if panel < wide:
         return panel * OUTER_VECTORS * lanes, OUTER_VECTORS, lanes
-    before = (panel - wide) * OUTER_SOME
-    v = (wide * OUTER_VECTORS + before) * lanes
-    vectors = min(OUTER_SOME, n_vectors(n_columns, lanes) - before)
+    v = (wide * OUTER_VECTORS + (panel - wide) * OUTER_SOME) * lanes
+    vectors = min(OUTER_SOME, (n_columns - v + lanes - 1) // lanes)
     return v, vectors, min(lanes, n_columns - v - (vectors - 1) * lanes)
 
 
