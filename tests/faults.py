@@ -336,7 +336,7 @@ FAULTS = [
         "is_due = epochs - self._epoch > self._every",
         KILLS,
     ),
-    Fault("fastclf/io/checkpoint.py", "if not _alike(run.get(k), self.run.get(k))", "if False", KILLS),
+    Fault("fastclf/io/checkpoint.py", "if not _alike(run.get(k), self._run.get(k))", "if False", KILLS),
     Fault("fastclf/io/persist.py", "checksum != _checksum(", "not _checksum(", "tests/io/test_persist_refused.py"),
     Fault(
         "fastclf/io/files.py",
