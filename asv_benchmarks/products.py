@@ -81,7 +81,7 @@ def _deltas(D, by_sample, by_unit, W, before, gate, iota, panel, block, times):
             matmul.outer(
                 0, matmul.n_tiles(rows, n, lanes_of(W)), at(D, r * by_sample), by_unit, by_sample, at(iota, 0), at(W, 0), n,
                 at(iota, 0), at(iota, 0), n_units, at(before, r * n), rows, n, at(gate, r * n), at(W, 0), MASK, 0.0, 1.0,
-                0.0, at(panel, 0), True,
+                0.0, at(panel, 0), False,
             )  # fmt: skip
 
 
@@ -142,7 +142,7 @@ def products(p: Problem) -> list[Product]:
         flop = 2 * m * n * n_units
         found.append(Product(f"layer {l + 1}, forward", flop, nest, run))
         if l > 0:
-            nest = traffic.outer(block, n, n_units, itemsize, packing=True)
+            nest = traffic.outer(block, n, n_units, itemsize, packing=False)
             nest.loops.append(traffic.Loop(of_rows, "RZ"))
             run = partial(_deltas, D, by_sample, by_unit, W, numbers(m, n), numbers(m, n), work.iota, panel, block)
             found.append(Product(f"layer {l + 1}, deltas", flop, nest, run))

@@ -41,9 +41,9 @@ STRETCH_BYTES = 512 * 1024  # of C in a stretch, or one line of tiles: it stays 
 OUTER_DEPTH, PACK_COLUMNS, PACK_FROM, ACROSS_BELOW = TARGET.packing
 
 
-def outer_room(longest, itemsize):
-    """Elements of a thread's ``panel``: for products with up to ``longest`` terms per sum, and as many rows."""
-    packed = PACK_COLUMNS * (min(longest, OUTER_DEPTH) + longest) if longest >= PACK_FROM else 0
+def outer_room(m, n_rows, itemsize):
+    """Elements of a thread's ``panel``: for products with up to ``m`` terms per sum and n_rows rows."""
+    packed = PACK_COLUMNS * (min(m, OUTER_DEPTH) + n_rows) if m >= PACK_FROM else 0
     return (OUTER_ROWS + packed) * PANEL_BYTES // itemsize
 
 

@@ -202,7 +202,7 @@ def forward_backward(batch, q, workers):
                 outer(
                     0, n_tiles(r1 - r0, n_in, lanes), at(S, deltas + r0 * by_sample), by_unit, by_sample, batch.iota,
                     at(batch.params, entry(batch.layout, l, WEIGHTS)), n_in, batch.iota, batch.iota, n_out,
-                    at(S, before), r1 - r0, n_in, at(S, gate), S, MASK, zero, larger, zero, panel, True,
+                    at(S, before), r1 - r0, n_in, at(S, gate), S, MASK, zero, larger, zero, panel, False,
                 )  # fmt: skip
 
 

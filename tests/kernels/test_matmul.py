@@ -48,7 +48,7 @@ def outer(A, B, rows, C, gate, mode, scale, step, limit, parts, iota, panel, pac
 
 def outer_product(*operands, parts=1, packing=False):
     A, C = operands[0], operands[3]
-    panel = np.full(matmul.outer_room(max(len(A), len(C)), C.itemsize), np.nan, C.dtype)
+    panel = np.full(matmul.outer_room(len(A), len(C), C.itemsize), np.nan, C.dtype)
     outer(*operands, parts, np.arange(max(len(A), len(C))), panel, packing)
 
 
