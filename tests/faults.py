@@ -36,6 +36,7 @@ KILLS, REFUSED, DROPOUT = (
     "tests/estimators/test_refused.py",
     "tests/kernels/test_dropout.py",
 )
+MATMUL = "tests/kernels/test_matmul.py"
 K_MLP, K_SGD, K_LINEAR, K_SOFTMAX, K_UPDATE = (
     f"tests/kernels/test_{name}.py" for name in ("mlp", "sgd", "linear", "softmax", "update")
 )
@@ -112,8 +113,8 @@ FAULTS = [
     ),
     Fault(
         "kernels/mlp.py",
-        "at(S, gate), True, zero, larger, zero, S, False,",
-        "at(S, gate), True, zero, larger / larger, zero, S, False,",
+        "MASK, zero, larger, zero, panel, False,",
+        "MASK, zero, larger / larger, zero, panel, False,",
         DROPOUT,
     ),
     Fault(
@@ -138,7 +139,7 @@ FAULTS = [
         DROPOUT,
     ),
     Fault("kernels/mlp.py", "bias_step = step * batch.settings.bias_rate", "bias_step = step", LINEAR),
-    Fault("kernels/mlp.py", "for r in range(m - m % 4, m):", "for r in range(m, m):", K_MLP),
+    Fault("kernels/matmul.py", "for r in range(m - m % 4, m):", "for r in range(m, m):", K_MLP),
     Fault(
         "kernels/mlp.py",
         "rate = schedule.rates[step] if phases & BACKWARD else 0.0",
@@ -193,7 +194,12 @@ FAULTS = [
         "vexp(vsplat(S, low))), vsplat(S, 1.0))",
         K_SOFTMAX,
     ),
-    Fault("kernels/softmax.py", 'and low > -float("inf") and lanes_of(S) == DOUBLES', "and False", ANSWERS),
+    Fault("kernels/softmax.py", "S[d + k] = (S[p + k] - 1) * factor", "S[d + k] = S[p + k] * factor", K_SOFTMAX),
+    Fault("kernels/softmax.py", "inverse = one / sum_of_all", "inverse = one / total", K_SOFTMAX),
+    Fault("kernels/matmul.py", "for k in range(whole, n_in):", "for k in range(n_in, n_in):", MATMUL),
+    Fault("kernels/matmul.py", "kept += rows * units * lanes_of(A)", "kept += units * lanes_of(A)", MATMUL),
+    Fault("kernels/matmul.py", "floor, sums, p == 0, p + depth >= K,", "floor, sums, True, p + depth >= K,", MATMUL),
+    Fault("kernels/softmax.py", 'if low > -float("inf") and lanes_of(S) == DOUBLES', "if False", ANSWERS),
     Fault(
         "kernels/softmax.py", "S[weights + r] = sample_weight[order[r]] if weighted else 1", "S[weights + r] = 1", MLP
     ),
