@@ -16,7 +16,7 @@ from fastclf.engine.memory import aligned, panels, round_up
 from fastclf.engine.minibatch import Workspace
 from fastclf.engine.network import Network
 from fastclf.kernels import matmul
-from fastclf.kernels.codes import MANY_CLASSES, SHORT_VECTORS
+from fastclf.kernels.codes import MANY_CLASSES
 from fastclf.kernels.jit import FLAGS
 from fastclf.kernels.mlp import BLOCK_BYTES, BY_UNITS_BELOW
 from fastclf.kernels.simd import at, lanes_of
@@ -131,7 +131,7 @@ def products(p: Problem) -> list[Product]:
             run = partial(_columns, X, W, biases, Z, work.iota, blocks, panel, block)
         else:
             bias, Z, A = numbers(round_up(n_units)), numbers(m, n_units), numbers(m, n_units)
-            if n < SHORT_VECTORS * lanes and n_units >= lanes:
+            if matmul.is_short(n, n_units, lanes):
                 turned = numbers(n, round_up(n_units))
                 nest = traffic.outer(block, n_units, n, itemsize, packing=False)
                 run = partial(_turned, X, W, turned, bias, Z, A, work.iota, panel, block)

@@ -357,10 +357,16 @@ def column_sums(S, start, m, n_out, out, scale, step, limit):
         vstore_first(out, u, change, count)
 
 
-@inlined
-def is_short(n_in, lanes):
-    """Whether a layer has so few inputs that adding up the lanes of ``dot`` would take longer than its products."""
-    return n_in < SHORT_VECTORS * lanes
+def is_short(n_in, n_out, lanes):
+    """Whether ``outer`` computes a layer's forward product faster than ``dot``, from transposed weights.
+
+    With few inputs, ``dot`` takes longer to add up the lanes of its sums than for its products. ``outer`` has no lanes to
+    add up, but needs as many units as fill a whole tile.
+    """
+    return n_in < SHORT_VECTORS * lanes and n_out >= OUTER_VECTORS * lanes
+
+
+uses_turned = inlined(is_short)
 
 
 @routine(W=AT, n_units=INT, n_in=INT, turned=AT, ldt=INT)

@@ -19,7 +19,7 @@ from .dropout import drop_out, scrambled
 from .gather import source_at, to_floats, to_floats_in_shares
 from .jit import ALONE, INDEX, OUT64, in_shares, inlined, share
 from .kernel import kernel
-from .matmul import are_long, column_sums, forward, is_short, moved, n_tiles, outer, stretch, turn
+from .matmul import are_long, column_sums, forward, moved, n_tiles, outer, stretch, turn, uses_turned
 from .records import BatchScratch, Model, Schedule, Settings, Source, Targets
 from .simd import at, lanes_of, real
 from .softmax import (
@@ -47,8 +47,7 @@ BY_UNITS_BELOW = 64  # rows: threads divide the first layer of smaller batches b
 def is_turned(l, batch):
     """Whether layer l's forward product takes the transposed weights: units are then the lanes of vectors."""
     lanes = lanes_of(batch.S)
-    few, enough = is_short(entry(batch.layout, l, N_IN), lanes), entry(batch.layout, l, N_OUT) >= lanes
-    return few and enough and not by_class(l, batch)
+    return uses_turned(entry(batch.layout, l, N_IN), entry(batch.layout, l, N_OUT), lanes) and not by_class(l, batch)
 
 
 @inlined
