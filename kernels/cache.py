@@ -92,10 +92,6 @@ def cache_folder() -> Path | None:
         place = "compiled kernels" if folder is None else f"compiled kernels in {folder}"
         _warn_once(f"fastclf can not keep its {place}", getattr(error, "strerror", None) or str(error))
         return None
-    for leftover in folder.glob("*.tmp"):  # of a process that was killed while it wrote
-        with contextlib.suppress(OSError):
-            if time.time() - leftover.stat().st_mtime > _LEFTOVER_SECONDS:
-                leftover.unlink()
     if fresh:
         ours = (p for p in folder.parent.iterdir() if re.fullmatch("[0-9a-f]{16}", p.name) and p.is_dir())
         siblings = sorted(ours, key=lambda p: p.stat().st_mtime)
@@ -140,6 +136,7 @@ class _SealedFiles:
 
     def save(self, key: Any, entry: Any) -> None:
         """Write the entry under a temporary name first, so that nobody reads a part of it."""
+        self._remove_leftovers()
         path, data = self.path(key), numba.core.serialize.dumps(entry)
         temporary = path.with_name(f"{path.name}.{os.getpid()}.{threading.get_ident()}.tmp")
         try:
@@ -149,6 +146,13 @@ class _SealedFiles:
             _warn_once("fastclf can not keep a compiled kernel", f"{path}: {error.strerror}")
         finally:
             temporary.unlink(missing_ok=True)
+
+    def _remove_leftovers(self) -> None:
+        """Remove temporary files so old that nobody writes them any more: their processes have been killed."""
+        for leftover in self._folder.glob("*.tmp"):
+            with contextlib.suppress(OSError):
+                if time.time() - leftover.stat().st_mtime > _LEFTOVER_SECONDS:
+                    leftover.unlink()
 
 
 class _Locator(caching._CacheLocator):

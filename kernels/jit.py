@@ -188,9 +188,8 @@ class Compiled:
         key = np.dtype(dtype).name
         if key not in self._ready:
             if global_compiler_lock.is_locked():
-                self._make_ready(
-                    dtype, key, quiet
-                )  # this thread compiles somebody's function that calls a routine of ours
+                # This thread compiles somebody's function that calls a routine of ours.
+                self._make_ready(dtype, key, quiet)
             else:
                 aside(lambda: self._make_ready(dtype, key, quiet))
         return self._ready[key]

@@ -28,6 +28,21 @@ def imports_nothing_heavy():
     assert not heavy & set(sys.modules), "what draws and what reads imports what it needs when it does"
 
 
+def is_refused_without_a_compiler():
+    import numpy as np
+    import pytest
+
+    import fastclf
+
+    for _ in range(2):
+        with pytest.raises(ValueError, match="NUMBA_DISABLE_JIT must not be set"):
+            fastclf.FastLinearClassifier().fit(np.eye(4), [0, 1, 0, 1])
+
+
+def test_without_a_compiler():
+    in_new_process(is_refused_without_a_compiler, NUMBA_DISABLE_JIT=1)
+
+
 def trains_without_torch():
     import sys
 

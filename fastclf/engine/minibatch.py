@@ -38,12 +38,6 @@ _NO_LABELS, _NO_MIXES = np.empty(0, np.int64), np.empty(0)
 
 
 @cache
-def _kernel() -> Any:
-    """The kernel. Importing the kernel loads Numba, so the first use imports it; the cache keeps later steps fast."""
-    return load("mlp").run
-
-
-@cache
 def _nothing(dtype: np.dtype[Any]) -> NDArray[Any]:
     """An empty vector, which stands for an array that is not given."""
     return np.empty(0, dtype)
@@ -293,7 +287,7 @@ class BatchTrainer:
         model, losses = Model(net.params, state, net.layout, kind, self.sigmoid), np.zeros(len(steps.rates))
         scratch, targets = self.work.record(self.samples.X, self.threads, results), self.samples.record(dtype)
         source = self.samples.X.source
-        _kernel()(source, order, targets, model, scratch, steps, self.settings, losses, threads=self.threads)
+        load("mlp").run(source, order, targets, model, scratch, steps, self.settings, losses, threads=self.threads)
         return losses
 
     def step(self, X: NDArray[Any], labels: NDArray[np.int64]) -> float:
@@ -312,7 +306,7 @@ class BatchTrainer:
         source, targets = Source(X, NO_BYTES, nothing, FLOATS, 1), Targets(labels, nothing, nothing)
         schedule = Schedule(rates, _NO_MIXES, m, 1, TRAIN, 0, 0.0)
         order = self.work.iota[:m]
-        _kernel()(source, order, targets, model, scratch, schedule, self.settings, losses, threads=self.threads)
+        load("mlp").run(source, order, targets, model, scratch, schedule, self.settings, losses, threads=self.threads)
         return float(losses[0])
 
     def _run_in_pieces(
