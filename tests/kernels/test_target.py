@@ -9,16 +9,18 @@ from numba.core import config
 from fastclf.kernels import target
 from fastclf.kernels.target import AVX2, AVX512, NEON, SSE2
 
-TARGETS = [AVX512, AVX2, SSE2, NEON]
+AVX512_ONE_UNIT = AVX512._replace(units=1)
+TARGETS = [AVX512, AVX512_ONE_UNIT, AVX2, SSE2, NEON]
 
 
 @pytest.fixture
 def machine(monkeypatch):
     """Pretend to be on a machine with these features, told to compile for this processor."""
 
-    def pretend(name="x86_64", cpu=None, features=()):
+    def pretend(name="x86_64", cpu=None, features=(), host="generic"):
         monkeypatch.setattr(platform, "machine", lambda: name)
         monkeypatch.setattr(config, "CPU_NAME", cpu)
+        monkeypatch.setattr(llvm, "get_host_cpu_name", lambda: host)
         monkeypatch.setattr(llvm, "get_host_cpu_features", lambda: dict.fromkeys(features, True))
 
     return pretend
@@ -48,7 +50,8 @@ def test_features_of_the_host(machine, features, expected):
     [
         ("host", AVX512),
         ("skylake-avx512", AVX512),
-        ("znver4", AVX512),
+        ("znver4", AVX512_ONE_UNIT),
+        ("znver5", AVX512),
         ("skylake", AVX2),
         ("haswell", AVX2),
         ("znver3", AVX2),
@@ -59,7 +62,13 @@ def test_features_of_the_host(machine, features, expected):
 )
 def test_a_named_processor_is_taken_for_the_host(machine, cpu, expected):
     machine(cpu=cpu, features=FULL_AVX512)
-    assert target.detect() is expected
+    assert target.detect() == expected
+
+
+@pytest.mark.parametrize(("host", "expected"), [("znver4", AVX512_ONE_UNIT), ("sapphirerapids", AVX512)])
+def test_the_host_may_have_one_unit_of_512_bits(machine, host, expected):
+    machine(features=FULL_AVX512, host=host)
+    assert target.detect() == expected
 
 
 @pytest.mark.parametrize("name", ["arm64", "aarch64", "AARCH64"])
