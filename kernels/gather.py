@@ -1,4 +1,4 @@
-"""Conversion of samples from the form in which they are stored to floats of the element type.
+"""Conversion of samples from the form in which they are stored to operands of products: floats, or pairs of bfloat16.
 
 Samples are stored as floats of the element type, X, or else ``raw``: as bytes, or as float32 or float64 of any alignment.
 A byte b stands for the float table[b], so any scaling of bytes costs the same, and is rounded once.
@@ -12,10 +12,11 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from .codes import BYTES, FLOATS, SINGLE
-from .jit import AT, AT_BYTES, AT_INDEX, INDEX, INT, OUT2, in_shares, inlined, routine, share
+from .jit import AT, AT_BYTES, AT_INDEX, AT_OPERANDS, INDEX, INT, OUT_OPERANDS2, in_shares, inlined, routine, share
 from .kernel import kernel
+from .operands import length_of, put
 from .records import Source
-from .simd import at, double_at, single_at
+from .simd import at, double_at, real, single_at
 
 
 class SourceAt(NamedTuple):
@@ -35,30 +36,31 @@ def source_at(source, n):
     return SourceAt(at(source.X, 0), at(source.raw, 0), at(source.table, 0), source.stored, n, source.channels)
 
 
-@routine(source=SourceAt, order=AT_INDEX, m=INT, X=AT)
-def to_floats(source, order, m, X):
-    """X (m, n) = the m samples of raw that ``order`` lists, as floats."""
+@routine(source=SourceAt, order=AT_INDEX, m=INT, X=AT_OPERANDS)
+def to_operands(source, order, m, X):
+    """X (m, n) = the m samples of raw that ``order`` lists, as operands of products."""
     n, channels, raw, table = source.n, source.channels, source.raw, source.table
-    pixels = n // channels
+    pixels, pitch = n // channels, length_of(n, X)
     for r in range(m):
+        row = at(X, r * pitch)
         for channel in range(channels):
-            first, to = order[r] * n + channel, r * n + channel * pixels
+            first, to = order[r] * n + channel, channel * pixels
             if source.stored == BYTES:
                 for p in range(pixels):
-                    X[to + p] = table[raw[first + p * channels]]
+                    put(row, to + p, table[raw[first + p * channels]])
             elif source.stored == SINGLE:
                 for p in range(pixels):
-                    X[to + p] = single_at(raw, first + p * channels)
+                    put(row, to + p, real(table, single_at(raw, first + p * channels)))
             else:
                 for p in range(pixels):
-                    X[to + p] = double_at(raw, first + p * channels)
+                    put(row, to + p, real(table, double_at(raw, first + p * channels)))
 
 
-@in_shares(source=SourceAt, order=AT_INDEX, m=INT, X=AT)
-def to_floats_in_shares(source, order, m, X, q, workers):
-    """Thread q's share of the rows of ``to_floats``."""
+@in_shares(source=SourceAt, order=AT_INDEX, m=INT, X=AT_OPERANDS)
+def to_operands_in_shares(source, order, m, X, q, workers):
+    """Thread q's share of the rows of ``to_operands``."""
     first, end = share(m, q, workers)
-    to_floats(source, at(order, first), end - first, at(X, first * source.n))
+    to_operands(source, at(order, first), end - first, at(X, first * length_of(source.n, X)))
 
 
 @inlined
@@ -69,11 +71,11 @@ def rows_of(source, order, r0, n_rows, iota, room):
     """
     if source.stored == FLOATS:
         return source.X, at(order, r0)
-    to_floats(source, at(order, r0), n_rows, room)
+    to_operands(source, at(order, r0), n_rows, room)
     return room, iota
 
 
-@kernel(source=Source, order=INDEX, out=OUT2)
-def gather(source, order, out, team):
-    """Out = the samples ``order`` as floats, for a set that is not stored as floats."""
-    to_floats_in_shares(team, source_at(source, out.shape[1]), at(order, 0), order.shape[0], at(out, 0))
+@kernel(out=OUT_OPERANDS2, source=Source, order=INDEX, n=INT)
+def gather(out, source, order, n, team):
+    """Out = the samples ``order``, of n numbers, as operands, for a set that is not stored as floats."""
+    to_operands_in_shares(team, source_at(source, n), at(order, 0), order.shape[0], at(out, 0))

@@ -77,8 +77,22 @@ inlined = numba.njit(**FLAGS, no_cpython_wrapper=True, no_cfunc_wrapper=True, fo
 # ---------------------------------------------------------------- argument types, as functions of the element type
 
 
-def _array(ndim: int, readonly: bool) -> Callable[[types.Type], types.Type]:
-    return lambda element: types.Array(element, ndim, "C", readonly=readonly)
+#: Two neighbouring bfloat16, the first one in the low bits: as long as a float32, whose upper half a bfloat16 is. Products
+#: take operands of this type, or floats; everything else that a kernel for bfloat16 does is in float32.
+PAIR = types.uint32
+
+
+def REAL(element: types.Type) -> types.Type:
+    """A scalar of the element type, in which sums are added up: float32 for pairs."""
+    return types.float32 if element == PAIR else element
+
+
+def _array(ndim: int, readonly: bool, of: Callable[[types.Type], types.Type] = REAL) -> Callable[[types.Type], types.Type]:
+    return lambda element: types.Array(of(element), ndim, "C", readonly=readonly)
+
+
+def _operand(element: types.Type) -> types.Type:
+    return element
 
 
 def _always(fixed: types.Type) -> Callable[[types.Type], types.Type]:
@@ -88,6 +102,8 @@ def _always(fixed: types.Type) -> Callable[[types.Type], types.Type]:
 
 IN1, IN2 = _array(1, True), _array(2, True)  # floats that the kernel reads
 OUT1, OUT2 = _array(1, False), _array(2, False)  # floats that the kernel may write
+OPERANDS2 = _array(2, True, _operand)  # operands of products, which the kernel reads
+OUT_OPERANDS1, OUT_OPERANDS2 = (_array(ndim, False, _operand) for ndim in (1, 2))
 IN64 = _always(types.Array(types.float64, 1, "C", readonly=True))  # rates and the like, which the kernel reads
 OUT64 = _always(types.Array(types.float64, 1, "C"))  # losses and the like, which the kernel writes
 INDEX = _always(types.Array(types.int64, 1, "C", readonly=True))  # positions
@@ -95,16 +111,16 @@ OUT_INDEX = _always(types.Array(types.int64, 1, "C"))  # positions, which the ke
 INDEX32 = _always(types.Array(types.int32, 1, "C", readonly=True))  # columns of a sparse matrix
 TABLE = _always(types.Array(types.int64, 2, "C", readonly=True))  # a model's layout
 BYTES2 = _always(types.Array(types.uint8, 2, "C", readonly=True))  # samples in the form in which they are stored
-AT = types.CPointer  # the address of floats
+AT_OPERANDS = types.CPointer  # the address of operands of products
 AT_INDEX, AT64, AT_BYTES = (_always(types.CPointer(t)) for t in (types.int64, types.float64, types.uint8))
 INT, FLAG = _always(types.int64), _always(types.boolean)
 TEAM = _always(types.UniTuple(types.int64, 3))  # number of threads, what starts them (an address), and its own argument
 ALONE = (1, 0, 0)  # the team of one thread
 
 
-def REAL(element: types.Type) -> types.Type:
-    """A scalar of the element type."""
-    return element
+def AT(element: types.Type) -> types.Type:
+    """The address of floats."""
+    return types.CPointer(REAL(element))
 
 
 class Record:
@@ -168,8 +184,8 @@ class Compiled:
     @functools.cached_property
     def dtypes(self) -> tuple[str, ...]:
         """The element types to compile for; only int64, a placeholder, if no argument depends on the element type."""
-        depends = any(spec(types.float32) != spec(types.float64) for spec in self.specs.values())
-        return ("float32", "float64") if depends else ("int64",)
+        signatures = {(*(spec(e) for spec in self.specs.values()),): str(e) for e in (PAIR, types.float64, types.float32)}
+        return (*sorted(signatures.values()),) if len(signatures) > 1 else ("int64",)
 
     def signature(self, dtype: Any) -> tuple[types.Type, ...]:
         """The Numba types of the arguments for elements of ``dtype``."""
@@ -201,7 +217,8 @@ class Compiled:
             sig = self.signature(dtype)
             if not quiet and not self.is_cached(dtype):
                 kept = "kept for later runs" if cache_folder() else "there is no cache"
-                announce(f"fastclf: compiling {self.name} for {key} (seconds, once: {kept})")
+                numbers = "bfloat16" if key == str(PAIR) else key
+                announce(f"fastclf: compiling {self.name} for {numbers} (seconds, once: {kept})")
                 quiet = True
             for routine in self.needs:
                 routine.compile(dtype if key in routine.dtypes else routine.dtypes[0], quiet)
@@ -247,11 +264,14 @@ class Routine(Compiled):
         raise TypeError(f"{self.name} is called by kernels only")
 
     def _element(self, arguments: tuple[types.Type, ...]) -> types.Type:
-        """The element type of a call: that of the first address of floats among the arguments."""
+        """The element type of a call: ``PAIR`` if an address of pairs is among the arguments, else that of the floats."""
         if len(self.dtypes) == 1:
             return types.int64
         flat = [t for a in arguments for t in (a.types if isinstance(a, types.BaseTuple) else (a,))]
-        return next(t.dtype for t in flat if isinstance(t, types.CPointer) and isinstance(t.dtype, types.Float))
+        found = [t.dtype for t in flat if isinstance(t, types.CPointer)]
+        if PAIR in found and str(PAIR) in self.dtypes:
+            return PAIR
+        return next(t for t in found if isinstance(t, types.Float))
 
     def _types_of_call(self, arguments: tuple[types.Type, ...]) -> tuple[types.Type, ...]:
         element = self._element(arguments)

@@ -15,8 +15,10 @@ from .jit import (
     FLAGS,
     IN1,
     IN2,
+    OPERANDS2,
     OUT1,
     OUT2,
+    OUT_OPERANDS2,
     TEAM,
     Compiled,
     Record,
@@ -62,7 +64,7 @@ class Kernel(Compiled):
         check_declared(function, specs)
         starred = [f"*{name}" if isinstance(spec, Record) else name for name, spec in specs.items()]
         self._call = eval(f"lambda code, {', '.join(specs)}: code({', '.join(starred)})")
-        numbers = IN1, IN2, OUT1, OUT2  # the first such argument gives a call's element type
+        numbers = IN1, IN2, OUT1, OUT2, OPERANDS2, OUT_OPERANDS2  # the first such argument gives a call's element type
         self._element_at = next(
             (i, j)
             for i, spec in enumerate(specs.values())

@@ -10,7 +10,8 @@ given by the addresses of their first elements: one compiled product serves the 
 """
 
 from .codes import SHORT_VECTORS
-from .jit import AT, AT_INDEX, FLAG, INT, REAL, inlined, routine
+from .jit import AT, AT_INDEX, AT_OPERANDS, FLAG, INT, REAL, inlined, routine
+from .operands import as_operands, interleave, length_of, terms_of
 from .records import Blocks
 from .simd import at, lanes_of, transpose, vload, vload_first, vmax, vmin, vsplat, vstore, vstore_first
 from .target import TARGET
@@ -41,9 +42,10 @@ STRETCH_BYTES = 512 * 1024  # of C in a stretch, or one line of tiles: it stays 
 OUTER_DEPTH, PACK_COLUMNS, PACK_FROM, ACROSS_BELOW = TARGET.packing
 
 
-def outer_room(m, n_rows, itemsize):
-    """Elements of a thread's ``panel``: for products with up to ``m`` terms per sum and n_rows rows."""
-    packed = PACK_COLUMNS * (min(m, OUTER_DEPTH) + n_rows) if m >= PACK_FROM else 0
+def outer_room(m, n_rows, itemsize, terms=1):
+    """Elements of a thread's ``panel``: for products with up to ``m`` terms per sum, in operands of ``terms``, and n_rows rows."""
+    steps = (m + terms - 1) // terms
+    packed = PACK_COLUMNS * (min(steps, OUTER_DEPTH) + n_rows) if m >= PACK_FROM or terms > 1 else 0
     return (OUTER_ROWS + packed) * PANEL_BYTES // itemsize
 
 
@@ -68,7 +70,7 @@ def cut(total, most, step):
 
 
 @routine(
-    A=AT, lda=INT, a_rows=AT_INDEX, n_rows=INT, W=AT, ldw=INT, w_rows=AT_INDEX, n_units=INT, K=INT,
+    A=AT_OPERANDS, lda=INT, a_rows=AT_INDEX, n_rows=INT, W=AT_OPERANDS, ldw=INT, w_rows=AT_INDEX, n_units=INT, K=INT,
     bias=AT, bias_r=INT, bias_u=INT, Z=AT, act=AT, ldo=INT, floor=REAL, blocks=Blocks, sums=AT,
 )  # fmt: skip
 def forward(
@@ -83,7 +85,7 @@ def forward(
     A and W, all tiles add up a part of their sums, and set them aside in ``sums``, before they go on with the next part. The
     parts of W stay in the second-level cache meanwhile.
     """
-    depth, rows_at_once, units_at_once, lanes = K, n_rows, n_units, lanes_of(A)
+    depth, rows_at_once, units_at_once, lanes = max(K, 1), max(n_rows, 1), max(n_units, 1), lanes_of(Z)
     if are_long(K, blocks):
         depth, rows_at_once = cut(K, blocks.depth, lanes), cut(n_rows, blocks.rows, DOT_ROWS)
         units_at_once = cut(n_units, blocks.units, DOT_UNITS)
@@ -137,7 +139,7 @@ def tiles(
                 dot_unit(A, lda, index, W, ldw, w_index, K, b, bias_r, z, y, ldo, floor, s, begins, ends)
             else:
                 dot_one(A, lda, index, W, ldw, w_index, K, b, bias_r, z, y, ldo, floor, s, begins, ends)
-            kept += rows * units * lanes_of(A)
+            kept += rows * units * lanes_of(Z)
             r += rows
         u += units
 
@@ -204,14 +206,14 @@ def rectangle(t, end, most, across, groups, panels):
 
 
 @inlined
-def stretch(t, end, depth, n_rows, n_columns, lanes):
+def stretch(t, end, depth, n_rows, n_columns, lanes, terms):
     """The tiles from t on, before ``end``, to compute in one call of ``outer`` by a caller that then goes on with them.
 
     Returns the end of these tiles, and the rectangle of C that they are: its first row, the row after its last, its first
     column, the column after its last. Columns of tiles that ``outer`` packs together are not separated.
     """
     groups, panels = n_groups(n_rows), n_panels(n_columns, lanes)
-    across = depth < ACROSS_BELOW
+    across = depth < ACROSS_BELOW and terms == 1
     together = PACK_COLUMNS * (panels if across else groups)
     most = max(1, STRETCH_BYTES // (OUTER_ROWS * PANEL_BYTES) // together) * PACK_COLUMNS
     group, panel, n_here, panels_here = rectangle(t, end, most, across, groups, panels)
@@ -228,18 +230,21 @@ def crowded(ldb, lanes):
 
 
 @inlined
-def pack(B, ldb, rows, depth, panels, room, panel):
-    """Copy B[rows[:depth]], as wide as ``panels`` tiles, to ``panel``: all rows of one tile, then those of the next.
+def pack(B, ldb, rows, n_terms, panels, columns, room, panel):
+    """Copy B[rows[:n_terms]], of ``columns`` columns, to ``panel``: all rows of one tile, then those of the next.
 
     Tiles are ``room`` rows apart there. Several are copied at once, because each long row of B is on another page of memory.
+    Two rows of pairs become one row, whose pairs have a term of each; the last row without a partner is its own.
     """
-    lanes = lanes_of(B)
+    lanes, terms = lanes_of(panel), terms_of(B)
     width = OUTER_VECTORS * lanes
-    for p in range(depth):
+    for p in range(0, n_terms, terms):
+        first, second = rows[p] * ldb, rows[min(p + terms, n_terms) - 1] * ldb
         for k in range(panels):
-            source, to = rows[p] * ldb + k * width, (k * room + p) * width
-            for v in range(0, width, lanes):
-                vstore(panel, to + v, vload(B, source + v))
+            for v in range(0, min(width, columns - k * width), terms * lanes):
+                start, to = (k * width + v) // terms, (k * room + p // terms) * width + v
+                count = lanes if terms == 1 else min(lanes, length_of(columns - k * width - v, B))
+                interleave(B, first + start, second + start, count, as_operands(panel, B), to)
 
 
 @inlined
@@ -252,7 +257,8 @@ def repeat_bias(bias, v, vectors, sums):
 
 
 @routine(
-    first=INT, end=INT, A=AT, a_p=INT, a_r=INT, a_rows=AT_INDEX, B=AT, ldb=INT, rows=AT_INDEX, iota=AT_INDEX, depth=INT,
+    first=INT, end=INT, A=AT_OPERANDS, a_p=INT, a_r=INT, a_rows=AT_INDEX, B=AT_OPERANDS, ldb=INT, rows=AT_INDEX,
+    iota=AT_INDEX, depth=INT,
     C=AT, n_rows=INT, n_columns=INT, gate=AT, bias=AT, mode=INT, scale=REAL, step=REAL, limit=REAL, panel=AT, packing=FLAG,
 )  # fmt: skip
 def outer(
@@ -261,31 +267,37 @@ def outer(
 ):  # fmt: skip
     """Tiles first ≤ t < end of A^T B, for what ``mode`` does with it: see ``tile.outer``. ACTIVATE adds the bias.
 
-    ``packing`` allows the routine to pack columns of B into ``panel``, which is as large as
-    ``outer_room`` says. A bias is read in whole vectors.
+    ``depth`` is the number of terms of a sum. The pairs of A go across rows: a_p is from one pair to the next. ``packing``
+    allows the routine to pack columns of B into ``panel``, which is as large as ``outer_room`` says. With it, pairs go along
+    the rows of B, and columns are always packed; without it, they go across rows as in A. A bias is read in whole vectors.
     """
-    lanes, ldc = lanes_of(C), n_columns
-    width = OUTER_VECTORS * lanes
+    lanes, ldc, terms = lanes_of(C), n_columns, terms_of(B)
+    width, steps = OUTER_VECTORS * lanes, length_of(depth, B)
     tall, wide = n_rows // OUTER_ROWS, n_columns // width
     groups, panels = n_groups(n_rows), n_panels(n_columns, lanes)
-    packing = packing and depth >= PACK_FROM and groups > (1 if crowded(ldb, lanes) else 2)
-    at_once = min(depth, OUTER_DEPTH) if packing else depth
+    pairing = packing and terms > 1
+    packing = pairing or (packing and depth >= PACK_FROM and groups > (1 if crowded(ldb, lanes) else 2))
+    at_once = min(steps, OUTER_DEPTH) if packing else steps
     sums = at(panel, PACK_COLUMNS * at_once * width) if packing else panel
     t = first
     while t < end:
-        across = depth < ACROSS_BELOW and mode != ACTIVATE
+        across = depth < ACROSS_BELOW and mode != ACTIVATE and not pairing
         most = 1 if across else min(PACK_COLUMNS, wide - t // groups)
         group, column, n_here, columns_here = rectangle(t, end, most, across, groups, panels)
-        packs = packing and column < wide
-        for p in range(0, depth, at_once):
-            terms, begins, ends = min(at_once, depth - p), p == 0 and mode != ACTIVATE, p + at_once >= depth
+        packs = pairing or (packing and column < wide)
+        for p in range(0, steps, at_once):
+            here, begins, ends = min(at_once, steps - p), p == 0 and mode != ACTIVATE, p + at_once >= steps
             if packs:
-                pack(at(B, column * width), ldb, at(rows, p), terms, columns_here, at_once, panel)
+                v, _, _ = panel_at(column, n_columns, lanes)
+                pack(
+                    at(B, v // terms), ldb, at(rows, p * terms), min(at_once * terms, depth - p * terms), columns_here,
+                    min(n_columns - v, columns_here * width), at_once, panel,
+                )  # fmt: skip
             for i in range(columns_here):
                 v, vectors, count = panel_at(column + i, n_columns, lanes)
                 b, b_rows, b_pitch = at(B, v), at(rows, p), ldb
                 if packs:
-                    b, b_rows, b_pitch = at(panel, i * at_once * width), iota, width
+                    b, b_rows, b_pitch = at(as_operands(panel, B), i * at_once * width), iota, width
                 if mode == ACTIVATE:
                     repeat_bias(bias, v, vectors, sums)
                 for k in range(group, group + n_here):
@@ -294,32 +306,32 @@ def outer(
                     a, picked, c, g = at(A, p * a_p), at(a_rows, r), at(C, at_c), at(gate, at_c)
                     if k < tall and vectors == OUTER_VECTORS:
                         outer_full(
-                            a, a_p, a_r, picked, b, b_pitch, b_rows, terms, c, ldc, count, g, mode, scale, step, limit, kept,
+                            a, a_p, a_r, picked, b, b_pitch, b_rows, here, c, ldc, count, g, mode, scale, step, limit, kept,
                             begins, ends,
                         )  # fmt: skip
                     elif vectors == OUTER_VECTORS:
                         outer_row(
-                            a, a_p, a_r, picked, b, b_pitch, b_rows, terms, c, ldc, count, g, mode, scale, step, limit, kept,
+                            a, a_p, a_r, picked, b, b_pitch, b_rows, here, c, ldc, count, g, mode, scale, step, limit, kept,
                             begins, ends,
                         )  # fmt: skip
                     elif k < tall and vectors == 1:
                         outer_vector(
-                            a, a_p, a_r, picked, b, b_pitch, b_rows, terms, c, ldc, count, g, mode, scale, step, limit, kept,
+                            a, a_p, a_r, picked, b, b_pitch, b_rows, here, c, ldc, count, g, mode, scale, step, limit, kept,
                             begins, ends,
                         )  # fmt: skip
                     elif vectors == 1:
                         outer_one(
-                            a, a_p, a_r, picked, b, b_pitch, b_rows, terms, c, ldc, count, g, mode, scale, step, limit, kept,
+                            a, a_p, a_r, picked, b, b_pitch, b_rows, here, c, ldc, count, g, mode, scale, step, limit, kept,
                             begins, ends,
                         )  # fmt: skip
                     elif k < tall:
                         outer_some(
-                            a, a_p, a_r, picked, b, b_pitch, b_rows, terms, c, ldc, count, g, mode, scale, step, limit, kept,
+                            a, a_p, a_r, picked, b, b_pitch, b_rows, here, c, ldc, count, g, mode, scale, step, limit, kept,
                             begins, ends,
                         )  # fmt: skip
                     else:
                         outer_row_some(
-                            a, a_p, a_r, picked, b, b_pitch, b_rows, terms, c, ldc, count, g, mode, scale, step, limit, kept,
+                            a, a_p, a_r, picked, b, b_pitch, b_rows, here, c, ldc, count, g, mode, scale, step, limit, kept,
                             begins, ends,
                         )  # fmt: skip
         t += n_here * columns_here

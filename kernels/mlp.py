@@ -13,13 +13,29 @@ small batch, in advance.
 
 import numpy as np
 
-from .batch import Batch, block_at, by_class, deltas_of, entry, input_of, outputs_of, rows_at
+from .batch import (
+    Batch,
+    block_at,
+    by_class,
+    deltas_for_gradient,
+    deltas_going_back,
+    deltas_of,
+    entry,
+    input_of,
+    outputs_of,
+    round_activations,
+    round_deltas,
+    rows_at,
+    weights_across,
+    weights_of,
+)  # fmt: skip
 from .codes import ADD, BACKWARD, BIAS, FLOATS, FORWARD, HOLD, IN_PLACE, LOSS, MARK, N_IN, N_OUT, SQUARE_PARTS, WEIGHTS
 from .dropout import drop_out, scrambled
-from .gather import source_at, to_floats, to_floats_in_shares
-from .jit import ALONE, INDEX, OUT64, in_shares, inlined, share
+from .gather import source_at, to_operands, to_operands_in_shares
+from .jit import ALONE, INDEX, OPERANDS2, OUT64, in_shares, inlined, share
 from .kernel import kernel
 from .matmul import are_long, column_sums, forward, moved, n_tiles, outer, stretch, turn, uses_turned
+from .operands import as_operands, length_of, round_across, round_along, terms_of
 from .records import BatchScratch, Model, Schedule, Settings, Source, Targets
 from .simd import at, lanes_of, real
 from .softmax import (
@@ -47,6 +63,8 @@ BY_UNITS_BELOW = 64  # rows: threads divide the first layer of smaller batches b
 def is_turned(l, batch):
     """Whether layer l's forward product takes the transposed weights: units are then the lanes of vectors."""
     lanes = lanes_of(batch.S)
+    if terms_of(batch.X) > 1:
+        return False
     return uses_turned(entry(batch.layout, l, N_IN), entry(batch.layout, l, N_OUT), lanes) and not by_class(l, batch)
 
 
@@ -86,15 +104,16 @@ def panel_of(q, batch):
 def layer(l, batch, r0, r1, part, parts, panel):
     """Z and A of a part of layer l's units, for samples r0 ≤ r < r1 of the batch. A is max(Z, 0), or Z in the last layer."""
     S, lanes = batch.S, lanes_of(batch.S)
-    n_in, n_out = entry(batch.layout, l, N_IN), entry(batch.layout, l, N_OUT)
-    w, bias = entry(batch.layout, l, WEIGHTS), entry(batch.layout, l, BIAS)
+    n_in, n_out, bias = entry(batch.layout, l, N_IN), entry(batch.layout, l, N_OUT), entry(batch.layout, l, BIAS)
     source, pitch, rows = input_of(l, batch)
+    weights, by_unit = weights_of(l, batch)
+    steps = length_of(n_in, batch.X)
     floor = -float("inf") if l == batch.n_layers - 1 else 0.0
     if by_class(l, batch):
         block = block_at(batch.layout, batch.n_layers, batch.capacity)
         z, biases = logits_at(block, n_out, batch.capacity) + r0, biases_at(block, n_out, batch.capacity)
         forward(
-            at(batch.params, w), n_in, batch.iota, n_out, source, pitch, at(rows, r0), r1 - r0, n_in, at(S, biases), 4, 0,
+            weights, by_unit, batch.iota, n_out, source, pitch, at(rows, r0), r1 - r0, steps, at(S, biases), 4, 0,
             at(S, z), at(S, z), batch.capacity, floor, batch.blocks, panel,
         )  # fmt: skip
         return
@@ -104,15 +123,15 @@ def layer(l, batch, r0, r1, part, parts, panel):
         zero = real(S, 0.0)
         first, end = share(n_tiles(r1 - r0, n_out, lanes), part, parts)
         outer(
-            first, end, source, 1, pitch, at(rows, r0), at(batch.turned, turned_at(l, batch)), pitch_of_units(n_out),
-            batch.iota, batch.iota, n_in, at(S, a), r1 - r0, n_out, at(S, z), at(batch.params, bias), ACTIVATE, zero, zero,
+            first, end, source, 1, pitch, at(rows, r0), as_operands(at(batch.turned, turned_at(l, batch)), batch.X),
+            pitch_of_units(n_out), batch.iota, batch.iota, n_in, at(S, a), r1 - r0, n_out, at(S, z), at(batch.params, bias), ACTIVATE, zero, zero,
             -floor, panel, False,
         )  # fmt: skip
         return
     g0, g1 = share((n_out + DOT_UNITS - 1) // DOT_UNITS, part, parts)
     u0, u1 = g0 * DOT_UNITS, min(g1 * DOT_UNITS, n_out)
     forward(
-        source, pitch, at(rows, r0), r1 - r0, at(batch.params, w + u0 * n_in), n_in, batch.iota, u1 - u0, n_in,
+        source, pitch, at(rows, r0), r1 - r0, at(weights, u0 * by_unit), by_unit, batch.iota, u1 - u0, steps,
         at(batch.params, bias + u0), 0, 1, at(S, z + u0), at(S, a + u0), n_out, floor, batch.blocks, panel,
     )  # fmt: skip
 
@@ -169,13 +188,18 @@ def forward_backward(batch, q, workers):
     for r0 in range(g0 * lanes, end, at_once):
         r1 = min(r0 + at_once, end)
         if batch.source.stored != FLOATS and batch.m >= BY_UNITS_BELOW:
-            to_floats(batch.source, at(batch.chosen, r0), r1 - r0, at(batch.X, r0 * batch.ldx))
+            to_operands(batch.source, at(batch.chosen, r0), r1 - r0, at(batch.X, r0 * batch.ldx))
         if going_forward:
             for l in range(batch.n_layers):
                 if l > 0 or last == 0 or batch.m >= BY_UNITS_BELOW:
                     layer(l, batch, r0, r1, 0, 1, panel)
                 if dropping and l < last:
                     drop_out(l, r0, r1, batch)
+                if l < last:
+                    round_activations(l, r0, r1, batch)
+        elif going_back:
+            for l in range(last):
+                round_activations(l, r0, r1, batch)
         if with_loss or going_back:
             chosen = at(batch.chosen, r0)
             gather_targets(
@@ -194,15 +218,17 @@ def forward_backward(batch, q, workers):
         if batch.phases & MARK:
             mark(batch, r0, r1)
         if going_back:
+            round_deltas(last, r0, r1, batch)
             for l in range(last, 0, -1):
                 n_in, n_out = entry(batch.layout, l, N_IN), entry(batch.layout, l, N_OUT)
-                deltas, by_sample, by_unit = deltas_of(l, batch)
+                deltas, by_unit, by_sample = deltas_going_back(l, r0, batch)
                 before, gate = rows_at(2, l - 1, batch) + r0 * n_in, rows_at(1, l - 1, batch) + r0 * n_in
                 outer(
-                    0, n_tiles(r1 - r0, n_in, lanes), at(S, deltas + r0 * by_sample), by_unit, by_sample, batch.iota,
-                    at(batch.params, entry(batch.layout, l, WEIGHTS)), n_in, batch.iota, batch.iota, n_out,
-                    at(S, before), r1 - r0, n_in, at(S, gate), S, MASK, zero, larger, zero, panel, False,
+                    0, n_tiles(r1 - r0, n_in, lanes), deltas, by_unit, by_sample, batch.iota, weights_across(l, batch), n_in,
+                    batch.iota, batch.iota, n_out, at(S, before), r1 - r0, n_in, at(S, gate), S, MASK, zero, larger, zero,
+                    panel, False,
                 )  # fmt: skip
+                round_deltas(l - 1, r0, r1, batch)
 
 
 @inlined
@@ -231,15 +257,15 @@ def update_weights(batch, q, workers):
         n_in, n_out = entry(layout, l, N_IN), entry(layout, l, N_OUT)
         w_at, bias_at, tiles = entry(layout, l, WEIGHTS), entry(layout, l, BIAS), n_tiles(n_out, n_in, lanes)
         w, bias = at(out, w_at), at(out, bias_at)
-        deltas, by_sample, by_unit = deltas_of(l, batch)
+        deltas, by_sample, by_unit = deltas_for_gradient(l, batch)
         source, pitch, picked = input_of(l, batch)
         t, last = max(first - done, 0), min(end - done, tiles)
         while t < last:
-            stop, u0, u1, i0, i1 = stretch(t, last, batch.m, n_out, n_in, lanes)
+            stop, u0, u1, i0, i1 = stretch(t, last, batch.m, n_out, n_in, lanes, terms_of(batch.X))
             if in_place:
                 stop = last
             outer(
-                t, stop, at(S, deltas), by_sample, by_unit, batch.iota, source, pitch, picked, batch.iota, batch.m, w, n_out,
+                t, stop, deltas, by_sample, by_unit, batch.iota, source, pitch, picked, batch.iota, batch.m, w, n_out,
                 n_in, w, w, UPDATE, scale, step, limit, panel, True,
             )  # fmt: skip
             if steps:
@@ -254,7 +280,8 @@ def update_weights(batch, q, workers):
                         bias[k], bias_gradient(S, block, k, batch.m, n_out, batch.capacity), keep, bias_step, limit
                     )
             else:
-                column_sums(S, deltas, batch.m, n_out, bias, keep, bias_step, limit)
+                summed, _, _ = deltas_of(l, batch)
+                column_sums(S, summed, batch.m, n_out, bias, keep, bias_step, limit)
             if steps:
                 take_step(batch, bias_at, n_out, 1, n_out, False)
         done += 1
@@ -269,12 +296,25 @@ def weight_of(sample_weight, order, first, m):
     return total
 
 
+@in_shares(batch=Batch)
+def round_weights(batch, q, workers):
+    """Thread q's share of the units of every layer: their weights, rounded to operands."""
+    for l in range(batch.n_layers):
+        n_in, n_out, w = entry(batch.layout, l, N_IN), entry(batch.layout, l, N_OUT), entry(batch.layout, l, WEIGHTS)
+        first, end = share(length_of(n_out, batch.X), q, workers)
+        u0, u1 = terms_of(batch.X) * first, min(terms_of(batch.X) * end, n_out)
+        source, (along, pitch) = at(batch.params, w + u0 * n_in), weights_of(l, batch)
+        round_along(source, n_in, u1 - u0, n_in, at(along, u0 * pitch), pitch)
+        if l > 0:
+            round_across(source, n_in, u1 - u0, n_in, at(weights_across(l, batch), first * n_in), n_in)
+
+
 @kernel(
-    source=Source, order=INDEX, targets=Targets, model=Model, scratch=BatchScratch, schedule=Schedule, settings=Settings,
+    X=OPERANDS2, source=Source, order=INDEX, targets=Targets, model=Model, scratch=BatchScratch, schedule=Schedule, settings=Settings,
     losses=OUT64,
 )  # fmt: skip
-def run(source, order, targets, model, scratch, schedule, settings, losses, team):
-    """Steps over the batches of the samples ``order``; losses[i] is the mean loss of step i, before its update.
+def run(X, source, order, targets, model, scratch, schedule, settings, losses, team):
+    """Steps over the batches of the samples ``order`` of X, or of the source;  losses[i] is the mean loss of step i, before its update.
 
     FORWARD computes Z and A (probabilities in the last layer) and LOSS the losses. BACKWARD computes the deltas from A, and
     updates the parameters. The loss includes half the shared penalty times the sum of the squares of all weights.
@@ -289,25 +329,27 @@ def run(source, order, targets, model, scratch, schedule, settings, losses, team
         p0 = step % n_batches * batch_size
         m = min(batch_size, n_rows - p0)
         chosen = at(order, p0)
-        X, picked = at(source.X, 0), chosen
+        samples, picked, pitch = at(X, 0), chosen, length_of(n_in, at(X, 0))
         if source.stored != FLOATS:
-            X, picked = at(scratch.gathered, 0), at(scratch.iota, 0)
+            samples, picked = at(scratch.gathered, 0), at(scratch.iota, 0)
             if m < BY_UNITS_BELOW:
-                to_floats_in_shares(team, stored_at, chosen, m, X)
+                to_operands_in_shares(team, stored_at, chosen, m, samples)
         total_weight = float(schedule.whole_weight)
         if total_weight == 0:
             total_weight = weight_of(weights, order, p0, m) if weighted else float(m)
         rate = schedule.rates[step] if phases & BACKWARD else 0.0
         mix = schedule.mixes[step] if schedule.mixes.shape[0] else 0.0
         batch = Batch(
-            stored_at, X, n_in, picked, m, at(scratch.iota, 0), at(labels, 0), at(targets.distributions, 0),
+            stored_at, samples, pitch, picked, m, at(scratch.iota, 0), at(labels, 0), at(targets.distributions, 0),
             labels.shape[0] > 0, at(weights, 0), weighted, chosen, real(S, total_weight), at(params, 0), at(model.state, 0),
-            params.shape[0], where, n_layers, at(S, 0), capacity, at(scratch.panels, 0), scratch.panel, scratch.blocks,
+            params.shape[0], where, n_layers, at(S, 0), at(scratch.rounded, 0), capacity, at(scratch.panels, 0), scratch.panel, scratch.blocks,
             at(scratch.turned, 0), settings, real(S, rate), real(S, mix), model.optimiser,
             np.int64(scrambled(np.uint64(schedule.seed) + np.uint64(step))), phases, model.sigmoid,
             at(scratch.outputs, p0 * c), scratch.outputs.shape[0] > 0, at(scratch.winners, p0), scratch.winners.shape[0] > 0,
         )  # fmt: skip
         spread_bias(params, bias, S, block, c, capacity)
+        if terms_of(batch.X) > 1 and (step == 0 or phases & BACKWARD):
+            round_weights(ALONE if params.shape[0] <= FEW_PARAMETERS else team, batch)
         if phases & FORWARD:
             turn_weights(batch)
             if m < BY_UNITS_BELOW and n_layers > 1:

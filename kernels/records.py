@@ -11,7 +11,7 @@ import math
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
-    from .jit import BYTES2, FLAG, IN1, IN2, IN64, INDEX, INDEX32, INT, OUT1, OUT2, OUT64, OUT_INDEX, REAL, TABLE
+    from .jit import BYTES2, FLAG, IN1, IN2, IN64, INDEX, INDEX32, INT, OUT1, OUT2, OUT64, OUT_INDEX, OUT_OPERANDS1, OUT_OPERANDS2, REAL, TABLE
 
 
 class Source(NamedTuple):
@@ -125,8 +125,9 @@ class BatchScratch(NamedTuple):
     """Scratch for a network's mini-batches: see ``batch``."""
 
     S: OUT1  # activations, deltas and the output layer's block
+    rounded: OUT_OPERANDS1  # operands of the products, if they are not floats
     capacity: INT  # samples that S has room for
-    gathered: OUT2  # (capacity, n): the batch as floats, if samples are stored in another form
+    gathered: OUT_OPERANDS2  # (capacity, n): the batch as operands, if samples are stored in another form
     panels: OUT1  # per thread: packed columns of an operand, and unfinished sums
     panel: INT  # elements of one thread's panel
     blocks: Blocks

@@ -95,6 +95,8 @@ def shuffle(b, x, y, lanes):
 
 
 def _suffix(vty):
+    if isinstance(vty, ir.IntType):
+        return f"i{vty.width}"
     if not isinstance(vty, ir.VectorType):
         return "f32" if isinstance(vty, ir.FloatType) else "f64"
     return f"v{vty.count}{_suffix(vty.element)}"
@@ -114,6 +116,8 @@ def fma(b, x, y, z):
 
 
 def align_of(fty):
+    if isinstance(fty, ir.IntType):
+        return fty.width // 8
     return 4 if isinstance(fty, ir.FloatType) else 8
 
 

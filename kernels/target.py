@@ -31,6 +31,7 @@ class Target(NamedTuple):
     vector_bytes: int  # bytes in one vector register
     registers: int  # vector registers
     units: int = 2  # multiply-adds of whole vectors per cycle
+    multiplies_pairs: bool = False  # whether an instruction multiplies pairs of bfloat16 and adds up their products
 
     @property
     def dot_tile(self) -> tuple[int, int]:
@@ -70,6 +71,9 @@ AVX2 = Target("AVX2", 32, 16)
 SSE2 = Target("SSE2", 16, 16)
 NEON = Target("NEON", 16, 32)
 
+# Processors with the instruction for pairs of bfloat16, by their names.
+_BFLOAT16_NAMES = "cooperlake", "sapphirerapids", "emeraldrapids", "graniterapids", "znver4", "znver5"
+
 # Processors that take two cycles for a multiply-add of 64 bytes, or have one unit for it.
 _ONE_UNIT = "znver4", "icelake-client", "tigerlake", "rocketlake", "cannonlake"
 
@@ -86,19 +90,21 @@ def detect() -> Target:
     if config.CPU_NAME and config.CPU_NAME != "host":
         for target, names in ((AVX512, _AVX512_NAMES), (AVX2, _AVX2_NAMES)):
             if config.CPU_NAME.startswith(names):
-                return _with_units(target, config.CPU_NAME)
+                return _of_processor(target, config.CPU_NAME, config.CPU_NAME.startswith(_BFLOAT16_NAMES))
         return SSE2
     features = llvm.get_host_cpu_features()
     if all(features.get(f) for f in ("avx512f", "avx512dq", "avx512bw", "avx512vl")):
-        return _with_units(AVX512, llvm.get_host_cpu_name())
+        return _of_processor(AVX512, llvm.get_host_cpu_name(), bool(features.get("avx512bf16")))
     if features.get("avx2") and features.get("fma"):
         return AVX2
     return SSE2
 
 
-def _with_units(target: Target, processor: str) -> Target:
-    """The target as this processor has it."""
-    return target._replace(units=1) if target is AVX512 and processor in _ONE_UNIT else target
+def _of_processor(target: Target, name: str, multiplies_pairs: bool) -> Target:
+    """The target as the processor ``name`` has it."""
+    if target is not AVX512:
+        return target
+    return target._replace(units=1 if name in _ONE_UNIT else 2, multiplies_pairs=multiplies_pairs)
 
 
 TARGET = detect()

@@ -9,6 +9,8 @@ vectors, after a part of their terms, and loaded again for the next part. The op
 are still in registers: bias and ReLU after ``dot``; after ``outer``, clipping and the weight update, the ReLU mask, or ReLU.
 So an update in place needs no gradient in memory.
 
+Operands are floats or pairs of bfloat16 (see ``operands``), and a k or p is then a pair of terms. Sums are floats.
+
 Rows are found through an index. So a shuffled mini-batch is a slice of a permutation of row numbers: no sample is copied.
 """
 
@@ -19,6 +21,7 @@ from numba import types
 from numba.extending import intrinsic
 
 from . import simd
+from .operands import element_of, multiply_add
 from .simd import FLOAT, INTP
 from .target import TARGET
 
@@ -67,13 +70,13 @@ def _make_dot(n_rows: int, n_units: int):
         Arrays are given by the addresses of their first elements; rows of A, W and the results are lda, ldw, ldo apart. The
         terms may be split over several calls, as those of ``outer``: all calls but the last take whole vectors of terms.
         """
-        f = FLOAT[W.dtype]
+        f = FLOAT[Z.dtype]
         i, flag = types.intp, types.boolean
         sig = types.void(A, i, a_rows, W, i, w_rows, i, bias, i, Z, act, i, f.type, sums, flag, flag)
 
         def codegen(context, b, sig, args):
             a, lda, a_rows, w, ldw, w_rows, K, bias, bias_r, z, act, ldo, floor, kept, begins, ends = args
-            lanes, vty = f.lanes, ir.VectorType(f.ir, f.lanes)
+            lanes, vty, operands = f.lanes, ir.VectorType(f.ir, f.lanes), ir.VectorType(element_of(W.dtype), f.lanes)
             arow = [_row(b, a, a_rows, INTP(r), lda) for r in range(n_rows)]
             wrow = [_row(b, w, w_rows, INTP(u), ldw) for u in range(n_units)]
             tiles = [(r, u) for u in range(n_units) for r in range(n_rows)]
@@ -84,7 +87,7 @@ def _make_dot(n_rows: int, n_units: int):
                 for u in range(n_units):
                     wv = fetch(wrow[u])
                     for r in range(n_rows):
-                        new[r, u] = simd.fma(b, av[r], wv, sums[r, u])
+                        new[r, u] = multiply_add(b, av[r], wv, sums[r, u])
                 return new
 
             zero = simd.constant(vty, 0.0)
@@ -99,7 +102,7 @@ def _make_dot(n_rows: int, n_units: int):
             b.position_at_end(loop)
             k = b.phi(INTP)
             sums = _sums(b, tiles, [(at_start, before)])
-            new = products(sums, lambda p: simd.load(b, b.gep(p, [k]), vty))
+            new = products(sums, lambda p: simd.load(b, b.gep(p, [k]), operands))
             k_next = b.add(k, INTP(lanes))
             k.add_incoming(INTP(0), before)
             k.add_incoming(k_next, loop)
@@ -113,7 +116,8 @@ def _make_dot(n_rows: int, n_units: int):
 
             b.position_at_end(tail)
             mask = simd.first_lanes(b, b.sub(K, whole), lanes)
-            new = products(sums, lambda p: simd.load_masked(b, b.gep(p, [whole]), vty, mask, zero))
+            none = ir.Constant(operands, None)
+            new = products(sums, lambda p: simd.load_masked(b, b.gep(p, [whole]), operands, mask, none))
             tail_end = b.block
             b.branch(done)
 
@@ -175,14 +179,14 @@ def _make_outer(n_rows: int, n_vectors: int):
             (
                 a, a_p, a_r, a_rows, b0, ldb, rows, depth, c, ldc, count, gate, mode, scale, step, limit, kept, begins, ends,
             ) = args  # fmt: skip
-            lanes, vty = f.lanes, ir.VectorType(f.ir, f.lanes)
+            lanes, vty, operands = f.lanes, ir.VectorType(f.ir, f.lanes), ir.VectorType(element_of(B.dtype), f.lanes)
             tiles = [(r, v) for r in range(n_rows) for v in range(n_vectors)]
             zero = simd.constant(vty, 0.0)
             mask = simd.first_lanes(b, count, lanes) if partial else None
 
-            def fetch(pointer, v):
+            def fetch(pointer, v, vty=vty):
                 if partial and v == n_vectors - 1:
-                    return simd.load_masked(b, pointer, vty, mask, zero)
+                    return simd.load_masked(b, pointer, vty, mask, ir.Constant(vty, None))
                 return simd.load(b, pointer, vty)
 
             def put(value, pointer, v):
@@ -203,12 +207,12 @@ def _make_outer(n_rows: int, n_vectors: int):
             p, ap = b.phi(INTP), b.phi(a.type)
             sums = _sums(b, tiles, [(at_start, start)])
             brow = _row(b, b0, rows, p, ldb)
-            bv = [fetch(b.gep(brow, [INTP(v * lanes)]), v) for v in range(n_vectors)]
+            bv = [fetch(b.gep(brow, [INTP(v * lanes)]), v, operands) for v in range(n_vectors)]
             new = {}
             for r in range(n_rows):
                 av = simd.splat(b, b.load(b.gep(ap, [along_r[r]])), lanes)
                 for v in range(n_vectors):
-                    new[r, v] = simd.fma(b, av, bv[v], sums[r, v])
+                    new[r, v] = multiply_add(b, av, bv[v], sums[r, v])
             p_next, ap_next, loop_end = b.add(p, INTP(1)), b.gep(ap, [a_p]), b.block
             for phi, first, following in [(p, INTP(0), p_next), (ap, a, ap_next)]:
                 phi.add_incoming(first, start)

@@ -37,10 +37,10 @@ class Panels(NamedTuple):
     blocks: Blocks  # how products of long rows are cut
 
 
-def panels(threads: int, m: int, widths: Sequence[int], dtype: np.dtype) -> Panels:
-    """The scratch for the products of ``m`` samples in the layers between ``widths``."""
+def panels(threads: int, m: int, widths: Sequence[int], dtype: np.dtype, terms: int = 1) -> Panels:
+    """The scratch for the products of ``m`` samples in the layers between ``widths``, with operands of ``terms`` terms."""
     matmul, blocks = load("matmul"), blocks_for(dtype)
-    size = round_up(matmul.outer_room(m, max(widths[1:]), dtype.itemsize))
+    size = round_up(matmul.outer_room(m, max(widths[1:]), dtype.itemsize, terms))
     if any(matmul.is_long(n_in, blocks) for n_in in widths[:-1]):
         size = max(size, round_up(matmul.sums_room(blocks, dtype.itemsize)))
     return Panels(aligned(threads * size, dtype), size, blocks)

@@ -109,13 +109,16 @@ class Workspace:
         self.hidden_size = self.capacity * hidden
         self.buffer = aligned(3 * self.hidden_size + output_block_size(c, self.capacity), network.dtype)
         self.iota = np.arange(max(self.capacity, *network.widths))
+        rounded = 2 * len(network.params) + len(self.buffer) if network.in_bfloat16 else 0
+        self._rounded = aligned(rounded, network.operands)
         self._partial_sums = np.empty(SQUARE_PARTS)
         self._panels: Any = None
         self._gradient = aligned(0, network.dtype)
         few = [round_up(o) * i for i, o in pairwise(network.widths) if i < SHORT_VECTORS * round_up(1)]
         self._turned = aligned(sum(few), network.dtype)
         self._panel_threads = 0
-        self._gathered = np.empty((0, network.widths[0]), network.dtype)
+        self._row = -(-network.widths[0] // network.terms)  # operands in a sample
+        self._gathered = np.empty((0, self._row), network.operands)
 
     @staticmethod
     def rows_at_once(rows: Rows, batch_size: int) -> int:
@@ -147,19 +150,23 @@ class Workspace:
         if self.buffer.nbytes <= _KEPT_BYTES:
             self.network.spare.append(self)
 
-    def record(self, rows: Rows, threads: int, results: Results = NO_RESULTS) -> BatchScratch:
-        """The scratch memory as a record for kernels; buffers that only some calls need are allocated at their first use."""
-        n = self.network.widths[0]
-        if not rows.are_floats and not len(self._gathered):
-            self._gathered = aligned(self.piece * n, self.network.dtype).reshape(self.piece, n)
+    def record(self, stored: int, threads: int, results: Results = NO_RESULTS) -> BatchScratch:
+        """The scratch memory as a record for kernels, for samples that are ``stored`` in a form of ``kernels.codes``.
+
+        Buffers that only some calls need are allocated at their first use.
+        """
+        net = self.network
+        if stored != FLOATS and not len(self._gathered):
+            self._gathered = aligned(self.piece * self._row, net.operands).reshape(self.piece, self._row)
         if self._panel_threads < threads:
-            self._panels = panels(threads, self.capacity, self.network.widths, self.network.dtype)
+            self._panels = panels(threads, self.capacity, net.widths, net.dtype, net.terms)
             self._panel_threads = threads
-        gathered = self._gathered[:0] if rows.are_floats else self._gathered
+        gathered = self._gathered[:0] if stored == FLOATS else self._gathered
         outputs = _nothing(self.network.dtype).reshape(0, 1) if results.outputs is None else results.outputs
         winners = _NO_LABELS if results.winners is None else results.winners
         return BatchScratch(
             self.buffer,
+            self._rounded,
             self.capacity,
             gathered,
             *self._panels,
@@ -285,9 +292,9 @@ class BatchTrainer:
         if state is None:
             state = self.work.gradient() if steps.phases & (ADD | HOLD) else _nothing(dtype)
         model, losses = Model(net.params, state, net.layout, kind, self.sigmoid), np.zeros(len(steps.rates))
-        scratch, targets = self.work.record(self.samples.X, self.threads, results), self.samples.record(dtype)
-        source = self.samples.X.source
-        load("mlp").run(source, order, targets, model, scratch, steps, self.settings, losses, threads=self.threads)
+        X, source = self.samples.X.operands(net.in_bfloat16, self.threads)
+        scratch, targets = self.work.record(source.stored, self.threads, results), self.samples.record(dtype)
+        load("mlp").run(X, source, order, targets, model, scratch, steps, self.settings, losses, threads=self.threads)
         return losses
 
     def step(self, X: NDArray[Any], labels: NDArray[np.int64]) -> float:
@@ -296,17 +303,20 @@ class BatchTrainer:
         The batch takes the place of the samples, fits into the workspace, and is trained on in place. Everything that does
         not change from batch to batch is prepared once.
         """
+        if self.network.in_bfloat16:
+            self.samples = Samples(Rows(X, self.network.dtype), labels)
+            return float(self.run(TRAIN)[0])
         if self._prepared is None:
             net, nothing = self.network, _nothing(self.network.dtype)
             model = Model(net.params, nothing, net.layout, IN_PLACE, self.sigmoid)
-            scratch = self.work.record(Rows(X, net.dtype), self.threads)
+            scratch = self.work.record(FLOATS, self.threads)
             self._prepared = model, scratch, np.array([self.settings.learning_rate]), nothing
         model, scratch, rates, nothing = self._prepared
         m, losses = len(X), np.zeros(1)
         source, targets = Source(X, NO_BYTES, nothing, FLOATS, 1), Targets(labels, nothing, nothing)
         schedule = Schedule(rates, _NO_MIXES, m, 1, TRAIN, 0, 0.0)
         order = self.work.iota[:m]
-        load("mlp").run(source, order, targets, model, scratch, schedule, self.settings, losses, threads=self.threads)
+        load("mlp").run(X, source, order, targets, model, scratch, schedule, self.settings, losses, threads=self.threads)
         return float(losses[0])
 
     def _run_in_pieces(

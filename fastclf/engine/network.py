@@ -23,13 +23,14 @@ _OPERATIONS_PER_PARAMETER = 20  # take as long as reading a parameter twice, and
 class Network:
     """Dense layers with ReLU between them.
 
-    ``widths`` are the numbers of inputs, hidden units and outputs, at least two; ``dtype`` is float32 or float64.
+    ``widths`` are the numbers of inputs, hidden units and outputs, at least two; ``dtype`` is float32 or float64. If
+    ``in_bfloat16``, the operands of products are rounded to bfloat16; everything else is float32.
     ``params`` is one vector of all parameters, in which each layer's weights and bias start on a cache line; ``weights``
     (n_out, n_in) and ``biases`` (n_out,) are views. ``layout`` (layers, 5) has sizes and offsets: see ``kernels.codes``.
     """
 
-    def __init__(self, widths: Sequence[int], dtype: np.dtype) -> None:
-        self.widths, self.dtype = tuple(widths), dtype
+    def __init__(self, widths: Sequence[int], dtype: np.dtype, in_bfloat16: bool = False) -> None:
+        self.widths, self.dtype, self.in_bfloat16 = tuple(widths), dtype, in_bfloat16
         rows, offset, units = [], 0, 0
         for n_in, n_out in pairwise(widths):
             weights, bias = offset, offset + round_up(n_in * n_out)
@@ -50,7 +51,17 @@ class Network:
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Copies and pickles store the parameter vector once, and create the views again."""
-        return _restored, (self.widths, self.dtype, np.asarray(self.params))
+        return _restored, (self.widths, self.dtype, np.asarray(self.params), self.in_bfloat16)
+
+    @property
+    def operands(self) -> np.dtype:
+        """The dtype of the operands of products: that of the network, or uint32 for pairs of bfloat16."""
+        return np.dtype(np.uint32) if self.in_bfloat16 else self.dtype
+
+    @property
+    def terms(self) -> int:
+        """The number of terms in an operand of a product."""
+        return 2 if self.in_bfloat16 else 1
 
     @property
     def operations(self) -> int:
@@ -62,7 +73,7 @@ class Network:
         return float(max(self.operations * m, _OPERATIONS_PER_PARAMETER * len(self.params)))
 
 
-def _restored(widths: tuple[int, ...], dtype: np.dtype, params: np.ndarray) -> Network:
-    network = Network(widths, dtype)
+def _restored(widths: tuple[int, ...], dtype: np.dtype, params: np.ndarray, in_bfloat16: bool = False) -> Network:
+    network = Network(widths, dtype, in_bfloat16)
     network.params[:] = params
     return network

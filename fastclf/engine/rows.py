@@ -66,6 +66,7 @@ class Rows:
         ready = array.dtype == dtype and channels == 1 and array.flags.aligned
         self.stored = FLOATS if ready else _STORED[array.dtype.name]
         self.shape, self.size, self.mapping = array.shape, array.size, Mapping.of(array)
+        self._bfloat16: tuple[NDArray[Any], Source] | None = None
         self.window = window_of(max(1, array.nbytes // max(1, len(array))))
 
     def __len__(self) -> int:
@@ -75,6 +76,35 @@ class Rows:
     def are_floats(self) -> bool:
         """Whether kernels read the samples in place, without a conversion."""
         return self.stored == FLOATS
+
+    def operands(self, in_bfloat16: bool, n_jobs: int | None = 1) -> tuple[NDArray[Any], Source]:
+        """The samples as operands of products, and as a record for kernels, one of which is empty.
+
+        Kernels read floats in place, and bfloat16 too: floats in memory are rounded once, at the first call. What is stored
+        in another form, or in a mapped file, is converted batch by batch.
+        """
+        if not in_bfloat16:
+            return self.source.X, self.source
+        if self._bfloat16 is None:
+            self._bfloat16 = self._as_bfloat16(n_jobs)
+        return self._bfloat16
+
+    def _as_bfloat16(self, n_jobs: int | None) -> tuple[NDArray[Any], Source]:
+        nothing, (m, n) = np.empty((0, 1), np.uint32), self.shape
+        if not self.are_floats:
+            return nothing, self.source
+        no_floats = np.empty(0, self.dtype)
+        raw = Source(no_floats.reshape(0, 1), self.array.view(np.uint8), no_floats, _STORED[self.array.dtype.name], 1)
+        if self.mapping is not None:
+            return nothing, raw
+        pairs = np.zeros((m, (n + 1) // 2), np.uint32)
+        threads = threads_for(_GATHER_OPERATIONS * self.size, n_jobs)
+        load("gather").gather(pairs, raw, np.arange(m), n, threads=threads)
+        return pairs, Source(no_floats.reshape(0, 1), NO_BYTES, no_floats, FLOATS, 1)
+
+    def forget_bfloat16(self) -> None:
+        """Round the samples anew when they are used next, because the array may have changed."""
+        self._bfloat16 = None
 
     @cached_property
     def source(self) -> Source:
@@ -95,7 +125,7 @@ class Rows:
         order = np.arange(len(self)) if order is None else order
         out = np.empty((len(order), self.shape[1]), self.dtype) if out is None else out
         gather = load("gather").gather
-        gather(self.source, order, out, threads=threads_for(_GATHER_OPERATIONS * out.size, n_jobs))
+        gather(out, self.source, order, self.shape[1], threads=threads_for(_GATHER_OPERATIONS * out.size, n_jobs))
         return out
 
     def blocks(self) -> Iterator[tuple[slice, NDArray[Any]]]:
