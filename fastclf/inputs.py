@@ -23,15 +23,24 @@ _SMALL = 1 << 16
 _CHECKED_PER_CALL = 1e8  # values in one kernel call, at most: a fraction of a second
 
 
+REALS = ("float32", "float64")
+NETWORK_DTYPES = (*REALS, "bfloat16")
+
+
+def precision(dtype: Any, among: tuple[str, ...] = NETWORK_DTYPES) -> tuple[np.dtype, bool]:
+    """The dtype that ``dtype``, one of the names ``among``, computes in, and whether products round to bfloat16 before."""
+    try:
+        chosen = np.dtype(dtype).name if dtype is not None else ""
+    except TypeError:
+        chosen = str(dtype).removeprefix("torch.")
+    if chosen not in among:
+        raise ValueError(f"dtype must be {', '.join(among[:-1])} or {among[-1]}, got {dtype!r}")
+    return np.dtype("float32" if chosen == "bfloat16" else chosen), chosen == "bfloat16"
+
+
 def real_dtype(dtype: DTypeLike) -> np.dtype:
     """``dtype``, which must be float32 or float64; ValueError for any other."""
-    try:
-        chosen = np.dtype(dtype).name
-    except TypeError:
-        chosen = ""
-    if chosen not in ("float32", "float64") or dtype is None:
-        raise ValueError(f"dtype must be float32 or float64, got {dtype!r}")
-    return np.dtype(chosen)
+    return precision(dtype, REALS)[0]
 
 
 def as_array(value: Any, name: str) -> np.ndarray:

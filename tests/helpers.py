@@ -26,6 +26,10 @@ DTYPES = [np.dtype(np.float64), np.dtype(np.float32)]
 # float32: each is rounded to 6e-8, and sums of some hundred of them lose two more digits at worst.
 ONE_STEP = {np.dtype(np.float64): 1e-12, np.dtype(np.float32): 2e-5}
 
+# One step in bfloat16, against one that rounds in the same places: a sum in another order may round to the neighbour of its
+# bfloat16, which is 2^-8 away, and is one term of many.
+IN_BFLOAT16 = 2e-3
+
 # Many steps in float64, of runs that a 1e-14 change of the start leaves within 1e-12.
 TRAJECTORY = 1e-9
 
@@ -152,3 +156,32 @@ def in_new_process(function: Callable, *args, timeout: float = 120, **environmen
         )
     assert done.returncode == 0, f"{function.__name__} ended with {done.returncode}:\n{done.stdout}\n{done.stderr}"
     return done
+
+
+# ---------------------------------------------------------------- bfloat16
+
+
+def to_bfloat16(x: np.ndarray) -> np.ndarray:
+    """x, rounded to the nearest bfloat16, as float32."""
+    x = np.asarray(x, np.float32)
+    bits = x.view(np.uint32)
+    near = ((bits + (0x7FFF + ((bits >> 16) & 1))) & np.uint32(0xFFFF0000)).astype(np.uint32)
+    return np.where(np.isnan(x), x, near.view(np.float32))
+
+
+def bfloat16_step(weights, biases, X, labels, rate):
+    """A step of gradient descent, in float64 but for the operands of products: the loss, new weights and new biases."""
+    product = lambda a, b: to_bfloat16(a).astype(np.float64) @ to_bfloat16(b).astype(np.float64)  # noqa: E731
+    inputs, outputs = [X], []
+    for W, b in zip(weights, biases):
+        outputs.append(product(inputs[-1], W.T) + b)
+        inputs.append(np.maximum(outputs[-1], 0))
+    p, m = reference.softmax(outputs[-1]), len(X)
+    loss, delta = -np.log(p[np.arange(m), labels]).mean(), (p - np.eye(p.shape[1])[labels]) / m
+    new_weights, new_biases = [], []
+    for l in reversed(range(len(weights))):
+        new_weights.insert(0, weights[l] - rate * product(delta.T, inputs[l]))
+        new_biases.insert(0, biases[l] - rate * delta.sum(axis=0))
+        if l:
+            delta = product(delta, weights[l]) * (outputs[l - 1] > 0)
+    return loss, new_weights, new_biases

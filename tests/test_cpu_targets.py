@@ -15,7 +15,7 @@ CAN_RUN = {
 
 
 def everything_agrees(tests, target):
-    """One step of every kernel against the reference, in both dtypes."""
+    """One step of every kernel against the reference, in every dtype."""
     import sys
 
     sys.path.insert(0, tests)
@@ -28,7 +28,16 @@ def everything_agrees(tests, target):
     from sklearn.neural_network import MLPClassifier
 
     warnings.simplefilter("ignore")
-    from helpers import DTYPES, ONE_STEP, assert_close, problem, reference_steps, trainer
+    from helpers import (
+        DTYPES,
+        IN_BFLOAT16,
+        ONE_STEP,
+        assert_close,
+        bfloat16_step,
+        problem,
+        reference_steps,
+        trainer,
+    )
 
     import fastclf
     from fastclf import inputs, reference
@@ -95,6 +104,19 @@ def everything_agrees(tests, target):
             return
         raise AssertionError
 
+    def in_bfloat16():
+        for m in (21, 70, 301):
+            p = problem(m, 37, 7, np.float32)
+            model = fastclf.MLPClassifier(37, 11, 7, dtype="bfloat16", random_state=0)
+            model.W1, model.W2 = 20 * model.W1, 20 * model.W2
+            start = [model.W1.copy(), model.W2.copy()]
+            biases = [model.b1[:, 0].copy(), model.b2[:, 0].copy()]
+            loss, weights, biases = bfloat16_step(start, biases, p.X, p.labels, 0.5)
+            got = model.train(p.X.T, p.labels, 1, 0.5, verbose=False)
+            moves = {"W1": (model.W1 - start[0], weights[0] - start[0]), "W2": (model.W2 - start[1], weights[1] - start[1])}
+            assert_close(IN_BFLOAT16, loss=(got[0], loss), b1=(model.b1[:, 0], biases[0]), **moves)
+
+    in_bfloat16()
     for dtype in DTYPES:
         linear_models(dtype)
         network(dtype)

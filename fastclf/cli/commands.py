@@ -22,6 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..datasets import Dataset, read
+from ..inputs import precision
 from ..io.files import replacing
 from . import info as installation
 from .outputs import check_output, saved
@@ -86,7 +87,7 @@ def train(args: argparse.Namespace) -> int:
     y, X = _classes_of(data), data.X
     model = _estimator(args, data)
     if args.dtype is not None and X.dtype != np.uint8:
-        X = X.astype(args.dtype, copy=False)
+        X = X.astype(precision(args.dtype)[0], copy=False)
     print(f"{data.name}: {_counted(len(X), 'sample')}, {_counted(X.shape[1], 'feature')}, "
           f"{_counted(len(np.unique(y)), 'class')}, {X.dtype}")  # fmt: skip
     start = time.perf_counter()
@@ -130,6 +131,8 @@ def _estimator(args: argparse.Namespace, data: Dataset) -> Any:
     only_mlp = {"hidden": args.hidden, "solver": args.solver, "dropout": args.dropout}
     if args.model == "linear" and (given := [name for name, value in only_mlp.items() if value is not None]):
         raise ValueError(f"--{given[0]} belongs to --model mlp")
+    if args.model == "linear" and args.dtype == "bfloat16":
+        raise ValueError("--dtype bfloat16 belongs to --model mlp")
     if args.standardize and data.X.dtype == np.uint8:
         raise ValueError("--standardize is for numbers of different units; bytes are brought into [0, 1] by --scale")
     options: dict[str, Any] = {
@@ -151,6 +154,8 @@ def _estimator(args: argparse.Namespace, data: Dataset) -> Any:
         return FastLinearClassifier(**options)
     if args.learning_rate is not None:
         options["learning_rate_init"] = args.learning_rate
+    if args.dtype == "bfloat16":
+        options["dtype"] = args.dtype
     return FastMLPClassifier(
         args.hidden or (100,), solver=args.solver or "adam", dropout=args.dropout or 0.0, **options
     )

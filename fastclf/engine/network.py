@@ -53,6 +53,12 @@ class Network:
         """Copies and pickles store the parameter vector once, and create the views again."""
         return _restored, (self.widths, self.dtype, np.asarray(self.params), self.in_bfloat16)
 
+    def compute(self, in_bfloat16: bool) -> None:
+        """Round the operands of products to bfloat16 from now on, or no longer."""
+        if self.in_bfloat16 != in_bfloat16:
+            self.in_bfloat16 = in_bfloat16
+            self.spare.clear()
+
     @property
     def operands(self) -> np.dtype:
         """The dtype of the operands of products: that of the network, or uint32 for pairs of bfloat16."""

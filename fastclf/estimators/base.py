@@ -274,8 +274,7 @@ class FastClassifier(Portable, CallbackSupportMixin, ClassifierMixin, BaseEstima
         X = X if read_as_stored(X) else np.ascontiguousarray(X, dtype)
         return Rows(X, np.dtype(dtype), factor_of(self))
 
-    @staticmethod
-    def _computing_dtype(X: Any) -> np.dtype[Any]:
+    def _computing_dtype(self, X: Any) -> np.dtype[Any]:
         """The dtype to compute in: float32 for bytes, otherwise X's own."""
         return np.dtype(np.float32 if X.dtype == np.uint8 else X.dtype)
 

@@ -9,7 +9,7 @@ from numpy.typing import ArrayLike, DTypeLike, NDArray
 from .. import reference
 from ..engine.network import Network
 from ..engine.threads import check_n_jobs
-from ..inputs import as_array, as_floats, as_random, as_scalar, real_dtype
+from ..inputs import REALS, as_array, as_floats, as_random, as_scalar, precision
 from ..io.layers import Layer, check, entries, is_number, layers_of, network_of, refuse_others
 from ..io.portable import Portable
 
@@ -85,6 +85,7 @@ class LabModel(Portable, Activations):
 
     _sizes: ClassVar[str]  # one letter per width, input first; each different letter is one argument of the constructor
     _drawing_order: ClassVar[tuple[str, ...]]  # names of the weights, in the order in which the lab draws them
+    _dtypes: ClassVar[tuple[str, ...]] = REALS  # what the class can compute in
     _progress: ClassVar[dict[str, float]] = {}  # attributes that training updates, with their initial values
     _top: ClassVar[str | None] = "softmax"  # the last layer's activation; None: outputs are scores
     losses_: list[float]  # of the last run of ``train``, also of one that an exception ended
@@ -93,7 +94,7 @@ class LabModel(Portable, Activations):
         self, sizes: tuple[int, ...], dtype: DTypeLike, random_state: Any, n_jobs: int | None, scale: float
     ) -> None:
         width = dict(zip(dict.fromkeys(self._sizes), sizes))
-        self._network = Network([width[letter] for letter in self._sizes], real_dtype(dtype))
+        self._network = Network([width[letter] for letter in self._sizes], *precision(dtype, self._dtypes))
         vars(self).update(self._progress)
         self.n_jobs, self.scale = check_n_jobs(n_jobs), as_scalar(scale, "scale")
         random = as_random(random_state)
@@ -110,7 +111,8 @@ class LabModel(Portable, Activations):
             As many Linear layers as the class has, with ReLU between them, all float32 or all float64. A Flatten first,
             Dropout anywhere, and Softmax or LogSoftmax last are allowed and ignored.
         **arguments
-            ``n_jobs`` and ``scale`` of the constructor. The module gives the sizes and the dtype.
+            ``n_jobs`` and ``scale`` of the constructor, and ``dtype="bfloat16"`` for a network of float32. Otherwise the
+            module gives the dtype; it always gives the sizes.
 
         Returns
         -------
@@ -129,7 +131,8 @@ class LabModel(Portable, Activations):
     def _state(self) -> dict[str, Any]:
         refuse_others(self, {*_ARGUMENTS, *self._progress, *_REMADE})
         return {
-            "arguments": {name: getattr(self, name) for name in _ARGUMENTS},
+            "arguments": {name: getattr(self, name) for name in _ARGUMENTS}
+            | ({"dtype": "bfloat16"} if self._network.in_bfloat16 else {}),
             "progress": {name: getattr(self, name) for name in self._progress},
             "layers": layers_of(self._network),
         }
@@ -144,7 +147,11 @@ class LabModel(Portable, Activations):
             raise ValueError(f"{cls.__name__} has the widths {wanted}, these layers have {given}")
         # The constructor draws weights that are replaced below: a seed keeps it away from NumPy's global generator.
         construct: Any = cls  # no common type: the number of sizes depends on the class
-        model = construct(*sizes.values(), dtype=network.dtype, random_state=0, **state["arguments"])
+        arguments = {"dtype": network.dtype, **state["arguments"]}
+        model = construct(*sizes.values(), random_state=0, **arguments)
+        if model._network.dtype != network.dtype:
+            raise ValueError(f"dtype={arguments['dtype']!r} does not fit layers of {network.dtype}")
+        network.compute(model._network.in_bfloat16)
         model._network = network
         for name, value in entries(state["progress"], "progress", (), cls._progress).items():
             check(name, value, (is_number, "a number"))

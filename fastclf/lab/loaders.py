@@ -224,6 +224,7 @@ class FastPath:
         if self._source is None or not source.has_the_samples_of(self._source):
             self._rows = self._checked_rows(source)
             self._source = source
+        self._rows.forget_bfloat16()
         y, m, n_classes = "y of train_loader", len(self._rows), self._widths[-1]
         if source.places is None:
             labels = as_labels(source.labels, y, m, n_classes)

@@ -32,7 +32,17 @@ from ..engine.progress import (
 from ..engine.rows import Rows
 from ..engine.schedules import EarlyStopping, StepDecay
 from ..engine.threads import threads_for
-from ..inputs import as_array, as_count, as_labels, as_order, as_rows, as_rows_of_columns, as_scalar, quick_batch
+from ..inputs import (
+    NETWORK_DTYPES,
+    as_array,
+    as_count,
+    as_labels,
+    as_order,
+    as_rows,
+    as_rows_of_columns,
+    as_scalar,
+    quick_batch,
+)
 from ..io.checkpoint import checkpoint_of
 from ..kernels.codes import BACKWARD, FORWARD, TRAIN
 from ..kernels.records import Settings
@@ -46,6 +56,7 @@ _VANISHED = {4: 1e-25, 8: 1e-250}
 class _Perceptron(LabModel):
     """What the lab's two networks share: construction, forward, loss and backward."""
 
+    _dtypes = NETWORK_DTYPES
     _rule: ClassVar[LossRule]
     _plain: ClassVar[Any]  # the class in plain NumPy, which serves subclasses that replace the activations
 
@@ -191,8 +202,9 @@ class MLPClassifier(_Perceptron):
     ----------
     input_size, hidden_size, output_size : int
         Numbers of features n, of hidden units h and of classes c.
-    dtype : float64 or float32
-        Dtype of the parameters and of the computation; float32 is faster.
+    dtype : float64, float32 or "bfloat16"
+        Dtype of the parameters and of the computation; float32 is faster. With "bfloat16", both are float32, but for the
+        operands of products, which are rounded to bfloat16: faster again on processors that multiply bfloat16.
     random_state : None, int, RandomState or Generator, optional
         Source of the initial weights; None takes NumPy's global generator, as in the lab.
     n_jobs : int, optional
@@ -325,8 +337,9 @@ class DeepMLPClassifier(_Perceptron):
     ----------
     input_size, hidden_size, output_size : int
         Numbers of features n, of units h in each hidden layer, and of classes c.
-    dtype : float64 or float32
-        Dtype of the parameters and of the computation; float32 is faster.
+    dtype : float64, float32 or "bfloat16"
+        Dtype of the parameters and of the computation; float32 is faster. With "bfloat16", both are float32, but for the
+        operands of products, which are rounded to bfloat16: faster again on processors that multiply bfloat16.
     random_state : None, int, RandomState or Generator, optional
         Source of the initial weights; None takes NumPy's global generator, as in the lab.
     n_jobs : int, optional

@@ -22,7 +22,7 @@ def stored(request):
 def read_by_kernel(rows, order, threads=1):
     """The samples, by the kernel even where they are numbers already."""
     out = np.full((len(order), rows.shape[1]), np.nan, rows.dtype)
-    gather.gather(rows.source, np.asarray(order), out, threads=threads)
+    gather.gather(out, rows.source, np.asarray(order), rows.shape[1], threads=threads)
     return out
 
 
