@@ -168,9 +168,12 @@ def test_signatures_follow_the_dtype(name):
     for dtype in code.dtypes:
         sig = code.signature(dtype)
         flat = [t for a in sig for t in (a.types if isinstance(a, types.BaseTuple) else (a,))]
-        reals = {getattr(t, "dtype", t) for t in flat} & {types.float32, types.float64}
-        assert dtype == "int64" or getattr(types, dtype) in reals
-        assert reals <= {getattr(types, dtype), types.float64}  # losses are always float64
+        numbers = {getattr(t, "dtype", t) for t in flat}
+        reals = numbers & {types.float32, types.float64}
+        real = types.float32 if dtype == str(jit.PAIR) else getattr(types, dtype)
+        assert dtype == "int64" or real in reals or numbers >= {jit.PAIR}
+        assert reals <= {real, types.float64}  # losses are always float64
+        assert (jit.PAIR in numbers) == (dtype == str(jit.PAIR))
         assert all(t.layout == "C" for t in sig if isinstance(t, types.Array))
         assert len(sig) == len(inspect.signature(code.__wrapped__).parameters)
 
@@ -214,7 +217,9 @@ def test_a_kernel_knows_the_routines_it_needs(scaling):
     }
     assert {r.name for r in COMPILED["mlp.update_weights"].needs} == {"matmul.outer", "update.take_step"}
     assert {r.name for r in COMPILED["mlp.forward_backward"].needs} == {
-        "gather.to_floats",
+        "gather.to_operands",
+        "operands.round_across",
+        "operands.round_along",
         "matmul.forward",
         "matmul.outer",
         "softmax.output_layer",

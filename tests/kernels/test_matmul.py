@@ -70,7 +70,7 @@ def forward_turned(X, rows, W, bias, Z, act, turned, floor, parts, iota, panel):
 @numba.njit(**jit.FLAGS)
 def stretch_of(t, end, depth, C):
     """The end of the stretch of tiles that starts with t, and its rectangle of C."""
-    return matmul.stretch(t, end, depth, C.shape[0], C.shape[1], lanes_of(C))
+    return matmul.stretch(t, end, depth, C.shape[0], C.shape[1], lanes_of(C), 1)
 
 
 @numba.njit(**jit.FLAGS)

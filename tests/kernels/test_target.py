@@ -9,8 +9,9 @@ from numba.core import config
 from fastclf.kernels import target
 from fastclf.kernels.target import AVX2, AVX512, NEON, SSE2
 
-AVX512_ONE_UNIT = AVX512._replace(units=1)
-TARGETS = [AVX512, AVX512_ONE_UNIT, AVX2, SSE2, NEON]
+BFLOAT16 = AVX512._replace(multiplies_pairs=True)
+BFLOAT16_ONE_UNIT = BFLOAT16._replace(units=1)
+TARGETS = [AVX512, BFLOAT16, BFLOAT16_ONE_UNIT, AVX2, SSE2, NEON]
 
 
 @pytest.fixture
@@ -33,6 +34,8 @@ FULL_AVX512 = ("avx2", "fma", "avx512f", "avx512dq", "avx512bw", "avx512vl")
     ("features", "expected"),
     [
         (FULL_AVX512, AVX512),
+        ((*FULL_AVX512, "avx512bf16"), BFLOAT16),
+        (("avx2", "fma", "avx512bf16"), AVX2),
         (("avx2", "fma", "avx512f"), AVX2),  # Xeon Phi's half of AVX-512 is not enough
         (("avx2", "fma"), AVX2),
         (("avx2",), SSE2),
@@ -42,7 +45,7 @@ FULL_AVX512 = ("avx2", "fma", "avx512f", "avx512dq", "avx512bw", "avx512vl")
 )
 def test_features_of_the_host(machine, features, expected):
     machine(features=features)
-    assert target.detect() is expected
+    assert target.detect() == expected
 
 
 @pytest.mark.parametrize(
@@ -50,8 +53,10 @@ def test_features_of_the_host(machine, features, expected):
     [
         ("host", AVX512),
         ("skylake-avx512", AVX512),
-        ("znver4", AVX512_ONE_UNIT),
-        ("znver5", AVX512),
+        ("icelake-client", AVX512._replace(units=1)),
+        ("sapphirerapids", BFLOAT16),
+        ("znver4", BFLOAT16_ONE_UNIT),
+        ("znver5", BFLOAT16),
         ("skylake", AVX2),
         ("haswell", AVX2),
         ("znver3", AVX2),
@@ -65,9 +70,9 @@ def test_a_named_processor_is_taken_for_the_host(machine, cpu, expected):
     assert target.detect() == expected
 
 
-@pytest.mark.parametrize(("host", "expected"), [("znver4", AVX512_ONE_UNIT), ("sapphirerapids", AVX512)])
+@pytest.mark.parametrize(("host", "expected"), [("znver4", BFLOAT16_ONE_UNIT), ("sapphirerapids", BFLOAT16)])
 def test_the_host_may_have_one_unit_of_512_bits(machine, host, expected):
-    machine(features=FULL_AVX512, host=host)
+    machine(features=(*FULL_AVX512, "avx512bf16"), host=host)
     assert target.detect() == expected
 
 
