@@ -145,7 +145,7 @@ def fastclf_linear(p: Problem) -> Arm:
     return Arm(train, p.steps, lambda: p.loss(_layers(trainer.theta())))
 
 
-def fastclf_network(p: Problem, threads: int | None = None) -> Arm:
+def fastclf_network(p: Problem, threads: int | None = None, in_bfloat16: bool = False) -> Arm:
     """Steps on the whole batch. ``threads`` is n_jobs for steps of any size; None lets fastclf choose by the size."""
     from fastclf.engine import threads as threads_module
     from fastclf.engine.losses import EXACT, SHIFTED
@@ -155,7 +155,7 @@ def fastclf_network(p: Problem, threads: int | None = None) -> Arm:
     from fastclf.kernels.codes import TRAIN
     from fastclf.kernels.records import Settings
 
-    model = Network(p.widths, p.X.dtype)
+    model = Network(p.widths, p.X.dtype, in_bfloat16)
     for W, b, start in zip(model.weights, model.biases, p.start):
         W[:], b[:] = start
     work, samples = Workspace(model, len(p.X)), Samples(Rows(p.X, p.X.dtype), p.y)
@@ -208,8 +208,8 @@ def reference_network(p: Problem) -> Arm:
 # ---------------------------------------------------------------- peers
 
 
-def torch_eager(p: Problem) -> Arm:
-    """torch.nn with torch.optim.SGD; torch.compile was no faster on these problems."""
+def torch_eager(p: Problem, in_bfloat16: bool = False) -> Arm:
+    """torch.nn with torch.optim.SGD; torch.compile was no faster on these problems. ``in_bfloat16`` is by autocast."""
     import torch
     from torch import nn
 
@@ -227,7 +227,9 @@ def torch_eager(p: Problem) -> Arm:
         for _ in range(passes):
             for x_batch, y_batch in batches:
                 optimizer.zero_grad(set_to_none=True)
-                cross_entropy(model(x_batch), y_batch).backward()
+                with torch.autocast("cpu", torch.bfloat16, enabled=in_bfloat16):
+                    loss_of_batch = cross_entropy(model(x_batch), y_batch)
+                loss_of_batch.backward()
                 optimizer.step()
 
     def loss():

@@ -22,13 +22,13 @@ import sys
 from pathlib import Path
 
 from blocks import Block
-from workloads import PEERS, TABLE, Measurement, Target, Workload, quick
+from workloads import BFLOAT16, PEERS, TABLE, Measurement, Target, Workload, quick
 
 HERE = Path(__file__).parent
 RESULTS = HERE / "peers.json"
 IN_README, IN_DOCS = Block(HERE.parent / "README.md", "peers"), Block(HERE.parent / "docs" / "benchmarks.md", "sweep")
 COMMAND = "python asv_benchmarks/peers.py --write-readme"
-RIVALS = {"reference": "reference", **PEERS}
+RIVALS = {"reference": "reference", **PEERS, **BFLOAT16}
 SAME_LOSS = 1e-4  # relative: more than float32 and float64 differ after the few check passes
 # The groups of workloads that are races, with what is said of each, and the head of its last column. The sweep is a race,
 # too, but it has so many rows that the README only sums them up.
@@ -36,6 +36,11 @@ RACES = {
     "trainers": ("", "loss"),
     "prediction": (
         "Predictions. scikit-learn's estimators and fastclf's check their input; torch's bare module checks nothing.", ""
+    ),
+    "bfloat16": (
+        "Networks in bfloat16; torch under autocast, on processors that multiply bfloat16. The losses are those after a few "
+        "steps, whose products each rounds in its own way.",
+        "loss",
     ),
     "load": (
         "Beside other processes that compute all the time. All arms of a row take turns under the same load.", "loss"
@@ -162,15 +167,20 @@ def conditions(report: dict) -> str:
 
 
 def race_table(rows: list[Workload], measured: Measured, last: str) -> str:
-    """A row for each workload that has been measured; the last column, with the losses, has the head ``last``."""
+    """A row for each workload that has been measured; the last column, with the losses, has the head ``last``.
+
+    It has a column for every other arm that one of the rows has.
+    """
+    others = [arm for arm in RIVALS if any(arm in measured[row.id].samples for row in rows if row.id in measured)]
     cells = [
         [row.id, row.name, f"{duration(measured[row.id].figure)} per {row.unit}"]
-        + [speedup_cell(row, measured[row.id], arm) for arm in RIVALS]
+        + [speedup_cell(row, measured[row.id], arm) for arm in others]
         + [loss_cell(measured[row.id])]
         for row in rows
         if row.id in measured
     ]
-    return table(["", "workload", "fastclf", *RIVALS.values(), last], cells) if cells else ""
+    heads = [RIVALS[arm] for arm in others]
+    return table(["", "workload", "fastclf", *heads, last], cells) if cells else ""
 
 
 def sweep_summary(measured: Measured) -> str:

@@ -29,9 +29,11 @@ from arms import Arm, Problem
 
 import fastclf
 from fastclf import reference
+from fastclf.kernels.target import TARGET
 
 VERSION = "3"  # raise it when a workload changes: asv keeps the figures of different versions apart
 PEERS = {"sklearn": "scikit-learn", "torch": "torch", "jax": "JAX", "jax_by_hand": "JAX, backprop by hand"}
+BFLOAT16 = {"float32": "fastclf, float32", "autocast": "torch, autocast to bfloat16"}  # arms beside ours in bfloat16
 RIVALS = "sklearn", "torch", "jax"  # a network's target is a speed-up over the fastest of these
 SETTLE = 0.1  # seconds of pause in which the threads of the previous arm stop spinning; OpenBLAS's take the longest
 WAKE = 0.02  # seconds for which an arm repeats its call; only the last counts, as the processor slept in the pause
@@ -137,7 +139,7 @@ class Workload:
         if not self.can_run():
             return Measurement({}, {})
         for name, make in self.build().items():
-            with contextlib.suppress(*[ImportError] if name in PEERS else []):
+            with contextlib.suppress(*[ImportError] if name in (*PEERS, "autocast") else []):
                 ready[name] = make()
         losses = {}
         with silence():
@@ -391,6 +393,20 @@ def _swept(number: int, shape: sweep.Shape) -> Workload:
     )  # fmt: skip
 
 
+def _in_bfloat16(number: int, m: int, passes: int, n: int, *hidden: int) -> Workload:
+    """A network in bfloat16, beside ours in float32, and torch's autocast, for which the processor must have the instruction."""
+    widths = "–".join(map(str, (n, *hidden, 10)))
+    kinds = {"fastclf": partial(arms.fastclf_network, in_bfloat16=True), "float32": arms.fastclf_network}
+    fast = TARGET.multiplies_pairs
+    if fast:
+        kinds["autocast"] = partial(arms.torch_eager, in_bfloat16=True)
+    return Workload(
+        f"B{number}", f"MLP {widths}, batch {m}, bfloat16", _arms(kinds, partial(images, m, n), np.float32, hidden=hidden),
+        targets=(Target(1.5 if fast else 1, ("float32",)), Target(1.2, ("autocast",))), passes=passes, slow=passes, check=5,
+        group="bfloat16",
+    )  # fmt: skip
+
+
 def _under_load(workload: Workload) -> list[Workload]:
     """A workload beside no, two and four busy processes."""
     return [
@@ -555,6 +571,12 @@ TABLE: tuple[Workload, ...] = (
         for rows, bound in bulk
     ),
 )  # fmt: skip
+TABLE += tuple(
+    _in_bfloat16(number, *row)
+    for number, row in enumerate(
+        ((1000, 20, 3072, 100), (128, 100, 3072, 100), (128, 50, 784, 512, 512), (256, 10, 3072, 1024)), 1
+    )
+)
 TABLE += tuple(_swept(number, shape) for number, shape in enumerate(sweep.shapes()))
 TABLE += tuple(
     under_load

@@ -30,11 +30,11 @@ def speedup_over(arm, workloads):
 
 def speedups_over_peers(workloads):
     """The benchmarks ``speedup_over`` of every arm that one of the workloads has, beside fastclf's."""
-    from workloads import PEERS
+    from workloads import BFLOAT16, PEERS
 
     return {
         f"track_speedup_vs_{arm}": speedup_over(arm, workloads)
-        for arm in ("reference", *PEERS)
+        for arm in ("reference", *PEERS, *BFLOAT16)
         if any(workload.has(arm) for workload in workloads.values())
     }
 
