@@ -394,7 +394,7 @@ def _swept(number: int, shape: sweep.Shape) -> Workload:
 
 
 def _in_bfloat16(number: int, m: int, passes: int, n: int, *hidden: int) -> Workload:
-    """A network in bfloat16, beside ours in float32, and torch's autocast, for which the processor must have the instruction."""
+    """A network in bfloat16, beside ours in float32 and, on processors with the instruction, torch's autocast."""
     widths = "–".join(map(str, (n, *hidden, 10)))
     kinds = {"fastclf": partial(arms.fastclf_network, in_bfloat16=True), "float32": arms.fastclf_network}
     fast = TARGET.multiplies_pairs

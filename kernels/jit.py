@@ -87,7 +87,9 @@ def REAL(element: types.Type) -> types.Type:
     return types.float32 if element == PAIR else element
 
 
-def _array(ndim: int, readonly: bool, of: Callable[[types.Type], types.Type] = REAL) -> Callable[[types.Type], types.Type]:
+def _array(
+    ndim: int, readonly: bool, of: Callable[[types.Type], types.Type] = REAL
+) -> Callable[[types.Type], types.Type]:
     return lambda element: types.Array(of(element), ndim, "C", readonly=readonly)
 
 
@@ -184,7 +186,9 @@ class Compiled:
     @functools.cached_property
     def dtypes(self) -> tuple[str, ...]:
         """The element types to compile for; only int64, a placeholder, if no argument depends on the element type."""
-        signatures = {(*(spec(e) for spec in self.specs.values()),): str(e) for e in (PAIR, types.float64, types.float32)}
+        signatures = {
+            (*(spec(e) for spec in self.specs.values()),): str(e) for e in (PAIR, types.float64, types.float32)
+        }
         return (*sorted(signatures.values()),) if len(signatures) > 1 else ("int64",)
 
     def signature(self, dtype: Any) -> tuple[types.Type, ...]:

@@ -124,7 +124,8 @@ def layer(l, batch, r0, r1, part, parts, panel):
         first, end = share(n_tiles(r1 - r0, n_out, lanes), part, parts)
         outer(
             first, end, source, 1, pitch, at(rows, r0), as_operands(at(batch.turned, turned_at(l, batch)), batch.X),
-            pitch_of_units(n_out), batch.iota, batch.iota, n_in, at(S, a), r1 - r0, n_out, at(S, z), at(batch.params, bias), ACTIVATE, zero, zero,
+            pitch_of_units(n_out), batch.iota, batch.iota, n_in, at(S, a), r1 - r0, n_out, at(S, z),
+            at(batch.params, bias), ACTIVATE, zero, zero,
             -floor, panel, False,
         )  # fmt: skip
         return
@@ -310,11 +311,13 @@ def round_weights(batch, q, workers):
 
 
 @kernel(
-    X=OPERANDS2, source=Source, order=INDEX, targets=Targets, model=Model, scratch=BatchScratch, schedule=Schedule, settings=Settings,
-    losses=OUT64,
+    X=OPERANDS2, source=Source, order=INDEX, targets=Targets, model=Model, scratch=BatchScratch, schedule=Schedule,
+    settings=Settings, losses=OUT64,
 )  # fmt: skip
 def run(X, source, order, targets, model, scratch, schedule, settings, losses, team):
-    """Steps over the batches of the samples ``order`` of X, or of the source;  losses[i] is the mean loss of step i, before its update.
+    """Steps over the batches of the samples ``order``; losses[i] is the mean loss of step i, before its update.
+
+    The samples are the rows of X, as operands, or those of the source, if they are stored in another form.
 
     FORWARD computes Z and A (probabilities in the last layer) and LOSS the losses. BACKWARD computes the deltas from A, and
     updates the parameters. The loss includes half the shared penalty times the sum of the squares of all weights.
@@ -342,8 +345,8 @@ def run(X, source, order, targets, model, scratch, schedule, settings, losses, t
         batch = Batch(
             stored_at, samples, pitch, picked, m, at(scratch.iota, 0), at(labels, 0), at(targets.distributions, 0),
             labels.shape[0] > 0, at(weights, 0), weighted, chosen, real(S, total_weight), at(params, 0), at(model.state, 0),
-            params.shape[0], where, n_layers, at(S, 0), at(scratch.rounded, 0), capacity, at(scratch.panels, 0), scratch.panel, scratch.blocks,
-            at(scratch.turned, 0), settings, real(S, rate), real(S, mix), model.optimiser,
+            params.shape[0], where, n_layers, at(S, 0), at(scratch.rounded, 0), capacity,
+            at(scratch.panels, 0), scratch.panel, scratch.blocks, at(scratch.turned, 0), settings, real(S, rate), real(S, mix), model.optimiser,
             np.int64(scrambled(np.uint64(schedule.seed) + np.uint64(step))), phases, model.sigmoid,
             at(scratch.outputs, p0 * c), scratch.outputs.shape[0] > 0, at(scratch.winners, p0), scratch.winners.shape[0] > 0,
         )  # fmt: skip

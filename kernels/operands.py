@@ -5,8 +5,8 @@ of an operand is cut along the sums' terms: a row of n floats is a row of n oper
 So a tile that takes one vector of operands after the other has the same loops, strides and lanes for both; it takes half as
 many steps for pairs. Where terms lie in different rows of a matrix, two rows are interleaved: pairs then go across rows.
 
-The intrinsics here have one meaning for both types of operand: what rounds a float to bfloat16 copies it for floats. A kernel
-is thus one text for all element types, and what applies to pairs only is behind ``terms_of(...) == 2``, a constant.
+The intrinsics here have one meaning for both types of operand: what rounds a float to bfloat16 copies it for floats. So a
+kernel is one text for all element types, and what applies to pairs only is behind ``terms_of(...) == 2``, a constant.
 """
 
 from __future__ import annotations

@@ -11,7 +11,24 @@ import math
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
-    from .jit import BYTES2, FLAG, IN1, IN2, IN64, INDEX, INDEX32, INT, OUT1, OUT2, OUT64, OUT_INDEX, OUT_OPERANDS1, OUT_OPERANDS2, REAL, TABLE
+    from .jit import (
+        BYTES2,
+        FLAG,
+        IN1,
+        IN2,
+        IN64,
+        INDEX,
+        INDEX32,
+        INT,
+        OUT1,
+        OUT2,
+        OUT64,
+        OUT_INDEX,
+        OUT_OPERANDS1,
+        OUT_OPERANDS2,
+        REAL,
+        TABLE,
+    )
 
 
 class Source(NamedTuple):

@@ -113,7 +113,10 @@ def everything_agrees(tests, target):
             biases = [model.b1[:, 0].copy(), model.b2[:, 0].copy()]
             loss, weights, biases = bfloat16_step(start, biases, p.X, p.labels, 0.5)
             got = model.train(p.X.T, p.labels, 1, 0.5, verbose=False)
-            moves = {"W1": (model.W1 - start[0], weights[0] - start[0]), "W2": (model.W2 - start[1], weights[1] - start[1])}
+            moves = {
+                "W1": (model.W1 - start[0], weights[0] - start[0]),
+                "W2": (model.W2 - start[1], weights[1] - start[1]),
+            }
             assert_close(IN_BFLOAT16, loss=(got[0], loss), b1=(model.b1[:, 0], biases[0]), **moves)
 
     in_bfloat16()

@@ -111,7 +111,8 @@ def _add_training(commands: Any) -> None:
     going_on.add_argument("--resume", action="store_true", help="go on from --checkpoint, if the file is there")
     precision = train.add_argument_group("precision")
     precision.add_argument(
-        "--dtype", choices=("float32", "float64", "bfloat16"),
+        "--dtype",
+        choices=("float32", "float64", "bfloat16"),
         help="compute in this (default: that of the data); bfloat16, of mlp, is for the operands of products",
     )
     precision.add_argument(

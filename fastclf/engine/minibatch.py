@@ -316,7 +316,9 @@ class BatchTrainer:
         source, targets = Source(X, NO_BYTES, nothing, FLOATS, 1), Targets(labels, nothing, nothing)
         schedule = Schedule(rates, _NO_MIXES, m, 1, TRAIN, 0, 0.0)
         order = self.work.iota[:m]
-        load("mlp").run(X, source, order, targets, model, scratch, schedule, self.settings, losses, threads=self.threads)
+        load("mlp").run(
+            X, source, order, targets, model, scratch, schedule, self.settings, losses, threads=self.threads
+        )
         return float(losses[0])
 
     def _run_in_pieces(
