@@ -43,7 +43,7 @@ OUTER_DEPTH, PACK_COLUMNS, PACK_FROM, ACROSS_BELOW = TARGET.packing
 
 
 def outer_room(m, n_rows, itemsize, terms=1):
-    """Elements of a thread's ``panel``, for products with n_rows rows and up to ``m`` terms per sum, ``terms`` per operand."""
+    """Elements of a thread's ``panel``, for n_rows rows and sums of up to ``m`` terms, ``terms`` in an operand."""
     steps = (m + terms - 1) // terms
     packed = PACK_COLUMNS * (min(steps, OUTER_DEPTH) + n_rows) if m >= PACK_FROM or terms > 1 else 0
     return (OUTER_ROWS + packed) * PANEL_BYTES // itemsize
