@@ -226,8 +226,8 @@ def forward_backward(batch, q, workers):
                 before, gate = rows_at(2, l - 1, batch) + r0 * n_in, rows_at(1, l - 1, batch) + r0 * n_in
                 outer(
                     0, n_tiles(r1 - r0, n_in, lanes), deltas, by_unit, by_sample, batch.iota, weights_across(l, batch), n_in,
-                    batch.iota, batch.iota, n_out, at(S, before), r1 - r0, n_in, at(S, gate), S, MASK, zero, larger, zero,
-                    panel, False,
+                    batch.iota, batch.iota, n_out, at(S, before), r1 - r0, n_in, at(S, gate), S,
+                    MASK, zero, larger, zero, panel, False,
                 )  # fmt: skip
                 round_deltas(l - 1, r0, r1, batch)
 
@@ -346,8 +346,9 @@ def run(X, source, order, targets, model, scratch, schedule, settings, losses, t
             stored_at, samples, pitch, picked, m, at(scratch.iota, 0), at(labels, 0), at(targets.distributions, 0),
             labels.shape[0] > 0, at(weights, 0), weighted, chosen, real(S, total_weight), at(params, 0), at(model.state, 0),
             params.shape[0], where, n_layers, at(S, 0), at(scratch.rounded, 0), capacity,
-            at(scratch.panels, 0), scratch.panel, scratch.blocks, at(scratch.turned, 0), settings, real(S, rate), real(S, mix), model.optimiser,
-            np.int64(scrambled(np.uint64(schedule.seed) + np.uint64(step))), phases, model.sigmoid,
+            at(scratch.panels, 0), scratch.panel, scratch.blocks, at(scratch.turned, 0), settings, real(S, rate),
+            real(S, mix), model.optimiser, np.int64(scrambled(np.uint64(schedule.seed) + np.uint64(step))), phases,
+            model.sigmoid,
             at(scratch.outputs, p0 * c), scratch.outputs.shape[0] > 0, at(scratch.winners, p0), scratch.winners.shape[0] > 0,
         )  # fmt: skip
         spread_bias(params, bias, S, block, c, capacity)

@@ -37,6 +37,7 @@ KILLS, REFUSED, DROPOUT = (
     "tests/kernels/test_dropout.py",
 )
 MATMUL = "tests/kernels/test_matmul.py"
+BFLOAT16 = "tests/kernels/test_bfloat16.py"
 K_MLP, K_SGD, K_LINEAR, K_SOFTMAX, K_UPDATE = (
     f"tests/kernels/test_{name}.py" for name in ("mlp", "sgd", "linear", "softmax", "update")
 )
@@ -197,13 +198,18 @@ FAULTS = [
     Fault("kernels/softmax.py", "S[d + k] = (S[p + k] - 1) * factor", "S[d + k] = S[p + k] * factor", K_SOFTMAX),
     Fault("kernels/softmax.py", "inverse = one / sum_of_all", "inverse = one / total", K_SOFTMAX),
     Fault("kernels/matmul.py", "for k in range(whole, n_in):", "for k in range(n_in, n_in):", MATMUL),
-    Fault("kernels/matmul.py", "kept += rows * units * lanes_of(A)", "kept += units * lanes_of(A)", MATMUL),
+    Fault("kernels/matmul.py", "kept += rows * units * lanes_of(Z)", "kept += units * lanes_of(Z)", MATMUL),
     Fault("kernels/matmul.py", "floor, sums, p == 0, p + depth >= K,", "floor, sums, True, p + depth >= K,", MATMUL),
     Fault("kernels/softmax.py", 'if low > -float("inf") and lanes_of(S) == DOUBLES', "if False", ANSWERS),
     Fault(
         "kernels/softmax.py", "S[weights + r] = sample_weight[order[r]] if weighted else 1", "S[weights + r] = 1", MLP
     ),
-    Fault("kernels/gather.py", "r * n + channel * pixels", "r * n + channel", "tests/kernels/test_gather.py"),
+    Fault("kernels/gather.py", "channel * pixels\n", "channel\n", "tests/kernels/test_gather.py"),
+    Fault("kernels/gather.py", "row = at(X, r * pitch)", "row = at(X, r * n)", BFLOAT16),
+    Fault("kernels/operands.py", "if n_columns % terms > 0:", "if False:", BFLOAT16),
+    Fault("kernels/operands.py", "0x7FC00000), near)", "0), near)", BFLOAT16),
+    Fault("kernels/operands.py", "if r + terms <= n_rows else 0", "if True else 0", BFLOAT16),
+    Fault("kernels/matmul.py", "min(p + terms, n_terms) - 1", "p", BFLOAT16),
     # ------------------------------------------------------------ training
     Fault(
         "fastclf/engine/minibatch.py",
