@@ -54,7 +54,8 @@ warned = any(issubclass(w.category, fastclf.TrainingInterruptedWarning) for w in
 fastclf.FastLinearClassifier(max_iter=1, tol=None).fit(X[:50], Y[:50])  # nothing is left half done
 print(how, warned, repr(at), repr(work), flush=True)
 """
-    environment = os.environ | {"NUMBA_NUM_THREADS": "1"} | {name: str(value) for name, value in environment.items()}
+    untraced = {k: v for k, v in os.environ.items() if k not in ("COVERAGE_PROCESS_START", "NUMBA_JIT_COVERAGE")}
+    environment = untraced | {"NUMBA_NUM_THREADS": "1"} | {name: str(value) for name, value in environment.items()}
     command = [sys.executable, "-c", textwrap.dedent(script)]
     with subprocess.Popen(
         command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment, cwd="/"
@@ -82,10 +83,13 @@ def seconds_of_work(process):
 
 
 def was_soon(how, warned, seconds, work):
-    """Within a second, and within half a second of work: beside other processes, a process waits for a processor."""
+    """Half a second, and here twice that: a processor that shares its core with another one does half as much in a second.
+
+    Work is the processors' time that the process has had. Beside other processes it also waits for a processor.
+    """
     assert (how, warned) in (("returned", True), ("interrupted", False))  # the latter while its kernel is compiled
-    assert seconds < 2 * MOST_SECONDS
-    assert work < MOST_SECONDS
+    assert seconds < 4 * MOST_SECONDS
+    assert work < 2 * MOST_SECONDS
 
 
 @posix
