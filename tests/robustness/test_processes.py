@@ -54,6 +54,7 @@ warned = any(issubclass(w.category, fastclf.TrainingInterruptedWarning) for w in
 fastclf.FastLinearClassifier(max_iter=1, tol=None).fit(X[:50], Y[:50])  # nothing is left half done
 print(how, warned, repr(at), repr(work), flush=True)
 """
+    # Coverage would trace every line that Numba's import and compiler run, which takes longer than what is measured.
     untraced = {k: v for k, v in os.environ.items() if k not in ("COVERAGE_PROCESS_START", "NUMBA_JIT_COVERAGE")}
     environment = untraced | {"NUMBA_NUM_THREADS": "1"} | {name: str(value) for name, value in environment.items()}
     command = [sys.executable, "-c", textwrap.dedent(script)]
@@ -83,13 +84,10 @@ def seconds_of_work(process):
 
 
 def was_soon(how, warned, seconds, work):
-    """Half a second, and here twice that: a processor that shares its core with another one does half as much in a second.
-
-    Work is the processors' time that the process has had. Beside other processes it also waits for a processor.
-    """
+    """Within a second, and within half a second of work: beside other processes, a process waits for a processor."""
     assert (how, warned) in (("returned", True), ("interrupted", False))  # the latter while its kernel is compiled
-    assert seconds < 4 * MOST_SECONDS
-    assert work < 2 * MOST_SECONDS
+    assert seconds < 2 * MOST_SECONDS
+    assert work < MOST_SECONDS
 
 
 @posix
