@@ -34,11 +34,14 @@ from llvmlite import ir
 from numba import types
 from numba.core import cgutils, config
 from numba.core.ccallback import CFunc
+from numba.core.codegen import JITCodeLibrary
+from numba.core.compiler import Compiler
 from numba.core.compiler_lock import global_compiler_lock
 from numba.core.dispatcher import Dispatcher
+from numba.core.imputils import lower_builtin, lower_getattr_generic
 from numba.core.registry import cpu_target
-from numba.core.typing.templates import AbstractTemplate, infer_global, signature
-from numba.extending import intrinsic, lower_builtin
+from numba.core.typing.templates import AbstractTemplate, AttributeTemplate, infer_getattr, infer_global, signature
+from numba.extending import intrinsic, models, register_model
 
 from .aside import aside
 from .cache import Cache, cache_folder
@@ -70,8 +73,50 @@ _import_without_scipy()
 FASTMATH = frozenset({"nsz"})
 FLAGS: dict[str, Any] = {"fastmath": set(FASTMATH), "error_model": "numpy", "nogil": True, "_nrt": False}
 
-#: Decorator of small functions for inner loops: always inlined into their callers.
-inlined = numba.njit(**FLAGS, no_cpython_wrapper=True, no_cfunc_wrapper=True, forceinline=True)
+
+class _IntermediateCode(JITCodeLibrary):
+    """The code of an inlined function, from which its callers are made. It gets no machine code: that would never run."""
+
+    def _optimize_final_module(self):
+        """Its callers are optimised when it has become part of them."""
+
+    def _finalize_final_module(self):
+        self._finalize_dynamic_globals()
+        self._finalized = True
+
+    def get_pointer_to_function(self, name):
+        return 0
+
+    @property
+    def codegen(self):
+        return self
+
+    def set_env(self, name, environment):
+        """Numba asks the code generator for this. There is no machine code that could look for its environment."""
+
+
+class _Inlining(Compiler):
+    def __init__(self, typing_context, target_context, library, *rest):
+        if library is None:
+            library = _IntermediateCode(target_context.codegen(), "inlined")
+        super().__init__(typing_context, target_context, library, *rest)
+
+
+def inlined(function: Callable[..., Any]) -> Any:
+    """Decorator of small functions for inner loops: always inlined into their callers.
+
+    They are compiled once for all integers. Numba would compile them again for each constant that is an argument.
+    """
+    alone = {"no_cpython_wrapper": True, "no_cfunc_wrapper": True, "forceinline": True, "pipeline_class": _Inlining}
+    made = numba.njit(**FLAGS, **alone)(function)
+    fold = made._compiler.fold_argument_types
+
+    def fold_without_literals(args: Any, kws: Any) -> tuple[Any, tuple[types.Type, ...]]:
+        pysig, args = fold(args, kws)
+        return pysig, tuple(types.unliteral(a) for a in args)
+
+    made._compiler.fold_argument_types = fold_without_literals
+    return made
 
 
 # ---------------------------------------------------------------- argument types, as functions of the element type
@@ -140,6 +185,52 @@ class Record:
 def spec_of(declared: Any) -> Callable:
     """The declared type of a parameter as a function of the element type: a ``Record``, if a named tuple is declared."""
     return Record(declared) if isinstance(declared, type) and issubclass(declared, tuple) else declared
+
+
+class AtRecord(types.Type):
+    """The address of a record. Its fields are read where they are needed, as those of the record itself.
+
+    A function that takes a large record by its address is compiled in a fraction of the time.
+    """
+
+    def __init__(self, record: types.BaseTuple) -> None:
+        self.record = record
+        super().__init__(f"AtRecord({record})")
+
+
+register_model(AtRecord)(models.OpaqueModel)
+
+
+@infer_getattr
+class _FieldTypes(AttributeTemplate):
+    key = AtRecord
+
+    def generic_resolve(self, address: AtRecord, name: str) -> types.Type:
+        return address.record[address.record.fields.index(name)]
+
+
+@lower_getattr_generic(AtRecord)
+def _load_field(context, b, address, value, name):
+    record = b.bitcast(value, context.get_value_type(address.record).as_pointer())
+    return b.load(cgutils.gep_inbounds(b, record, 0, address.record.fields.index(name)))
+
+
+def AT_RECORD(made: Any) -> Callable[[types.Type], types.Type]:
+    """The address of a record of the type ``made``."""
+    record = Record(made)
+    return lambda element: AtRecord(record(element))
+
+
+@intrinsic
+def address_of(typing_context, record):
+    """The address of a copy of the record, which lives as long as the caller runs."""
+
+    def codegen(context, b, sig, args):
+        memory = cgutils.alloca_once(b, args[0].type)
+        b.store(args[0], memory)
+        return b.bitcast(memory, context.get_value_type(sig.return_type))
+
+    return signature(AtRecord(record), record), codegen
 
 
 # ---------------------------------------------------------------- what is compiled
@@ -225,6 +316,8 @@ class Compiled:
                 announce(f"fastclf: compiling {self.name} for {numbers} (seconds, once: {kept})")
                 quiet = True
             for routine in self.needs:
+                if not routine.exists_for(numba.from_dtype(np.dtype(key))):
+                    continue
                 routine.compile(dtype if key in routine.dtypes else routine.dtypes[0], quiet)
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore", numba.NumbaPerformanceWarning)
@@ -261,24 +354,35 @@ class Routine(Compiled):
 
     def __init__(self, function: Callable[..., Any], specs: dict[str, Callable], **flags: Any) -> None:
         super().__init__(function, specs)
-        self._flags = FLAGS | flags
+        self._flags, self.for_pairs_only = FLAGS | flags, False
         _make_callable(self, self._types_of_call, self._lower)
+
+    @functools.cached_property
+    def dtypes(self) -> tuple[str, ...]:
+        return (str(PAIR),) if self.for_pairs_only else super().dtypes
 
     def __call__(self, *args: Any) -> None:
         raise TypeError(f"{self.name} is called by kernels only")
 
     def _element(self, arguments: tuple[types.Type, ...]) -> types.Type:
         """The element type of a call: ``PAIR`` if an address of pairs is among the arguments, else that of the floats."""
-        if len(self.dtypes) == 1:
+        if self.dtypes == ("int64",):
             return types.int64
-        flat = [t for a in arguments for t in (a.types if isinstance(a, types.BaseTuple) else (a,))]
+        records = [a.record if isinstance(a, AtRecord) else a for a in arguments]
+        flat = [t for a in records for t in (a.types if isinstance(a, types.BaseTuple) else (a,))]
         found = [t.dtype for t in flat if isinstance(t, types.CPointer)]
         if PAIR in found and str(PAIR) in self.dtypes:
             return PAIR
         return next(t for t in found if isinstance(t, types.Float))
 
+    def exists_for(self, element: types.Type) -> bool:
+        """Whether there is machine code for the element type; if not, a call is no code."""
+        return not self.for_pairs_only or element == PAIR
+
     def _types_of_call(self, arguments: tuple[types.Type, ...]) -> tuple[types.Type, ...]:
         element = self._element(arguments)
+        if not self.exists_for(element):
+            return arguments
         self.compile(str(element), quiet=True)
         return self.signature(str(element))
 
@@ -293,7 +397,8 @@ class Routine(Compiled):
         return f"fastclf.{self.name}.{dtype}"
 
     def _lower(self, context: Any, b: Any, sig: Any, args: Any) -> Any:
-        b.call(self.declare(context, b.module, self._element(sig.args)), args)
+        if self.exists_for(self._element(sig.args)):
+            b.call(self.declare(context, b.module, self._element(sig.args)), args)
         return context.get_dummy_value()
 
     def _key(self, dtype: Any) -> Any:
@@ -327,11 +432,13 @@ class InShares:
         return self.routine.name
 
     def _types_of_call(self, arguments: tuple[types.Type, ...]) -> tuple[types.Type, ...]:
-        return TEAM(types.int64), *self.routine._types_of_call(arguments[1:])[:-2]
+        return TEAM(types.int64), *self.routine._types_of_call(arguments[1:])[: len(arguments) - 1]
 
     def _lower(self, context: Any, b: Any, sig: Any, args: Any) -> Any:
         """Put the arguments into a record; the threads run a thunk that unpacks them and calls the routine."""
         team, *args = args
+        if not self.routine.exists_for(self.routine._element(sig.args[1:])):
+            return context.get_dummy_value()
         i64 = ir.IntType(64)
         body = self.routine.declare(context, b.module, self.routine._element(sig.args[1:]))
         record_type = ir.LiteralStructType([a.type for a in args])
@@ -376,6 +483,12 @@ def routine(**specs: Callable) -> Callable[[Callable[..., Any]], Routine]:
 def in_shares(**specs: Callable) -> Callable[[Callable[..., Any]], InShares]:
     """Declare a routine that every thread of a team calls; its last parameters, q and workers, are not declared."""
     return lambda function: InShares(routine(**specs, q=INT, workers=INT)(function))
+
+
+def for_pairs(made: Any) -> Any:
+    """Decorator of a routine that exists for pairs only. A call for floats, to which no run comes, is no code."""
+    (made.routine if isinstance(made, InShares) else made).for_pairs_only = True
+    return made
 
 
 @inlined

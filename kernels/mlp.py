@@ -32,7 +32,7 @@ from .batch import (
 from .codes import ADD, BACKWARD, BIAS, FLOATS, FORWARD, HOLD, IN_PLACE, LOSS, MARK, N_IN, N_OUT, SQUARE_PARTS, WEIGHTS
 from .dropout import drop_out, scrambled
 from .gather import source_at, to_operands, to_operands_in_shares
-from .jit import ALONE, INDEX, OPERANDS2, OUT64, in_shares, inlined, share
+from .jit import ALONE, AT_RECORD, INDEX, OPERANDS2, OUT64, address_of, for_pairs, in_shares, inlined, share
 from .kernel import kernel
 from .matmul import are_long, column_sums, forward, moved, n_tiles, outer, stretch, turn, uses_turned
 from .operands import as_operands, length_of, round_across, round_along, terms_of
@@ -163,13 +163,13 @@ def mark(batch, r0, r1):
                 batch.winners[r] = -1
 
 
-@in_shares(batch=Batch)
+@in_shares(batch=AT_RECORD(Batch))
 def first_layer(batch, q, workers):
     """Thread q's share of the first layer's units, for all samples."""
     layer(0, batch, 0, batch.m, q, workers, panel_of(q, batch))
 
 
-@in_shares(batch=Batch)
+@in_shares(batch=AT_RECORD(Batch))
 def forward_backward(batch, q, workers):
     """Thread q's share of the samples: all layers forward (but the first, if it was divided by units), and all back."""
     S, settings, capacity, last, lanes = batch.S, batch.settings, batch.capacity, batch.n_layers - 1, lanes_of(batch.S)
@@ -238,7 +238,7 @@ def updates_in_place(optimiser, phases):
     return optimiser == IN_PLACE and phases & (ADD | HOLD) == 0
 
 
-@in_shares(batch=Batch)
+@in_shares(batch=AT_RECORD(Batch))
 def update_weights(batch, q, workers):
     """Thread q's share of the tiles of all weight matrices, and of the biases: an update in place, or gradient and step."""
     S, layout, lanes, n_layers, one = batch.S, batch.layout, lanes_of(batch.S), batch.n_layers, real(batch.S, 1.0)
@@ -297,7 +297,8 @@ def weight_of(sample_weight, order, first, m):
     return total
 
 
-@in_shares(batch=Batch)
+@for_pairs
+@in_shares(batch=AT_RECORD(Batch))
 def round_weights(batch, q, workers):
     """Thread q's share of the units of every layer: their weights, rounded to operands."""
     for l in range(batch.n_layers):
@@ -342,7 +343,7 @@ def run(X, source, order, targets, model, scratch, schedule, settings, losses, t
             total_weight = weight_of(weights, order, p0, m) if weighted else float(m)
         rate = schedule.rates[step] if phases & BACKWARD else 0.0
         mix = schedule.mixes[step] if schedule.mixes.shape[0] else 0.0
-        batch = Batch(
+        batch = address_of(Batch(
             stored_at, samples, pitch, picked, m, at(scratch.iota, 0), at(labels, 0), at(targets.distributions, 0),
             labels.shape[0] > 0, at(weights, 0), weighted, chosen, real(S, total_weight), at(params, 0), at(model.state, 0),
             params.shape[0], where, n_layers, at(S, 0), at(scratch.rounded, 0), capacity,
@@ -350,7 +351,7 @@ def run(X, source, order, targets, model, scratch, schedule, settings, losses, t
             real(S, mix), model.optimiser, np.int64(scrambled(np.uint64(schedule.seed) + np.uint64(step))), phases,
             model.sigmoid,
             at(scratch.outputs, p0 * c), scratch.outputs.shape[0] > 0, at(scratch.winners, p0), scratch.winners.shape[0] > 0,
-        )  # fmt: skip
+        ))  # fmt: skip
         spread_bias(params, bias, S, block, c, capacity)
         if terms_of(batch.X) > 1 and (step == 0 or phases & BACKWARD):
             round_weights(ALONE if params.shape[0] <= FEW_PARAMETERS else team, batch)

@@ -5,7 +5,7 @@ of an operand is cut along the sums' terms: a row of n floats is a row of n oper
 So a tile that takes one vector of operands after the other has the same loops, strides and lanes for both; it takes half as
 many steps for pairs. Where terms lie in different rows of a matrix, two rows are interleaved: pairs then go across rows.
 
-The intrinsics here have one meaning for both types of operand: what rounds a float to bfloat16 copies it for floats. So a
+Most intrinsics here have one meaning for both types of operand: what rounds a float to bfloat16 copies it for floats. So a
 kernel is one text for all element types, and what applies to pairs only is behind ``terms_of(...) == 2``, a constant.
 """
 
@@ -18,7 +18,7 @@ from numba.core import cgutils
 from numba.extending import intrinsic
 
 from . import simd
-from .jit import AT, AT_OPERANDS, INT, PAIR, inlined, routine
+from .jit import AT, AT_OPERANDS, INT, PAIR, for_pairs, inlined, routine
 from .simd import FLOAT, I32, INTP, at, lanes_of, real, vload, vsplat
 from .target import TARGET
 
@@ -144,19 +144,17 @@ def vput(typing_context, operands, term, value):
 
 
 @intrinsic
-def vput_both(typing_context, operands, offset, first, second):
-    """Store operands with the terms first[k] and second[k]; for floats, which have one term, first[k]."""
+def vput_both(typing_context, pairs, offset, first, second):
+    """Store pairs with the terms first[k] and second[k]."""
 
     def codegen(context, b, sig, args):
         address, offset, first, second = args
-        if operands.dtype == PAIR:
-            low = b.lshr(_rounded(b, first), simd.constant(ir.VectorType(I32, first.type.count), 16))
-            high = b.and_(_rounded(b, second), simd.constant(ir.VectorType(I32, first.type.count), _HIGH))
-            first = b.or_(low, high)
-        simd.store(b, first, b.gep(address, [offset]))
+        low = b.lshr(_rounded(b, first), simd.constant(ir.VectorType(I32, first.type.count), 16))
+        high = b.and_(_rounded(b, second), simd.constant(ir.VectorType(I32, first.type.count), _HIGH))
+        simd.store(b, b.or_(low, high), b.gep(address, [offset]))
         return context.get_dummy_value()
 
-    return types.void(operands, types.intp, first, first), codegen
+    return types.void(pairs, types.intp, first, first), codegen
 
 
 @intrinsic
@@ -189,10 +187,11 @@ def interleave(typing_context, source, first, second, count, to, offset):
     return types.void(source, i, i, i, to, i), codegen
 
 
+@for_pairs
 @routine(source=AT, lds=INT, n_rows=INT, n_columns=INT, to=AT_OPERANDS, ldt=INT)
 def round_along(source, lds, n_rows, n_columns, to, ldt):
-    """Rows of floats → rows of operands, with terms along the row. What is left of the last operand of a row becomes 0."""
-    lanes, terms = lanes_of(source), terms_of(to)
+    """Rows of floats → rows of pairs, with terms along the row. What is left of the last pair of a row becomes 0."""
+    lanes = lanes_of(source)
     whole = n_columns - n_columns % lanes
     for r in range(n_rows):
         row, there = at(source, r * lds), at(to, r * ldt)
@@ -200,23 +199,21 @@ def round_along(source, lds, n_rows, n_columns, to, ldt):
             vput(there, k, vload(row, k))
         for k in range(whole, n_columns):
             put(there, k, row[k])
-        if n_columns % terms > 0:
+        if n_columns % 2 > 0:
             put(there, n_columns, real(source, 0.0))
 
 
+@for_pairs
 @routine(source=AT, lds=INT, n_rows=INT, n_columns=INT, to=AT_OPERANDS, ldt=INT)
 def round_across(source, lds, n_rows, n_columns, to, ldt):
-    """Rows of floats → rows of operands, with terms across rows: to[r // terms, k] has source[r, k]. A missing row is 0."""
-    lanes, terms, zero = lanes_of(source), terms_of(to), real(source, 0.0)
+    """Rows of floats → rows of pairs, with terms across rows: to[r // 2, k] has source[r, k]. A missing row is 0."""
+    lanes, zero = lanes_of(source), real(source, 0.0)
     whole = n_columns - n_columns % lanes
-    for r in range(0, n_rows, terms):
-        row, there = at(source, r * lds), at(to, r // terms * ldt)
-        n_next = n_columns if r + terms <= n_rows else 0
-        following = at(row, (terms - 1) * lds)
+    for r in range(0, n_rows, 2):
+        row, following, there = at(source, r * lds), at(source, (r + 1) * lds), at(to, r // 2 * ldt)
+        is_there = r + 1 < n_rows
         for k in range(0, whole, lanes):
-            both = vload(following, k) if n_next > 0 else vsplat(source, 0.0)
-            vput_both(there, k, vload(row, k), both)
+            vput_both(there, k, vload(row, k), vload(following, k) if is_there else vsplat(source, 0.0))
         for k in range(whole, n_columns):
-            put(there, k * terms, row[k])
-            if terms > 1:
-                put(there, k * terms + 1, following[k] if n_next > 0 else zero)
+            put(there, 2 * k, row[k])
+            put(there, 2 * k + 1, following[k] if is_there else zero)

@@ -15,7 +15,7 @@ or the batch comes in pieces: ``tile.outer`` updates the weights in place.
 
 from .batch import Batch, entry
 from .codes import ADAM, IN_PLACE, N_IN, N_OUT, NESTEROV, SQUARE_PARTS, WEIGHTS
-from .jit import AT, AT64, AT_INDEX, FLAG, INT, in_shares, inlined, routine, share
+from .jit import AT, AT64, AT_INDEX, AT_RECORD, FLAG, INT, in_shares, inlined, routine, share
 from .simd import at, lanes_of, real, vfma, vload, vload_first, vmax, vmin, vsplat, vsqrt, vstore_first, vsum
 
 
@@ -55,7 +55,7 @@ def step_of_vector(i, count, decay, shrink, batch):
         vstore_first(second, i, vfma(vsplat(w, batch.mix), x - average, average), count)
 
 
-@routine(batch=Batch, start=INT, pitch=INT, n_rows=INT, n_columns=INT, penalised=FLAG)
+@routine(batch=AT_RECORD(Batch), start=INT, pitch=INT, n_rows=INT, n_columns=INT, penalised=FLAG)
 def take_step(batch, start, pitch, n_rows, n_columns, penalised):
     """The optimiser's step for a rectangle of a layer's weights, or for its biases, whose gradient is complete.
 

@@ -7,6 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import NamedTuple
 
+import numba
 import numpy as np
 import pytest
 from numba import types
@@ -29,7 +30,7 @@ from fastclf.kernels import (
     team,
     update,
 )
-from fastclf.kernels.jit import AT, COMPILED, IN1, INT, OUT1
+from fastclf.kernels.jit import AT, COMPILED, FLAG, IN1, INT, OUT1
 
 from ..helpers import DTYPES, in_new_process
 
@@ -167,7 +168,8 @@ def test_signatures_follow_the_dtype(name):
     code = COMPILED[name]
     for dtype in code.dtypes:
         sig = code.signature(dtype)
-        flat = [t for a in sig for t in (a.types if isinstance(a, types.BaseTuple) else (a,))]
+        given = [a.record if isinstance(a, jit.AtRecord) else a for a in sig]
+        flat = [t for a in given for t in (a.types if isinstance(a, types.BaseTuple) else (a,))]
         numbers = {getattr(t, "dtype", t) for t in flat}
         reals = numbers & {types.float32, types.float64}
         real = types.float32 if dtype == str(jit.PAIR) else getattr(types, dtype)
@@ -224,6 +226,52 @@ def test_a_kernel_knows_the_routines_it_needs(scaling):
         "matmul.outer",
         "softmax.output_layer",
     }
+
+
+class Whole(NamedTuple):
+    """A record with numbers, an address and another record."""
+
+    x: "AT"
+    n: "INT"
+    halved: "FLAG"
+    inner: "Pair"
+
+
+def from_the_whole(whole, q, workers):
+    first, end = jit.share(whole.n, q, workers)
+    for i in range(first, end):
+        whole.x[i] = whole.inner.x[i] * (whole.inner.factor / 2 if whole.halved else whole.inner.factor)
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+@pytest.mark.parametrize("halved", [False, True])
+def test_a_record_is_passed_by_its_address(monkeypatch, dtype, threads, halved):
+    monkeypatch.setattr(jit, "COMPILED", {})
+    monkeypatch.setattr(jit, "cache_folder", lambda: None)
+    shares = jit.in_shares(whole=jit.AT_RECORD(Whole))(from_the_whole)
+
+    def all_of_it(x, out, halved, team):
+        for factor in (3, 5):  # the second record takes the first one's memory
+            shares(team, jit.address_of(Whole(simd.at(out, 0), out.shape[0], halved, Pair(x, factor))))
+
+    x, out = np.arange(7, dtype=dtype), np.zeros(7, dtype)
+    kernel.kernel(x=IN1, out=OUT1, halved=FLAG)(all_of_it)(x, out, halved, threads=threads)
+    assert out.tolist() == [2.5 * i if halved else 5 * i for i in range(7)]
+
+
+def test_an_inlined_function_is_compiled_once_and_never_to_machine_code():
+    @jit.inlined
+    def times(x, n):
+        return x * n
+
+    @numba.njit
+    def some_products(x):
+        return times(x, 2) + times(3, x) + times(4, 5)
+
+    assert some_products(10) == 20 + 30 + 20
+    assert times.signatures == [(types.int64, types.int64)]
+    (compiled,) = times.overloads.values()
+    assert compiled.library.get_pointer_to_function(compiled.fndesc.llvm_func_name) == 0
 
 
 def test_a_routine_is_for_kernels():
