@@ -68,6 +68,7 @@ class Batch(NamedTuple):
     seed: INT  # of this step's dropout
     phases: INT
     sigmoid: FLAG  # on the last layer, in place of a softmax
+    activation: INT  # of the hidden layers
     outputs: AT  # receives the batch's probabilities, a row per sample
     output: FLAG  # whether it does
     winners: AT_INDEX  # receives each sample's most probable class

@@ -1,7 +1,8 @@
 """Constants that Python and the kernels share: positions, bits and sizes. Each is defined only here. Free of Numba."""
 
-# How samples are stored: as floats of the element type, or raw, as bytes, float32 or float64 of any alignment.
-FLOATS, BYTES, SINGLE, DOUBLE = range(4)
+# How samples are stored: as floats of the element type; raw, as bytes, float32 or float64 of any alignment; or as rows of
+# (feature, value) pairs.
+FLOATS, BYTES, SINGLE, DOUBLE, PAIRS = range(5)
 
 # The columns of a network's layout, which has one row per layer: number of inputs, number of units, offset of the weights
 # in the parameter vector, offset of the bias, and number of units in all layers before this one.
@@ -19,6 +20,10 @@ IN_PLACE, MOMENTUM, NESTEROV, ADAM = range(4)
 
 # Positions in ``scales``, the scalars of a lazily updated linear model: see ``sparse``.
 FACTOR, AVERAGE_A, AVERAGE_B, L1_SUM, ITERATES = range(5)
+
+# The activation of hidden layers.
+RELU, IDENTITY, LOGISTIC, TANH = range(4)
+ACTIVATIONS = {"relu": RELU, "identity": IDENTITY, "logistic": LOGISTIC, "tanh": TANH}
 
 SQUARE_PARTS = 64  # parts of the sum of squares: fixed, so that the bits do not depend on the number of threads
 MANY_CLASSES = (

@@ -20,10 +20,10 @@ def scrambled(x):
 
 
 @inlined
-def drop_out(l, r0, r1, batch):
-    """Zero some of hidden layer l's A for samples r0 ≤ r < r1 of the batch, and scale up the others."""
+def drop_out(buffer, l, r0, r1, batch):
+    """Zero some of hidden layer l's A (buffer 1) or D (2) for samples r0 ≤ r < r1 of the batch, and scale up the others."""
     p, n_out = batch.settings.dropout, entry(batch.layout, l, N_OUT)
-    start, larger = rows_at(1, l, batch), 1 / (1 - p)
+    start, larger = rows_at(buffer, l, batch), 1 / (1 - p)
     limit = np.uint64(np.float64(p) * 4294967296.0)
     key = scrambled(np.uint64(batch.seed) + np.uint64(l) * np.uint64(0x9E3779B97F4A7C15))
     for i in range(r0 * n_out, r1 * n_out):

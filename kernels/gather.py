@@ -12,7 +12,20 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from .codes import BYTES, FLOATS, SINGLE
-from .jit import AT, AT_BYTES, AT_INDEX, AT_OPERANDS, INDEX, INT, OUT_OPERANDS2, in_shares, inlined, routine, share
+from .jit import (
+    AT,
+    AT_BYTES,
+    AT_INDEX,
+    AT_INDEX32,
+    AT_OPERANDS,
+    INDEX,
+    INT,
+    OUT_OPERANDS2,
+    in_shares,
+    inlined,
+    routine,
+    share,
+)
 from .kernel import kernel
 from .operands import length_of, put
 from .records import Source
@@ -28,12 +41,17 @@ class SourceAt(NamedTuple):
     stored: INT
     n: INT  # floats in a sample
     channels: INT
+    features: AT_INDEX32
+    starts: AT_INDEX
 
 
 @inlined
 def source_at(source, n):
     """The addresses of a ``Source`` with n floats per sample."""
-    return SourceAt(at(source.X, 0), at(source.raw, 0), at(source.table, 0), source.stored, n, source.channels)
+    return SourceAt(
+        at(source.X, 0), at(source.raw, 0), at(source.table, 0), source.stored, n, source.channels,
+        at(source.features, 0), at(source.starts, 0),
+    )  # fmt: skip
 
 
 @routine(source=SourceAt, order=AT_INDEX, m=INT, X=AT_OPERANDS)

@@ -159,7 +159,9 @@ INDEX32 = _always(types.Array(types.int32, 1, "C", readonly=True))  # columns of
 TABLE = _always(types.Array(types.int64, 2, "C", readonly=True))  # a model's layout
 BYTES2 = _always(types.Array(types.uint8, 2, "C", readonly=True))  # samples in the form in which they are stored
 AT_OPERANDS = types.CPointer  # the address of operands of products
-AT_INDEX, AT64, AT_BYTES = (_always(types.CPointer(t)) for t in (types.int64, types.float64, types.uint8))
+AT_INDEX, AT_INDEX32, AT64, AT_BYTES = (
+    _always(types.CPointer(t)) for t in (types.int64, types.int32, types.float64, types.uint8)
+)
 INT, FLAG = _always(types.int64), _always(types.boolean)
 TEAM = _always(types.UniTuple(types.int64, 3))  # number of threads, what starts them (an address), and its own argument
 ALONE = (1, 0, 0)  # the team of one thread

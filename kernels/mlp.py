@@ -1,4 +1,4 @@
-"""Training a network of dense layers with ReLU between them: forward, loss, backprop and update.
+"""Training a network of dense layers with an activation between them: forward, loss, backprop and update.
 
 ``batch`` describes the layout of a network's parameters, the scratch and the batch's samples.
 
@@ -13,6 +13,7 @@ small batch, in advance.
 
 import numpy as np
 
+from .activation import through_activation
 from .batch import (
     Batch,
     block_at,
@@ -29,13 +30,44 @@ from .batch import (
     weights_across,
     weights_of,
 )  # fmt: skip
-from .codes import ADD, BACKWARD, BIAS, FLOATS, FORWARD, HOLD, IN_PLACE, LOSS, MARK, N_IN, N_OUT, SQUARE_PARTS, WEIGHTS
-from .dropout import drop_out, scrambled
+from .codes import (
+    ADD,
+    BACKWARD,
+    BIAS,
+    FLOATS,
+    FORWARD,
+    HOLD,
+    IN_PLACE,
+    LOSS,
+    MARK,
+    N_IN,
+    N_OUT,
+    PAIRS,
+    RELU,
+    SQUARE_PARTS,
+    WEIGHTS,
+)
+from .dropout import scrambled
 from .gather import source_at, to_operands, to_operands_in_shares
-from .jit import ALONE, AT_RECORD, INDEX, OPERANDS2, OUT64, address_of, for_pairs, in_shares, inlined, share
+from .jit import (
+    ALONE,
+    AT,
+    AT_RECORD,
+    INDEX,
+    INT,
+    OPERANDS2,
+    OUT64,
+    address_of,
+    for_pairs,
+    in_shares,
+    inlined,
+    routine,
+    share,
+)
 from .kernel import kernel
 from .matmul import are_long, column_sums, forward, moved, n_tiles, outer, stretch, turn, uses_turned
 from .operands import as_operands, length_of, round_across, round_along, terms_of
+from .pairs import forward_pairs, has_pairs, update_pairs
 from .records import BatchScratch, Model, Schedule, Settings, Source, Targets
 from .simd import at, lanes_of, real
 from .softmax import (
@@ -100,15 +132,17 @@ def panel_of(q, batch):
     return at(batch.panels, q * batch.panel)
 
 
-@inlined
+@routine(l=INT, batch=AT_RECORD(Batch), r0=INT, r1=INT, part=INT, parts=INT, panel=AT)
 def layer(l, batch, r0, r1, part, parts, panel):
-    """Z and A of a part of layer l's units, for samples r0 ≤ r < r1 of the batch. A is max(Z, 0), or Z in the last layer."""
+    """Z and A of a part of layer l's units, for samples r0 ≤ r < r1 of the batch. A is max(Z, 0), or Z in the last layer
+    and for other activations, which ``through_activation`` then computes.
+    """
     S, lanes = batch.S, lanes_of(batch.S)
     n_in, n_out, bias = entry(batch.layout, l, N_IN), entry(batch.layout, l, N_OUT), entry(batch.layout, l, BIAS)
     source, pitch, rows = input_of(l, batch)
     weights, by_unit = weights_of(l, batch)
     steps = length_of(n_in, batch.X)
-    floor = -float("inf") if l == batch.n_layers - 1 else 0.0
+    floor = 0.0 if l < batch.n_layers - 1 and batch.activation == RELU else -float("inf")
     if by_class(l, batch):
         block = block_at(batch.layout, batch.n_layers, batch.capacity)
         z, biases = logits_at(block, n_out, batch.capacity) + r0, biases_at(block, n_out, batch.capacity)
@@ -163,6 +197,12 @@ def mark(batch, r0, r1):
                 batch.winners[r] = -1
 
 
+@inlined
+def is_divided_by_units(batch):
+    """Whether threads divide the first layer by units, and not with the others by rows."""
+    return batch.m < BY_UNITS_BELOW and batch.n_layers > 1
+
+
 @in_shares(batch=AT_RECORD(Batch))
 def first_layer(batch, q, workers):
     """Thread q's share of the first layer's units, for all samples."""
@@ -178,7 +218,10 @@ def forward_backward(batch, q, workers):
     with_loss, zero = batch.phases & LOSS > 0, real(S, 0.0)
     with_probabilities = with_loss or going_back or batch.output or not batch.win  # to find winners, logits are enough
     dropping = going_back and settings.dropout > 0
-    larger = 1 / (1 - settings.dropout)  # factor on the units that dropout keeps
+    # The products that give deltas apply the derivative of ReLU, with dropout's factor on the units that it keeps.
+    mode, larger, unlimited = MASK, 1 / (1 - settings.dropout), real(S, float("inf"))
+    if batch.activation != RELU:
+        mode, larger = UPDATE, real(S, 1.0)
     whole = 3 * lanes  # a number of rows in whole vectors of samples and whole tiles of 3 or 6 rows
     at_once = max(whole, BLOCK_BYTES * lanes // (TARGET.vector_bytes * batch.ldx) // whole * whole)
     if are_long(batch.ldx, batch.blocks):
@@ -188,15 +231,15 @@ def forward_backward(batch, q, workers):
     end = min(g1 * lanes, batch.m)
     for r0 in range(g0 * lanes, end, at_once):
         r1 = min(r0 + at_once, end)
-        if batch.source.stored != FLOATS and batch.m >= BY_UNITS_BELOW:
+        if batch.source.stored != FLOATS and batch.source.stored != PAIRS and batch.m >= BY_UNITS_BELOW:
             to_operands(batch.source, at(batch.chosen, r0), r1 - r0, at(batch.X, r0 * batch.ldx))
         if going_forward:
             for l in range(batch.n_layers):
-                if l > 0 or last == 0 or batch.m >= BY_UNITS_BELOW:
+                if l > 0 or not (has_pairs(0, batch) or is_divided_by_units(batch)):
                     layer(l, batch, r0, r1, 0, 1, panel)
-                if dropping and l < last:
-                    drop_out(l, r0, r1, batch)
                 if l < last:
+                    if dropping or batch.activation != RELU:
+                        through_activation(batch, l, r0, r1, False, dropping)
                     round_activations(l, r0, r1, batch)
         elif going_back:
             for l in range(last):
@@ -227,8 +270,10 @@ def forward_backward(batch, q, workers):
                 outer(
                     0, n_tiles(r1 - r0, n_in, lanes), deltas, by_unit, by_sample, batch.iota, weights_across(l, batch), n_in,
                     batch.iota, batch.iota, n_out, at(S, before), r1 - r0, n_in, at(S, gate), S,
-                    MASK, zero, larger, zero, panel, False,
+                    mode, zero, larger, unlimited, panel, False,
                 )  # fmt: skip
+                if batch.activation != RELU:
+                    through_activation(batch, l - 1, r0, r1, True, dropping)
                 round_deltas(l - 1, r0, r1, batch)
 
 
@@ -236,6 +281,14 @@ def forward_backward(batch, q, workers):
 def updates_in_place(optimiser, phases):
     """Whether the products that compute the gradient also update the parameters, without storing the gradient."""
     return optimiser == IN_PLACE and phases & (ADD | HOLD) == 0
+
+
+@inlined
+def tiles_of(l, batch):
+    """The number of tiles of layer l's weights; there are none if ``pairs`` updates them."""
+    if has_pairs(l, batch):
+        return 0
+    return n_tiles(entry(batch.layout, l, N_OUT), entry(batch.layout, l, N_IN), lanes_of(batch.S))
 
 
 @in_shares(batch=AT_RECORD(Batch))
@@ -252,11 +305,11 @@ def update_weights(batch, q, workers):
     bias_step = step * batch.settings.bias_rate
     total, done, panel = 0, 0, panel_of(q, batch)
     for l in range(n_layers):
-        total += 1 + n_tiles(entry(layout, l, N_OUT), entry(layout, l, N_IN), lanes)
+        total += 1 + tiles_of(l, batch)
     first, end = share(total, q, workers)
     for l in range(n_layers):
         n_in, n_out = entry(layout, l, N_IN), entry(layout, l, N_OUT)
-        w_at, bias_at, tiles = entry(layout, l, WEIGHTS), entry(layout, l, BIAS), n_tiles(n_out, n_in, lanes)
+        w_at, bias_at, tiles = entry(layout, l, WEIGHTS), entry(layout, l, BIAS), tiles_of(l, batch)
         w, bias = at(out, w_at), at(out, bias_at)
         deltas, by_sample, by_unit = deltas_for_gradient(l, batch)
         source, pitch, picked = input_of(l, batch)
@@ -336,7 +389,7 @@ def run(X, source, order, targets, model, scratch, schedule, settings, losses, t
         samples, picked, pitch = at(X, 0), chosen, length_of(n_in, at(X, 0))
         if source.stored != FLOATS:
             samples, picked = at(scratch.gathered, 0), at(scratch.iota, 0)
-            if m < BY_UNITS_BELOW:
+            if m < BY_UNITS_BELOW and source.stored != PAIRS:
                 to_operands_in_shares(team, stored_at, chosen, m, samples)
         total_weight = float(schedule.whole_weight)
         if total_weight == 0:
@@ -349,7 +402,7 @@ def run(X, source, order, targets, model, scratch, schedule, settings, losses, t
             params.shape[0], where, n_layers, at(S, 0), at(scratch.rounded, 0), capacity,
             at(scratch.panels, 0), scratch.panel, scratch.blocks, at(scratch.turned, 0), settings, real(S, rate),
             real(S, mix), model.optimiser, np.int64(scrambled(np.uint64(schedule.seed) + np.uint64(step))), phases,
-            model.sigmoid,
+            model.sigmoid, model.activation,
             at(scratch.outputs, p0 * c), scratch.outputs.shape[0] > 0, at(scratch.winners, p0), scratch.winners.shape[0] > 0,
         ))  # fmt: skip
         spread_bias(params, bias, S, block, c, capacity)
@@ -357,7 +410,9 @@ def run(X, source, order, targets, model, scratch, schedule, settings, losses, t
             round_weights(ALONE if params.shape[0] <= FEW_PARAMETERS else team, batch)
         if phases & FORWARD:
             turn_weights(batch)
-            if m < BY_UNITS_BELOW and n_layers > 1:
+            if has_pairs(0, batch):
+                forward_pairs(team, batch)
+            elif is_divided_by_units(batch):
                 first_layer(team, batch)
         forward_backward(team if m > lanes_of(S) else ALONE, batch)  # no thread takes less than one vector of samples
         if phases & LOSS:
@@ -371,4 +426,6 @@ def run(X, source, order, targets, model, scratch, schedule, settings, losses, t
                     total += scratch.partial_sums[part]
                 losses[step] += 0.5 * decay * total
         if phases & BACKWARD:
+            if has_pairs(0, batch):
+                update_pairs(team, batch)
             update_weights(team, batch)

@@ -10,6 +10,10 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, NamedTuple
 
+import numpy as np
+
+from .codes import RELU
+
 if TYPE_CHECKING:
     from .jit import (
         BYTES2,
@@ -36,9 +40,11 @@ class Source(NamedTuple):
 
     X: IN2  # (m, n), if the samples are stored as floats of the element type
     raw: BYTES2  # the bytes of each sample, one row per sample, if they are stored in another form
-    table: IN1  # (256,): the float that each byte value stands for
-    stored: INT  # one of FLOATS, BYTES, SINGLE, DOUBLE
+    table: IN1  # (256,): the float that each byte value stands for; or the values of the pairs
+    stored: INT  # one of FLOATS, BYTES, SINGLE, DOUBLE, PAIRS
     channels: INT  # per pixel, if samples are images stored channels last; else 1
+    features: INDEX32 = np.empty(0, np.int32)  # of the pairs
+    starts: INDEX = np.empty(0, np.int64)  # (m + 1,): sample i has the pairs at positions starts[i] ≤ j < starts[i + 1]
 
 
 class PairRows(NamedTuple):
@@ -66,6 +72,7 @@ class Model(NamedTuple):
     layout: TABLE  # (layers, N_COLUMNS)
     optimiser: INT  # one of IN_PLACE, MOMENTUM, NESTEROV, ADAM
     sigmoid: FLAG  # on the last layer, in place of a softmax
+    activation: INT = RELU  # of the hidden layers: one of RELU, IDENTITY, LOGISTIC, TANH
 
 
 class Theta(NamedTuple):

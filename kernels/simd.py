@@ -45,20 +45,21 @@ class _VectorModel(models.PrimitiveModel):
 class _Float:
     """The properties of one floating-point type that the polynomials and the loads need."""
 
-    def __init__(self, numba_type, ir_type, bits, mantissa, exp_range, ln2, exp, log):
+    def __init__(self, numba_type, ir_type, bits, mantissa, exp_range, tanh_range, ln2, exp, log):
         self.type, self.ir, self.bits, self.mantissa = numba_type, ir_type, bits, mantissa
         self.int = ir.IntType(bits)
         self.itemsize = bits // 8
         self.lanes = TARGET.lanes(self.itemsize)
         # Adding 1.5 * 2**mantissa rounds to an integer and leaves it in the low bits.
         self.magic = 1.5 * 2.0**mantissa
-        self.exp_range, self.ln2, self.exp, self.log = exp_range, ln2, exp, log
+        self.exp_range, self.tanh_range, self.ln2, self.exp, self.log = exp_range, tanh_range, ln2, exp, log
         self.vector = Vector(numba_type, self.lanes)
 
 
 FLOAT: dict[types.Type, _Float] = {}
 FLOAT[types.float64] = _Float(
-    types.float64, ir.DoubleType(), 64, 52, (-600.0, 709.0), (0.6931471803691238, 1.9082149292705877e-10),
+    types.float64, ir.DoubleType(), 64, 52, (-600.0, 709.0), 40.0,
+    (0.6931471803691238, 1.9082149292705877e-10),
     exp=(0.5000000000000001, 0.16666666666666669, 0.04166666666662413, 0.008333333333330062, 0.0013888888917213717,
          0.00019841269863053618, 2.4801521295954376e-05, 2.7557268459997064e-06, 2.7620088445409746e-07,
          2.510038549551032e-08),
@@ -66,7 +67,8 @@ FLOAT[types.float64] = _Float(
          0.15331699633543858, 0.14616721179861816),
 )  # fmt: skip
 FLOAT[types.float32] = _Float(
-    types.float32, ir.FloatType(), 32, 23, (-60.0, 88.0), (0.693115234375, 3.1946184945309415e-05),
+    types.float32, ir.FloatType(), 32, 23, (-60.0, 88.0), 20.0,
+    (0.693115234375, 3.1946184945309415e-05),
     exp=(0.5, 0.16666576989698775, 0.041666554617204574, 0.008363179052722578, 0.0013926183587713494),
     log=(0.6666668505073791, 0.3998877599783465, 0.2958015670534363),
 )  # fmt: skip
@@ -234,24 +236,46 @@ def _polynomial(b, x, coefficients):
 
 def _exp(b, x):
     """e**x = 2**k e**r with k = round(x / ln 2); x is first clipped to a range whose results are normal numbers."""
-    vty, f = x.type, _float_of(x)
-    c = lambda value: constant(vty, value)  # noqa: E731
-    ivty = ir.VectorType(f.int, vty.count)
-    low, high = f.exp_range
-    x = b.select(b.fcmp_ordered("<", x, c(low)), c(low), x)
-    x = b.select(b.fcmp_ordered(">", x, c(high)), c(high), x)
+    low, high = (constant(x.type, bound) for bound in _float_of(x).exp_range)
+    x = b.select(b.fcmp_ordered("<", x, low), low, x)
+    x = b.select(b.fcmp_ordered(">", x, high), high, x)
+    k, r = _reduced(b, x)
+    return _scaled(b, _exp_small(b, r), k)
+
+
+def _reduced(b, x):
+    """K = round(x / ln 2), in the low bits of a float, and r = x - k ln 2."""
+    f, c = _float_of(x), lambda value: constant(x.type, value)
     t = fma(b, x, c(1.4426950408889634), c(f.magic))
     k = b.fsub(t, c(f.magic))
     r = fma(b, k, c(-f.ln2[0]), x)
-    r = fma(b, k, c(-f.ln2[1]), r)
-    p = _exp_small(b, r)
-    return b.bitcast(b.add(b.bitcast(p, ivty), b.shl(b.bitcast(t, ivty), constant(ivty, f.mantissa))), vty)
+    return t, fma(b, k, c(-f.ln2[1]), r)
+
+
+def _scaled(b, x, k):
+    """2**k x, for k in the low bits of a float."""
+    f = _float_of(x)
+    ivty = ir.VectorType(f.int, x.type.count)
+    shifted = b.shl(b.bitcast(k, ivty), constant(ivty, f.mantissa))
+    return b.bitcast(b.add(b.bitcast(x, ivty), shifted), x.type)
 
 
 def _exp_small(b, r):
     """e**r for |r| <= ln(2)/2."""
     q = _polynomial(b, r, _float_of(r).exp)
     return fma(b, b.fmul(r, r), q, b.fadd(r, constant(r.type, 1.0)))
+
+
+def _tanh(b, x):
+    """Tanh x = t / (t + 2) with the sign of x, where t = e**(2 |x|) - 1 = 2**k (e**r - 1) + (2**k - 1)."""
+    f, c = _float_of(x), lambda value: constant(x.type, value)
+    y = b.fmul(call(b, "fabs", x.type, x), c(2.0))
+    y = b.select(b.fcmp_ordered(">", y, c(f.tanh_range)), c(f.tanh_range), y)
+    k, r = _reduced(b, y)
+    power = _scaled(b, c(1.0), k)
+    small = fma(b, b.fmul(r, r), _polynomial(b, r, f.exp), r)
+    t = fma(b, power, small, b.fsub(power, c(1.0)))
+    return call(b, "copysign", x.type, b.fdiv(t, b.fadd(t, c(2.0))), x)
 
 
 def _log(b, x):
@@ -350,6 +374,7 @@ vmin = _on_vectors(2, lambda b, x, y: b.select(b.fcmp_ordered(">", x, y), y, x))
 vabs = _on_vectors(1, lambda b, x: call(b, "fabs", x.type, x))
 vsqrt = _on_vectors(1, lambda b, x: call(b, "sqrt", x.type, x))
 vexp, vexp_small, vlog = _on_vectors(1, _exp), _on_vectors(1, _exp_small), _on_vectors(1, _log)
+vtanh = _on_vectors(1, _tanh)
 
 #: The last vector in the lanes where the first two are equal, or where the first is positive; 0 in the other lanes.
 vwhere_equal = _on_vectors(3, lambda b, x, y, value: _where(b, b.fcmp_ordered("==", x, y), value))

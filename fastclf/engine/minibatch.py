@@ -12,12 +12,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..kernels.codes import (
+    ACTIVATIONS,
     ADD,
     FLOATS,
     FORWARD,
     HOLD,
     IN_PLACE,
     MANY_CLASSES,
+    PAIRS,
     SHORT_VECTORS,
     SQUARE_PARTS,
     TRAIN,
@@ -46,7 +48,8 @@ def _nothing(dtype: np.dtype[Any]) -> NDArray[Any]:
 class Samples(NamedTuple):
     """The training data: samples (m, n), and for each sample an optional label or target distribution, and weight.
 
-    ``X`` is ``Rows``, or a CSR matrix for per-sample SGD and full batches of linear models. ``labels`` are class numbers.
+    ``X`` is ``Rows`` or, for networks, ``SparseRows``; linear models take a CSR matrix for per-sample SGD and full batches.
+    ``labels`` are class numbers.
     ``targets`` (m, c), in the dtype of the computation, are given instead of labels.
     """
 
@@ -156,12 +159,13 @@ class Workspace:
         Buffers that only some calls need are allocated at their first use.
         """
         net = self.network
-        if stored != FLOATS and not len(self._gathered):
+        in_place = stored in (FLOATS, PAIRS)
+        if not in_place and not len(self._gathered):
             self._gathered = aligned(self.piece * self._row, net.operands).reshape(self.piece, self._row)
         if self._panel_threads < threads:
             self._panels = panels(threads, self.capacity, net.widths, net.dtype, net.terms)
             self._panel_threads = threads
-        gathered = self._gathered[:0] if stored == FLOATS else self._gathered
+        gathered = self._gathered[:0] if in_place else self._gathered
         outputs = _nothing(self.network.dtype).reshape(0, 1) if results.outputs is None else results.outputs
         winners = _NO_LABELS if results.winners is None else results.winners
         return BatchScratch(
@@ -289,10 +293,12 @@ class BatchTrainer:
         """Call the kernel on the samples ``order``; ``schedule`` are the fields of a ``Schedule``."""
         steps, net, dtype = Schedule(*schedule), self.network, self.network.dtype
         kind, state = (IN_PLACE, None) if self.optimiser is None else (self.optimiser.kind, self.optimiser.state)
-        if state is None:
-            state = self.work.gradient() if steps.phases & (ADD | HOLD) else _nothing(dtype)
-        model, losses = Model(net.params, state, net.layout, kind, self.sigmoid), np.zeros(len(steps.rates))
         X, source = self.samples.X.operands(net.in_bfloat16, self.threads)
+        if state is None:
+            stored = steps.phases & (ADD | HOLD) or source.stored == PAIRS
+            state = self.work.gradient() if stored else _nothing(dtype)
+        model = Model(net.params, state, net.layout, kind, self.sigmoid, ACTIVATIONS[net.activation])
+        losses = np.zeros(len(steps.rates))
         scratch, targets = self.work.record(source.stored, self.threads, results), self.samples.record(dtype)
         load("mlp").run(X, source, order, targets, model, scratch, steps, self.settings, losses, threads=self.threads)
         return losses
@@ -308,7 +314,7 @@ class BatchTrainer:
             return float(self.run(TRAIN)[0])
         if self._prepared is None:
             net, nothing = self.network, _nothing(self.network.dtype)
-            model = Model(net.params, nothing, net.layout, IN_PLACE, self.sigmoid)
+            model = Model(net.params, nothing, net.layout, IN_PLACE, self.sigmoid, ACTIVATIONS[net.activation])
             scratch = self.work.record(FLOATS, self.threads)
             self._prepared = model, scratch, np.array([self.settings.learning_rate]), nothing
         model, scratch, rates, nothing = self._prepared

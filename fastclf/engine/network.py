@@ -21,7 +21,7 @@ _OPERATIONS_PER_PARAMETER = 20  # take as long as reading a parameter twice, and
 
 
 class Network:
-    """Dense layers with ReLU between them.
+    """Dense layers with an activation between them: ReLU, unless ``activation`` is set to another.
 
     ``widths`` are the numbers of inputs, hidden units and outputs, at least two; ``dtype`` is float32 or float64. If
     ``in_bfloat16``, the operands of products are rounded to bfloat16; everything else is float32.
@@ -46,12 +46,12 @@ class Network:
             raise MemoryError(f"{what}, which can not be had") from None
         self.weights = [self.params[w : w + i * o].reshape(o, i) for i, o, w, _, _ in rows]
         self.biases = [self.params[b : b + o] for _, o, _, b, _ in rows]
-        self.n_units = units
+        self.n_units, self.activation = units, "relu"
         self.spare: deque[Any] = deque(maxlen=1)  # scratch that nobody uses at the moment: see ``minibatch.Workspace``
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Copies and pickles store the parameter vector once, and create the views again."""
-        return _restored, (self.widths, self.dtype, np.asarray(self.params), self.in_bfloat16)
+        return _restored, (self.widths, self.dtype, np.asarray(self.params), self.in_bfloat16, self.activation)
 
     def compute(self, in_bfloat16: bool) -> None:
         """Round the operands of products to bfloat16 from now on, or no longer."""
@@ -79,7 +79,9 @@ class Network:
         return float(max(self.operations * m, _OPERATIONS_PER_PARAMETER * len(self.params)))
 
 
-def _restored(widths: tuple[int, ...], dtype: np.dtype, params: np.ndarray, in_bfloat16: bool = False) -> Network:
+def _restored(
+    widths: tuple[int, ...], dtype: np.dtype, params: np.ndarray, in_bfloat16: bool = False, activation: str = "relu"
+) -> Network:
     network = Network(widths, dtype, in_bfloat16)
-    network.params[:] = params
+    network.params[:], network.activation = params, activation
     return network

@@ -1,4 +1,4 @@
-"""Sets of samples, in the form in which they are stored: floats, bytes or a memory-mapped file.
+"""Sets of samples, in the form in which they are stored: floats, bytes, a memory-mapped file or a sparse matrix.
 
 Nothing here copies a whole set. Kernels read samples in place if the samples are floats in the dtype of the computation.
 Bytes, and floats of another dtype in a mapped file, are converted in scratch memory just before they are used.
@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from ..kernels.codes import BYTES, DOUBLE, FLOATS, SINGLE
+from ..kernels.codes import BYTES, DOUBLE, FLOATS, PAIRS, SINGLE
 from ..kernels.records import Source
 from .kernels import load
 from .mapped import Mapping, Run, window_of
@@ -175,3 +175,33 @@ class Rows:
         yield part
         for run in runs:
             self.mapping.done_with(*run)
+
+
+class SparseRows:
+    """Samples as the rows (m, n) of a CSR matrix that ``inputs`` has checked, to be computed with in ``dtype``.
+
+    It stands in for ``Rows`` where a network trains and predicts.
+    """
+
+    array, mapping, are_floats = None, None, True
+
+    def __init__(self, matrix: Any, dtype: np.dtype[Any]) -> None:
+        self.shape, self.dtype, self.size, nothing = matrix.shape, dtype, matrix.nnz, np.empty(0, dtype)
+        values = np.ascontiguousarray(matrix.data, dtype)
+        features = np.ascontiguousarray(matrix.indices, np.int32)
+        starts = matrix.indptr.astype(np.int64)
+        self.source = Source(nothing.reshape(0, 1), NO_BYTES, values, PAIRS, 1, features, starts)
+
+    def __len__(self) -> int:
+        return int(self.shape[0])
+
+    def operands(self, in_bfloat16: bool, n_jobs: int | None = 1) -> tuple[NDArray[Any], Source]:
+        """The samples as a record for kernels, which take no sparse samples in bfloat16."""
+        if in_bfloat16:
+            raise ValueError('dtype="bfloat16" is for dense X, got a sparse matrix')
+        return self.source.X, self.source
+
+    def stretches(self, order: NDArray[np.int64], rows: int, batch: int = 1) -> Iterator[NDArray[np.int64]]:
+        """Cut ``order`` into parts of ``rows`` rows, in whole batches, for one kernel call each."""
+        rows = max(batch, rows // batch * batch)
+        return (order[start : start + rows] for start in range(0, len(order), rows))

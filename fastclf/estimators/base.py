@@ -18,7 +18,7 @@ from sklearn.utils.validation import _check_sample_weight, validate_data
 
 from ..engine.losses import LossRule
 from ..engine.progress import Reporter, warn_interrupted
-from ..engine.rows import Rows, read_as_stored
+from ..engine.rows import Rows, SparseRows, read_as_stored
 from ..inputs import check_file, check_sparse, fits
 from ..io.checkpoint import Checkpoint, checkpoint_of
 from ..io.layers import Layer, entries
@@ -112,6 +112,7 @@ class FastClassifier(Portable, CallbackSupportMixin, ClassifierMixin, BaseEstima
     loss_curve_: list[float]
     _stage: str  # of a fit that is under way: see ``all_or_nothing``
     _parameter_names: ClassVar[tuple[str, str]]  # the attributes with the trained weights and biases
+    _activations: ClassVar[tuple[str, ...]] = ("relu",)  # that a torch module for this class may have
 
     # ------------------------------------------------------------ files and other libraries
 
@@ -122,13 +123,14 @@ class FastClassifier(Portable, CallbackSupportMixin, ClassifierMixin, BaseEstima
         Parameters
         ----------
         module : torch.nn.Sequential
-            Linear layers with ReLU between them, all float32 or all float64; ``FastLinearClassifier`` takes one layer. A
-            Flatten first, Dropout anywhere, and Softmax, LogSoftmax or Sigmoid last are allowed. A single output is the
-            logit of the second of two classes. A Sigmoid on several outputs makes a multi-label ``FastMLPClassifier``.
+            Linear layers, all float32 or all float64; ``FastLinearClassifier`` takes one layer. ``FastMLPClassifier`` takes
+            ReLU, Tanh, Sigmoid or nothing between them, everywhere the same. A Flatten first, Dropout anywhere, and Softmax,
+            LogSoftmax or Sigmoid last are allowed. A single output is the logit of the second of two classes. A Sigmoid on
+            several outputs makes a multi-label ``FastMLPClassifier``.
         classes : array-like of shape (n_classes,), optional
             The class of each output, in any order; 0 … n_classes - 1 by default.
         **parameters
-            Parameters of the constructor. The module gives ``hidden_layer_sizes``.
+            Parameters of the constructor. The module gives ``hidden_layer_sizes`` and ``activation``.
 
         Returns
         -------
@@ -142,7 +144,10 @@ class FastClassifier(Portable, CallbackSupportMixin, ClassifierMixin, BaseEstima
         """
         from ..io.interchange import layers_of_module
 
-        return cls._from_layers(*layers_of_module(module), classes=classes, **parameters)
+        layers, top, activation = layers_of_module(module, cls._activations)
+        if activation != "relu":
+            parameters["activation"] = activation
+        return cls._from_layers(layers, top, classes=classes, **parameters)
 
     def _state(self) -> dict[str, Any]:
         parameters = self.get_params(deep=False)
@@ -269,8 +274,13 @@ class FastClassifier(Portable, CallbackSupportMixin, ClassifierMixin, BaseEstima
         """Set ``scale_``, the factor for bytes, from ``scale``."""
         self.scale_ = 1.0 if self.scale is None else float(self.scale)
 
-    def _rows(self, X: Any, dtype: Any) -> Rows:
-        """Checked samples as ``Rows``, for computing in ``dtype``. Bytes and memory-mapped files are not converted."""
+    def _rows(self, X: Any, dtype: Any) -> Any:
+        """Checked samples as ``Rows`` or ``SparseRows``, for computing in ``dtype``.
+
+        Bytes and memory-mapped files are not converted.
+        """
+        if sparse.issparse(X):
+            return SparseRows(X, np.dtype(dtype))
         X = X if read_as_stored(X) else np.ascontiguousarray(X, dtype)
         return Rows(X, np.dtype(dtype), factor_of(self))
 

@@ -1,4 +1,4 @@
-"""A ReLU multi-layer perceptron with scikit-learn's interface."""
+"""A multi-layer perceptron with scikit-learn's interface."""
 
 from __future__ import annotations
 
@@ -18,21 +18,24 @@ from sklearn.model_selection import train_test_split
 from sklearn.preprocessing import LabelBinarizer
 from sklearn.utils import check_random_state, column_or_1d
 from sklearn.utils._param_validation import Interval, Options, StrOptions
+from sklearn.utils.metaestimators import available_if
 from sklearn.utils.multiclass import _check_partial_fit_first_call, type_of_target, unique_labels
+from sklearn.utils.optimize import _check_optimize_result
 from sklearn.utils.validation import check_is_fitted
 
+from ..engine.lbfgs import minimise
 from ..engine.losses import EXACT
 from ..engine.mapped import Blocks, shuffled
 from ..engine.minibatch import BatchTrainer, Results, Samples, Workspace, rows_per_call
 from ..engine.network import Network
 from ..engine.optimisers import SGD, Adam
-from ..engine.progress import Reporter, all_finite, copy_into, warn_diverged
+from ..engine.progress import Reporter, all_finite, copy_into, warn_diverged, warn_interrupted
 from ..engine.schedules import Plateau, StepDecay
 from ..engine.threads import threads_for
 from ..inputs import NETWORK_DTYPES, as_order, precision
 from ..io.checkpoint import Checkpoint, set_random, state_of_random
 from ..io.layers import Layer, layers_of
-from ..kernels.codes import FORWARD, LOSS, MARK
+from ..kernels.codes import ACTIVATIONS, FORWARD, LOSS, MARK
 from ..kernels.records import Settings
 from .base import FastClassifier, Kept, all_or_nothing, clipped, with_callbacks
 from .proof import check_finite_network, check_network, class_numbers, network_shown
@@ -54,8 +57,17 @@ class HeldOut(NamedTuple):
     score_decides: bool  # the accuracy ends training and picks the best epoch; otherwise the loss does
 
 
+def _is_stochastic(classifier: FastMLPClassifier) -> bool:
+    """True; raises AttributeError if the solver can not train in batches."""
+    if classifier.solver == "lbfgs":
+        raise AttributeError(
+            f"partial_fit is only available for stochastic optimizers. {classifier.solver} is not stochastic."
+        )
+    return True
+
+
 class FastMLPClassifier(FastClassifier):
-    """Multi-layer perceptron with ReLU, trained on the log-loss by mini-batch SGD or Adam in compiled kernels.
+    """Multi-layer perceptron, trained on the log-loss by mini-batch SGD, Adam or L-BFGS in compiled kernels.
 
     The parameters up to ``max_fun`` are those of scikit-learn's ``MLPClassifier``, with the same defaults and meaning;
     the others are new. From the same weights and on the same batches, both take the same steps up to rounding.
@@ -64,10 +76,11 @@ class FastMLPClassifier(FastClassifier):
     ----------
     hidden_layer_sizes : array-like of int, default=(100,)
         Units of each hidden layer.
-    activation : {"relu"}, default="relu"
-        No other is supported.
-    solver : {"adam", "sgd"}, default="adam"
-        "lbfgs" is not supported.
+    activation : {"relu", "tanh", "logistic", "identity"}, default="relu"
+        Of the hidden layers.
+    solver : {"adam", "sgd", "lbfgs"}, default="adam"
+        "lbfgs" is scipy's L-BFGS on all samples, in float64 unless ``dtype`` says otherwise. It has no ``partial_fit``,
+        ``clip_threshold``, ``dropout`` or checkpoints, and does not stop early.
     alpha : float, default=0.0001
         Strength of the L2 penalty; as in scikit-learn, each step divides it by the total weight of its samples.
     batch_size : int or "auto", default="auto"
@@ -102,7 +115,7 @@ class FastMLPClassifier(FastClassifier):
         For solver "adam".
     n_iter_no_change : int, default=10
     max_fun : int, default=15000
-        Not used: it is a parameter of "lbfgs".
+        Maximum number of evaluations of the loss, for solver "lbfgs".
     class_weight : dict, "balanced" or None, default=None
         Weights of the classes, which multiply ``sample_weight``.
     clip_threshold : float or None, default=None
@@ -145,7 +158,7 @@ class FastMLPClassifier(FastClassifier):
 
     _parameter_constraints: dict[str, list[Any]] = {  # noqa: RUF012
         "hidden_layer_sizes": ["array-like", Interval(Integral, 1, None, closed="left")],
-        "activation": [StrOptions({"identity", "logistic", "tanh", "relu"})],
+        "activation": [StrOptions({*ACTIVATIONS})],
         "solver": [StrOptions({"lbfgs", "sgd", "adam"})],
         "alpha": [Interval(Real, 0, None, closed="left")],
         "batch_size": [StrOptions({"auto"}), Interval(Integral, 1, None, closed="left")],
@@ -178,6 +191,7 @@ class FastMLPClassifier(FastClassifier):
     }
 
     _parameter_names = ("coefs_", "intercepts_")
+    _activations = (*ACTIVATIONS,)
     _optimiser: Any
 
     def __init__(
@@ -269,8 +283,9 @@ class FastMLPClassifier(FastClassifier):
 
         Parameters
         ----------
-        X : array-like of shape (n_samples, n_features)
-            C-ordered arrays of float32, float64 or uint8 are not copied; other dtypes become float64.
+        X : array-like or sparse matrix of shape (n_samples, n_features)
+            C-ordered arrays of float32, float64 or uint8 are not copied; other dtypes become float64. Sparse matrices become
+            CSR, and are never made dense.
         y : array-like of shape (n_samples,) or (n_samples, n_outputs)
             Classes; for multi-label data, a matrix of 0 and 1.
         sample_weight : array-like of shape (n_samples,), optional
@@ -300,6 +315,7 @@ class FastMLPClassifier(FastClassifier):
         wish = checkpoint, checkpoint_every, resume
         return self._fit(X, y, sample_weight, validation, incremental=False, wish=wish)
 
+    @available_if(_is_stochastic)  # type: ignore[untyped-decorator]
     @_fit_context(prefer_skip_nested_validation=True)  # type: ignore[untyped-decorator]
     @all_or_nothing
     def partial_fit(
@@ -340,10 +356,10 @@ class FastMLPClassifier(FastClassifier):
         incremental: bool,
         wish: tuple[Any, Any, bool] = (None, 1, False),
     ) -> FastMLPClassifier:
-        self._refuse_what_is_missing()
+        self._check_parameters(wish[0])
         first = not hasattr(self, "coefs_") or not (self.warm_start or incremental)
         known = None if first else self._bound()
-        X, y = self._check(X, y, reset=first, multi_output=True)
+        X, y = self._check(X, y, reset=first, multi_output=True, accept_sparse="csr")
         y = column_or_1d(y, warn=True) if y.ndim == 2 and y.shape[1] == 1 else y
         self._take_classes(y, incremental)
         if first:
@@ -355,14 +371,16 @@ class FastMLPClassifier(FastClassifier):
             self._begin(X.shape[1], dtype, random)
         net = self._bound()
         check_finite_network(net)
-        if self._optimiser is None or not incremental or not self._optimiser.fits(net):
+        if self.solver == "lbfgs":
+            self._optimiser = None
+        elif self._optimiser is None or not incremental or not self._optimiser.fits(net):
             self._optimiser = self._new_optimiser(net)
 
-        samples, rows, held_out = self._samples(X, y, weights, net), np.arange(len(X)), None
+        samples, rows, held_out = self._samples(X, y, weights, net), np.arange(X.shape[0]), None
         if validation is not None:
             X_val, y_val, weights_val = self._check_validation(validation, dtype)
-            held_out = HeldOut(self._samples(X_val, y_val, weights_val, net), y_val, np.arange(len(X_val)), False)
-        elif self.early_stopping and not incremental:
+            held_out = HeldOut(self._samples(X_val, y_val, weights_val, net), y_val, np.arange(X_val.shape[0]), False)
+        elif self.early_stopping and not incremental and self.solver != "lbfgs":
             stratify = y if self.n_outputs_ == 1 else None  # as in scikit-learn, for the same split
             rows, rows_val = train_test_split(
                 rows, random_state=random, test_size=self.validation_fraction, stratify=stratify
@@ -373,17 +391,24 @@ class FastMLPClassifier(FastClassifier):
                 )
             rows = rows if self.shuffle else np.sort(rows)
             held_out = HeldOut(samples, y, np.sort(rows_val), True)
+        if self.solver == "lbfgs":
+            self._minimise((X, y), samples, held_out)
+            return self
         checkpoint = self._checkpoint(*wish, X, y, sample_weight)
         self._train((X, y), samples, np.ascontiguousarray(rows), held_out, random, incremental, checkpoint)
         return self
 
-    def _refuse_what_is_missing(self) -> None:
-        for name, supported in (("activation", ("relu",)), ("solver", ("adam", "sgd"))):
-            if (value := getattr(self, name)) not in supported:
-                raise ValueError(
-                    f"{name}={value!r} is not supported by FastMLPClassifier: use {' or '.join(map(repr, supported))}, or "
-                    "sklearn.neural_network.MLPClassifier"
-                )
+    def _check_parameters(self, checkpoint: Any) -> None:
+        if self.solver == "lbfgs":
+            for name, given in (
+                ("clip_threshold", self.clip_threshold is not None),
+                ("dropout", self.dropout > 0),
+                ("dtype", self.dtype == "bfloat16"),
+                ("checkpoint", checkpoint is not None),
+            ):
+                if given:
+                    value = checkpoint if name == "checkpoint" else getattr(self, name)
+                    raise ValueError(f"{name}={value!r} is for the solvers 'sgd' and 'adam', not for 'lbfgs'")
         sizes = np.atleast_1d(np.asarray(self.hidden_layer_sizes, dtype=object))
         if any(not isinstance(size, Integral) or size <= 0 for size in sizes):
             raise ValueError(f"hidden_layer_sizes must be > 0, got {[*sizes]}.")
@@ -419,7 +444,7 @@ class FastMLPClassifier(FastClassifier):
         self._network = Network(widths, dtype, self.dtype == "bfloat16")
         self._optimiser = None
         for W, b in zip(self._network.weights, self._network.biases):
-            bound = np.sqrt(6.0 / sum(W.shape))
+            bound = np.sqrt((2.0 if self.activation == "logistic" else 6.0) / sum(W.shape))
             W[:] = random.uniform(-bound, bound, W.shape[::-1]).T
             b[:] = random.uniform(-bound, bound, len(b))
         self._bind()
@@ -448,10 +473,13 @@ class FastMLPClassifier(FastClassifier):
             self._bind()
         check_network(self, self._network)
         self._network.compute(self.dtype == "bfloat16" and self._network.dtype == np.float32)
+        self._network.activation = self.activation
         return self._network
 
     def _computing_dtype(self, X: Any) -> np.dtype[Any]:
-        return super()._computing_dtype(X) if self.dtype is None else precision(self.dtype)[0]
+        if self.dtype is None:
+            return np.dtype(np.float64) if self.solver == "lbfgs" else super()._computing_dtype(X)
+        return precision(self.dtype)[0]
 
     def _new_optimiser(self, net: Network) -> SGD | Adam:
         if self.solver == "adam":
@@ -463,7 +491,7 @@ class FastMLPClassifier(FastClassifier):
         X, y, sample_weight = validation
         if X is None or y is None:
             raise ValueError(f"X_val and y_val go together: {'X_val' if X is None else 'y_val'} is None")
-        X, y = self._check(X, y, reset=False, multi_output=True)
+        X, y = self._check(X, y, reset=False, multi_output=True, accept_sparse="csr")
         y = column_or_1d(y) if y.ndim == 2 and y.shape[1] == 1 else y
         if unknown := {*unique_labels(y).tolist()} - {*self.classes_.tolist()}:
             raise ValueError(f"y_val has classes that y does not have: {sorted(unknown)}")
@@ -471,9 +499,9 @@ class FastMLPClassifier(FastClassifier):
 
     def _samples(self, X: Any, y: NDArray[Any], weights: NDArray[Any] | None, net: Network) -> Samples:
         """The data as kernels take them: y as class numbers, or as a matrix of 0 and 1 for several labels."""
-        rows = self._rows(X, net.dtype)
+        rows, m = self._rows(X, net.dtype), X.shape[0]
         several = self.n_outputs_ > 1 and self.out_activation_ == "logistic"
-        wanted = (len(X), self.n_outputs_) if several else (len(X),)
+        wanted = (m, self.n_outputs_) if several else (m,)
         if y.shape != wanted:
             what = f"a column for each of {self.n_outputs_} labels" if several else "a class per sample"
             raise ValueError(f"y must have shape {wanted}, {what}, got {y.shape}")
@@ -602,6 +630,60 @@ class FastMLPClassifier(FastClassifier):
                 stacklevel=5,
             )
 
+    def _minimise(self, given: tuple[Any, Any], samples: Samples, held_out: HeldOut | None) -> None:
+        """Train by L-BFGS on all samples; with validation data, keep the weights of the iteration with the lowest loss."""
+        net, rows, best, lowest = self._bound(), np.arange(len(samples.X)), None, math.inf
+        trainer = self._trainer(net, samples, len(rows))
+        self._stage, self.n_iter_, result = "training", 0, None
+        if held_out is not None:
+            self.validation_scores_, self.validation_loss_curve_ = [], []
+            self.best_validation_score_ = -math.inf
+        said = "Iteration {}, loss = {:.8f}".format
+        verbose = "bar" if self.verbose == "bar" else bool(self.verbose)
+        with (
+            Reporter(verbose, lambda i, loss: said(i + 1, loss), self.max_iter) as reporter,
+            self._callbacks(*given, self.max_iter) as after_iteration,
+        ):
+
+            def after(loss: float) -> bool:
+                nonlocal best, lowest
+                self.n_iter_ += 1
+                self.loss_curve_.append(loss)
+                reporter.epoch(self.n_iter_ - 1, loss, lambda: None)
+                if held_out is not None:
+                    of_held_out, score = self._validate(net, held_out)
+                    self.validation_loss_curve_.append(of_held_out)  # type: ignore[union-attr]
+                    self.validation_scores_.append(score)  # type: ignore[union-attr]
+                    self.best_validation_score_ = max(score, self.best_validation_score_)  # type: ignore[type-var]
+                    if of_held_out < lowest:
+                        best, lowest = net.params.copy(), of_held_out
+                self._stage = "callback"
+                stop = after_iteration()
+                self._stage = "training"
+                return stop
+
+            decay = self.alpha / samples.total_weight(rows)
+            try:
+                result = minimise(
+                    trainer, rows, decay, after, max_iter=self.max_iter, max_fun=self.max_fun, tol=self.tol
+                )
+            except KeyboardInterrupt as interrupt:
+                warn_interrupted(interrupt, 6)
+            finally:
+                if best is not None:
+                    net.params[:] = best
+        if result is not None:
+            self.n_iter_ = _check_optimize_result("lbfgs", result, self.max_iter)
+        self.loss_ = (
+            self.loss_curve_[-1] if result is None and self.loss_curve_ else float(getattr(result, "fun", math.nan))
+        )
+        self.best_loss_ = min(self.loss_curve_, default=self.loss_)
+        if not all_finite(self.loss_, net.params):
+            raise ValueError(
+                "Solver produced non-finite parameter weights. The input data may contain large values and need to be "
+                "preprocessed."
+            )
+
     def _samples_per_step(self, n: int) -> int:
         batch_size = min(200, n) if self.batch_size == "auto" else int(self.batch_size)
         if batch_size > n:
@@ -613,10 +695,12 @@ class FastMLPClassifier(FastClassifier):
     def _trainer(self, net: Network, samples: Samples, batch_size: int) -> BatchTrainer:
         """A trainer with this estimator's settings and optimiser."""
         optimiser = self._optimiser
-        settings = Settings(
-            *clipped(net.dtype), clip_threshold=self.clip_threshold or math.inf, l2_shared=self.alpha,
-            beta_1=optimiser.beta_1, beta_2=optimiser.beta_2, epsilon=optimiser.epsilon, dropout=self.dropout,
-        )  # fmt: skip
+        settings = Settings(*clipped(net.dtype))
+        if optimiser is not None:
+            settings = settings._replace(
+                clip_threshold=self.clip_threshold or math.inf, l2_shared=self.alpha, beta_1=optimiser.beta_1,
+                beta_2=optimiser.beta_2, epsilon=optimiser.epsilon, dropout=self.dropout,
+            )  # fmt: skip
         work = Workspace.for_batches(net, samples.X, batch_size)
         threads = threads_for(net.step_operations(batch_size), self.n_jobs)
         return BatchTrainer(net, samples, settings, work, optimiser, self.out_activation_ == "logistic", threads)
@@ -687,13 +771,13 @@ class FastMLPClassifier(FastClassifier):
         net = self._bound()
         # The layers see every number of X and every parameter: so they prove them finite, without another look at them.
         unproved = self._is_as_stored(X, net.dtype)
-        samples = Samples(self._rows(X if unproved else self._check(X, reset=False), net.dtype))
+        samples = Samples(self._rows(X if unproved else self._check(X, reset=False, accept_sparse="csr"), net.dtype))
         rows = np.arange(len(samples.X))
         results = self._room(net, len(rows), decide)
         self._forward(net, samples, rows, results, FORWARD | MARK)
         if results.are_marked():
             check_finite_network(net)
-            self._check(X, reset=False)  # if this finds nothing, a sum is too large
+            self._check(X, reset=False, accept_sparse="csr")  # if this finds nothing, a sum is too large
             self._forward(net, samples, rows, results)
         return results
 
@@ -711,7 +795,7 @@ class FastMLPClassifier(FastClassifier):
 
         Parameters
         ----------
-        X : array-like of shape (n_samples, n_features)
+        X : array-like or sparse matrix of shape (n_samples, n_features)
 
         Returns
         -------
@@ -724,7 +808,7 @@ class FastMLPClassifier(FastClassifier):
 
         Parameters
         ----------
-        X : array-like of shape (n_samples, n_features)
+        X : array-like or sparse matrix of shape (n_samples, n_features)
 
         Returns
         -------
@@ -757,6 +841,10 @@ class FastMLPClassifier(FastClassifier):
         super()._fold_in(mean, spread)
         self._optimiser = None  # its state is of the gradients for standardised features
 
+    @property
+    def _activation(self) -> str:  # type: ignore[override]
+        return self.activation
+
     def _layers(self) -> tuple[list[Layer], str | None]:
         check_is_fitted(self)
         layers = layers_of(self._bound())
@@ -783,4 +871,5 @@ class FastMLPClassifier(FastClassifier):
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
         tags.classifier_tags.multi_label = True
+        tags.input_tags.sparse = True
         return tags

@@ -1,7 +1,8 @@
 """Conversion of models to torch modules and ONNX files, and of torch modules to models.
 
-All of fastclf's models are Linear layers with ReLU between them: a list of layers, and the function on top of the last one.
-A model's class converts a model to this list and back. This module converts the list to a ``Sequential`` and back.
+All of fastclf's models are Linear layers with one activation between them: a list of layers, the activation, and the
+function on top of the last layer. A model's class converts a model to this list and back. This module converts the list to a
+``Sequential`` and back.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from typing import Any
 
 import numpy as np
@@ -20,6 +21,7 @@ from .kinds import kind_of
 from .layers import Layer, layers_of_theta
 
 _OPSET, _IR_VERSION = 17, 8  # versions of ONNX from 2022, which programs that read ONNX support by now
+_OPERATORS = {"relu": "Relu", "tanh": "Tanh", "logistic": "Sigmoid", "identity": "Identity"}  # of ONNX
 
 
 @contextlib.contextmanager
@@ -43,17 +45,22 @@ def to_torch(model: Any, *, logits: bool = False) -> Any:
     return _module(*_taken_apart(model), logits)
 
 
-def _taken_apart(model: Any) -> tuple[list[Layer], str | None]:
-    """The layers of a model, or of the result of ``train_model``, and the function on top of them."""
+def _taken_apart(model: Any) -> tuple[list[Layer], str | None, str]:
+    """The layers of a model, or of the result of ``train_model``, the function on top of them, and the activation."""
     if isinstance(model, tuple):
         theta, _ = model
-        return layers_of_theta(as_theta(theta))
+        return *layers_of_theta(as_theta(theta)), "relu"
     kind_of(model)
     layers, top = model._layers()
-    return layers, top
+    return layers, top, model._activation
 
 
-def _module(layers: list[Layer], top: str | None, logits: bool) -> Any:
+def _modules(nn: Any) -> dict[str, Any]:
+    """The torch module of each activation; the identity has none."""
+    return {"relu": nn.ReLU, "tanh": nn.Tanh, "logistic": nn.Sigmoid}
+
+
+def _module(layers: list[Layer], top: str | None, activation: str, logits: bool) -> Any:
     with _needs("torch"):
         import torch
         from torch import nn
@@ -65,18 +72,20 @@ def _module(layers: list[Layer], top: str | None, logits: bool) -> Any:
         with torch.no_grad():
             linear.weight.copy_(weight)
             linear.bias.copy_(bias)
-        steps += [linear, nn.ReLU()]
+        between = [] if activation == "identity" else [_modules(nn)[activation]()]
+        steps += [*between, linear] if steps else [linear]
     tops = {"softmax": [nn.Softmax(dim=1)], "sigmoid": [nn.Sigmoid()], None: []}
-    return nn.Sequential(*steps[:-1], *tops[None if logits else top])
+    return nn.Sequential(*steps, *tops[None if logits else top])
 
 
 # ---------------------------------------------------------------- from torch
 
 
-def layers_of_module(module: Any) -> tuple[list[Layer], str | None]:
-    """The Linear layers of a torch module, and the function on top of them: "softmax", "sigmoid" or None.
+def layers_of_module(module: Any, allowed: Collection[str] = ("relu",)) -> tuple[list[Layer], str | None, str]:
+    """The Linear layers of a torch module, the function on top of them ("softmax", "sigmoid" or None), and the activation.
 
-    Raises TypeError or ValueError if the module is not Linear layers with ReLU between them; the message says where.
+    Raises TypeError or ValueError if the module is not Linear layers with one of the ``allowed`` activations between them;
+    the message says where.
     """
     with _needs("torch"):
         from torch import nn
@@ -93,16 +102,30 @@ def layers_of_module(module: Any) -> tuple[list[Layer], str | None]:
             _check_dims(place, step, dim=(1, -1, None))
     if not steps:
         raise ValueError("module must have a Linear layer, got none")
-    for i, (place, step) in enumerate(steps):
-        wanted = nn.ReLU if i % 2 else nn.Linear
-        if type(step) is not wanted:
+    kinds = {kind: name for name, kind in _modules(nn).items() if name in allowed}
+    names = " or ".join(kind.__name__ for kind in kinds)
+    linears: list[tuple[str, Any]] = []
+    between: list[str] = []
+    for place, step in steps:
+        follows = len(linears) > len(between)  # a Linear layer
+        if type(step) is nn.Linear and follows and "identity" in allowed:
+            between.append("identity")
+            linears.append((place, step))
+        elif type(step) is nn.Linear and not follows:
+            linears.append((place, step))
+        elif type(step) in kinds and follows:
+            between.append(kinds[type(step)])
+        else:
             raise ValueError(
-                f"module must be Linear layers with ReLU between them, got {type(step).__name__} at {place} instead of "
-                f"{wanted.__name__}"
+                f"module must be Linear layers with {names} between them, got {type(step).__name__} at {place} instead of "
+                f"{names if follows else 'Linear'}"
             )
-    if len(steps) % 2 == 0:
-        raise ValueError(f"module must have a Linear layer after the last ReLU, {steps[-1][0]}")
-    return [_layer(step, place) for place, step in steps[::2]], top
+    if len(linears) == len(between):
+        place, step = steps[-1]
+        raise ValueError(f"module must have a Linear layer after the last {type(step).__name__}, {place}")
+    if len({*between}) > 1:
+        raise ValueError(f"module must have the same activation between all layers, got {', '.join(between)}")
+    return [_layer(step, place) for place, step in linears], top, between[0] if between else "relu"
 
 
 def _steps(module: Any, place: str, nn: Any) -> Iterator[tuple[str, Any]]:
@@ -144,7 +167,7 @@ def _layer(linear: Any, place: str) -> Layer:
 
 def to_onnx(model: Any, path: str | os.PathLike[str], *, logits: bool = False) -> None:
     """Write a model, or the result of ``train_model``, as an ONNX file: see ``Portable.to_onnx``."""
-    layers, top = _taken_apart(model)
+    layers, top, activation = _taken_apart(model)
     with _needs("onnx"):
         from onnx import helper, numpy_helper
     top = None if logits else top
@@ -157,8 +180,8 @@ def to_onnx(model: Any, path: str | os.PathLike[str], *, logits: bool = False) -
             helper.make_node("Gemm", [data, *names], [scores], transB=1)
         )  # samples times the weights, transposed
         data = f"hidden_{i}"
-        nodes.append(helper.make_node("Relu", [scores], [data]))
-    nodes.pop()  # the last layer has no ReLU
+        nodes.append(helper.make_node(_OPERATORS[activation], [scores], [data]))
+    nodes.pop()  # the last layer has no activation
     output = "scores"
     if top is not None:
         output, options = "probabilities", {"axis": 1} if top == "softmax" else {}

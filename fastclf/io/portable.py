@@ -17,6 +17,8 @@ from .layers import Layer
 class Portable:
     """A model that can be saved and exported."""
 
+    _activation = "relu"  # between the layers
+
     def _state(self) -> dict[str, Any]:
         """Everything that outputs and further training depend on, as values that ``codec`` can write.
 
@@ -78,7 +80,7 @@ class Portable:
         Returns
         -------
         torch.nn.Sequential
-            Linear, ReLU and Softmax or Sigmoid modules on the CPU, with copies of the parameters in their dtype.
+            Linear, activation and Softmax or Sigmoid modules on the CPU, with copies of the parameters in their dtype.
 
         Raises
         ------

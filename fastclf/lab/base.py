@@ -126,7 +126,8 @@ class LabModel(Portable, Activations):
         """
         from ..io.interchange import layers_of_module
 
-        return cls._from_layers(*layers_of_module(module), **arguments)
+        layers, top, _ = layers_of_module(module)
+        return cls._from_layers(layers, top, **arguments)
 
     def _state(self) -> dict[str, Any]:
         refuse_others(self, {*_ARGUMENTS, *self._progress, *_REMADE})

@@ -5,13 +5,14 @@ import warnings
 
 import numpy as np
 import pytest
+from scipy import sparse
 from sklearn.base import clone
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.metrics import log_loss
 from sklearn.neural_network import MLPClassifier
 from sklearn.utils.class_weight import compute_sample_weight
 
-from fastclf import FastMLPClassifier
+from fastclf import FastMLPClassifier, TrainingInterruptedWarning
 
 from .data import load, relative
 
@@ -58,6 +59,10 @@ def both(*data, max_iter=5, **how):
         {"solver": "sgd", "learning_rate_init": 0.1, "nesterovs_momentum": False},
         {"solver": "sgd", "learning_rate_init": 0.1, "momentum": 0.0},
         {"solver": "sgd", "learning_rate_init": 0.5, "learning_rate": "invscaling"},
+        {"activation": "tanh"},
+        {"activation": "logistic", "hidden_layer_sizes": (30, 20)},
+        {"activation": "identity", "solver": "sgd", "learning_rate_init": 0.01},
+        {"activation": "tanh", "solver": "sgd", "learning_rate_init": 0.1, "hidden_layer_sizes": (30, 20, 10)},
         {"solver": "sgd", "learning_rate": "adaptive", "tol": 0.1, "n_iter_no_change": 1, "max_iter": 8},
         {"early_stopping": True},
         {"tol": 10.0, "n_iter_no_change": 2},
@@ -67,6 +72,154 @@ def both(*data, max_iter=5, **how):
 def test_the_same_steps_as_scikit_learn(how, dtype):
     epochs = {} if dtype == np.float64 or "n_iter_no_change" in how else {"max_iter": 1}
     compare(*both(X.astype(dtype), y, **(epochs | how)), dtype)
+
+
+# ---------------------------------------------------------------- L-BFGS
+
+
+@pytest.mark.parametrize("activation", ["relu", "tanh", "logistic", "identity"])
+@pytest.mark.parametrize("targets", [y, y > 4, SEVERAL], ids=["ten", "two", "several"])
+def test_iterations_of_lbfgs_are_those_of_scikit_learn(targets, activation):
+    how = {"solver": "lbfgs", "activation": activation, "hidden_layer_sizes": (20, 10), "max_iter": 4, "alpha": 0.1}
+    ours, theirs = both(X[:500], targets[:500], **how)
+    assert relative(ours.coefs_, theirs.coefs_) <= 1e-8
+    assert ours.loss_ == pytest.approx(theirs.loss_, rel=1e-9)
+    assert (ours.n_iter_, ours.t_) == (theirs.n_iter_, theirs.t_)
+    assert len(ours.loss_curve_) == 4
+    assert ours.loss_curve_[-1] == ours.loss_
+
+
+def test_lbfgs_with_weights_and_in_other_dtypes():
+    how = {"solver": "lbfgs", "max_iter": 3, "alpha": 0.1}
+    ours, theirs = both(X[:500], y[:500], WEIGHTS[:500], **how)
+    assert relative(ours.coefs_, theirs.coefs_) <= 1e-8
+    from_singles = FastMLPClassifier(random_state=0, **how).fit(X[:500].astype(np.float32), y[:500], WEIGHTS[:500])
+    assert from_singles.coefs_[0].dtype == np.float64
+    in_singles = FastMLPClassifier(random_state=0, dtype="float32", **how).fit(X[:500], y[:500], WEIGHTS[:500])
+    assert in_singles.coefs_[0].dtype == np.float32
+    np.testing.assert_allclose(in_singles.predict_proba(X), ours.predict_proba(X), atol=1e-3)
+    as_bytes = FastMLPClassifier(random_state=0, dtype="float64", scale=1 / 16, **how)
+    as_bytes.fit((X * 16).astype(np.uint8)[:500], y[:500], WEIGHTS[:500])
+    np.testing.assert_allclose(as_bytes.predict_proba((X * 16).astype(np.uint8)), ours.predict_proba(X), atol=1e-6)
+
+
+def test_lbfgs_ends_and_says_why():
+    ours, theirs = both(X[:200], y[:200], solver="lbfgs", max_iter=200, tol=1e-3)
+    assert ours.n_iter_ == pytest.approx(theirs.n_iter_, abs=10)  # rounding decides in the end
+    assert ours.score(X[:200], y[:200]) == 1
+    for kind in (FastMLPClassifier, MLPClassifier):
+        with pytest.warns(ConvergenceWarning, match="lbfgs failed to converge"):
+            kind(solver="lbfgs", max_iter=500, max_fun=5, random_state=0).fit(X, y)
+    for kind in (FastMLPClassifier, MLPClassifier):
+        with pytest.raises(AttributeError, match=r"partial_fit"):
+            kind(solver="lbfgs").partial_fit(X, y)
+
+
+def test_lbfgs_keeps_the_best_iteration_on_validation_data():
+    ours = FastMLPClassifier((30,), solver="lbfgs", max_iter=60, random_state=0)
+    ours.fit(X[:300], y[:300], X_val=X[300:800], y_val=y[300:800])
+    losses = ours.validation_loss_curve_
+    assert len(losses) == len(ours.validation_scores_) == ours.n_iter_
+    assert np.argmin(losses) < len(losses) - 1
+    assert log_loss(y[300:800], ours.predict_proba(X[300:800])) == pytest.approx(min(losses))
+
+
+def test_lbfgs_in_pieces_is_lbfgs(monkeypatch):
+    whole = FastMLPClassifier((20,), solver="lbfgs", max_iter=5, random_state=0).fit(X, y)
+    monkeypatch.setattr("fastclf.engine.minibatch.PIECE", 320)
+    many = FastMLPClassifier((20,), solver="lbfgs", max_iter=5, random_state=0, scale=1 / 16, dtype="float64")
+    many.fit((X * 16).astype(np.uint8), y)
+    assert relative(many.coefs_, whole.coefs_) <= 1e-7
+
+
+@pytest.mark.parametrize(
+    "how", [{"dropout": 0.5}, {"clip_threshold": 1.0}, {"dtype": "bfloat16"}], ids=lambda how: next(iter(how))
+)
+def test_lbfgs_refuses_what_it_can_not_do(how, tmp_path):
+    name, value = next(iter(how.items()))
+    with pytest.raises(ValueError, match=f"{name}={value!r} is for the solvers 'sgd' and 'adam', not for 'lbfgs'"):
+        FastMLPClassifier(solver="lbfgs", **how).fit(X, y)
+    with pytest.raises(ValueError, match=r"checkpoint=.* is for the solvers 'sgd' and 'adam'"):
+        FastMLPClassifier(solver="lbfgs").fit(X, y, checkpoint=tmp_path / "c")
+
+
+def test_an_interrupted_lbfgs_keeps_the_last_iteration(monkeypatch):
+    from fastclf.engine.minibatch import BatchTrainer
+
+    reference = FastMLPClassifier((20,), solver="lbfgs", max_iter=3, random_state=0).fit(X, y)
+    run, calls = BatchTrainer.run, []
+
+    def interrupted(self, *args, **how):
+        calls.append(None)
+        if len(calls) > 8:
+            raise KeyboardInterrupt
+        return run(self, *args, **how)
+
+    monkeypatch.setattr(BatchTrainer, "run", interrupted)
+    with pytest.warns(TrainingInterruptedWarning):
+        ours = FastMLPClassifier((20,), solver="lbfgs", max_iter=50, random_state=0).fit(X, y)
+    assert ours.n_iter_ >= 1
+    assert ours.loss_ == ours.loss_curve_[-1]
+    if ours.n_iter_ >= 3:
+        np.testing.assert_allclose(ours.loss_curve_[:3], reference.loss_curve_)
+    monkeypatch.undo()
+    samples = FastMLPClassifier((20,), solver="lbfgs", max_iter=ours.n_iter_, random_state=0).fit(X, y)
+    np.testing.assert_array_equal(samples.coefs_[0], ours.coefs_[0])
+
+
+# ---------------------------------------------------------------- sparse samples
+
+
+@pytest.mark.parametrize("kind", [sparse.csr_matrix, sparse.csr_array, sparse.csc_matrix, sparse.coo_matrix])
+@pytest.mark.parametrize(
+    "how",
+    [
+        {},
+        {"activation": "tanh"},
+        {"solver": "sgd", "learning_rate_init": 0.1},
+        {"solver": "sgd", "momentum": 0},
+        {"solver": "lbfgs"},
+    ],
+    ids=str,
+)
+def test_sparse_samples_as_in_scikit_learn(kind, how):
+    ours, theirs = both(kind(X), y, max_iter=3, **how)
+    assert relative(ours.coefs_, theirs.coefs_) <= 1e-8
+    np.testing.assert_allclose(ours.predict_proba(kind(X)), theirs.predict_proba(kind(X)), atol=1e-8)
+    np.testing.assert_array_equal(ours.predict(X), ours.predict(kind(X)))
+
+
+def test_sparse_samples_in_every_way():
+    S, of_all = sparse.csr_matrix(X), np.arange(10)
+    given = FastMLPClassifier(max_iter=3, random_state=0, early_stopping=True).fit(S, y, X_val=S[:200], y_val=y[:200])
+    dense = FastMLPClassifier(max_iter=3, random_state=0, early_stopping=True).fit(X, y, X_val=X[:200], y_val=y[:200])
+    np.testing.assert_allclose(given.validation_loss_curve_, dense.validation_loss_curve_, rtol=1e-9)
+    # a chunk may be dense and the next one sparse, whatever the optimiser keeps
+    mixed = (
+        FastMLPClassifier(solver="sgd", momentum=0, random_state=0).partial_fit(X, y, classes=of_all).partial_fit(S, y)
+    )
+    alike = (
+        FastMLPClassifier(solver="sgd", momentum=0, random_state=0).partial_fit(X, y, classes=of_all).partial_fit(X, y)
+    )
+    assert relative(mixed.coefs_, alike.coefs_) <= 1e-10
+    singles = FastMLPClassifier(max_iter=2, random_state=0).fit(S.astype(np.float32), y)
+    assert singles.coefs_[0].dtype == np.float32
+    with pytest.raises(ValueError, match="is for dense X"):
+        FastMLPClassifier(dtype="bfloat16").fit(S, y)
+    with pytest.raises(ValueError, match="NaN"):
+        singles.predict(sparse.csr_matrix(np.where(X[0, 5] == X, np.nan, X)))
+    with pytest.raises(ValueError, match="features"):
+        singles.predict(S[:, :-1])
+
+
+def test_a_broken_sparse_matrix_is_refused():
+    S = sparse.csr_matrix(X)
+    S.indices[3] = 10_000
+    with pytest.raises(ValueError, match="X"):
+        FastMLPClassifier().fit(S, y)
+
+
+# ---------------------------------------------------------------- targets, going on
 
 
 @pytest.mark.parametrize("weights", [None, WEIGHTS], ids=["unweighted", "weighted"])
@@ -221,8 +374,6 @@ def test_validation_data_that_will_not_do(given, message):
 @pytest.mark.parametrize(
     ("how", "message"),
     [
-        ({"activation": "tanh"}, "activation='tanh' is not supported by FastMLPClassifier: use 'relu', or sklearn"),
-        ({"solver": "lbfgs"}, "solver='lbfgs' is not supported by FastMLPClassifier: use 'adam' or 'sgd', or sklearn"),
         ({"hidden_layer_sizes": (3, 0)}, "hidden_layer_sizes must be > 0"),
         ({"dropout": 1.0}, "The 'dropout' parameter"),
         ({"n_jobs": 0}, "n_jobs"),

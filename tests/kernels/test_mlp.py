@@ -18,13 +18,15 @@ from ..helpers import FINITE_DIFFERENCES, LANES, ONE_STEP, assert_close, edges, 
 
 ROWS, UNITS = TARGET.dot_tile
 OUTER_ROWS, VECTORS = TARGET.outer_tile
+TORCH = {"relu": F.relu, "tanh": torch.tanh, "logistic": torch.sigmoid, "identity": lambda h: h}
 
 
 class Model:
     """A network with random parameters and the scratch for its batches."""
 
-    def __init__(self, widths, dtype=np.float64, capacity=64, sigmoid=False):
+    def __init__(self, widths, dtype=np.float64, capacity=64, sigmoid=False, activation="relu"):
         self.network, self.sigmoid = Network(widths, np.dtype(dtype)), sigmoid
+        self.network.activation = activation
         self.work = Workspace(self.network, capacity)
         rng = np.random.default_rng(widths)
         for weights, bias in zip(self.network.weights, self.network.biases):
@@ -69,7 +71,7 @@ def torch_steps(model, batches, *, learning_rate=0.5, clip=np.inf, rule=EXACT):
     for X, targets in batches:
         h = torch.tensor(X.astype(np.float64))
         for weights, bias in layers[:-1]:
-            h = F.relu(F.linear(h, weights, bias))
+            h = TORCH[model.network.activation](F.linear(h, weights, bias))
         z, t = F.linear(h, *layers[-1]), torch.tensor(targets)
         t = t.double() if t.is_floating_point() else t
         if model.sigmoid:

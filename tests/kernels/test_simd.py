@@ -48,6 +48,12 @@ def log_of(x, out):
         simd.vstore(out, i, simd.vlog(simd.vload(x, i)))
 
 
+@compiled
+def tanh_of(x, out):
+    for i in range(0, x.shape[0], simd.lanes_of(x)):
+        simd.vstore(out, i, simd.vtanh(simd.vload(x, i)))
+
+
 def applied(function, values, dtype, lanes):
     """``function`` of any number of values, the last vector filled up with ones."""
     x = np.ones(-(-len(values) // lanes) * lanes, dtype)
@@ -98,15 +104,25 @@ def log_arguments(dtype):
     return np.r_[wide, rng.uniform(1, 20, 500), near_one, root, 1.0, smallest, np.finfo(dtype).max].astype(dtype)
 
 
+def tanh_arguments(dtype):
+    rng = np.random.default_rng(4)
+    halfway = (np.arange(60) + 0.5) * LN2 / 2  # between two powers of two
+    tiny = np.finfo(dtype).smallest_normal
+    small = np.exp(rng.uniform(np.log(tiny), 0, 1000))
+    x = np.r_[rng.uniform(0, 3, 3000), rng.uniform(0, 25, 500), halfway, np.nextafter(halfway, 0), small, 0, tiny, 1e30]
+    return (x * rng.choice([-1, 1], len(x))).astype(dtype)
+
+
 @pytest.mark.parametrize(
     ("function", "arguments", "exact"),
     [
+        (tanh_of, tanh_arguments, mpmath.tanh),
         (exp_of, exp_arguments, mpmath.exp),
         (small_exp_of, small_arguments, mpmath.exp),
         (log_of, log_arguments, mpmath.log),
     ],
 )
-def test_exp_and_log_are_within_two_ulps(function, arguments, exact, dtype, lanes):
+def test_functions_are_within_two_ulps(function, arguments, exact, dtype, lanes):
     x = arguments(dtype)
     ulps = errors_in_ulps(applied(function, x, dtype, lanes), x, exact)
     assert ulps.max() <= 2, f"{ulps.max()} ulps at {x[ulps.argmax()]!r}"
@@ -130,6 +146,8 @@ def test_exp_past_its_range_is_that_of_the_bound(dtype, lanes):
 def test_special_values(dtype, lanes):
     nan, inf = np.nan, np.inf
     np.testing.assert_array_equal(applied(exp_of, [nan, -nan], dtype, lanes), [nan, nan])
+    np.testing.assert_array_equal(applied(tanh_of, [nan, inf, -inf, 0.0], dtype, lanes), [nan, 1, -1, 0])
+    assert np.signbit(applied(tanh_of, [-0.0], dtype, lanes)[0])
     logarithms = {nan: nan, 0.0: -inf, inf: inf, -1.0: nan, -inf: nan}
     np.testing.assert_array_equal(applied(log_of, [*logarithms, -0.0], dtype, lanes), [*logarithms.values(), -inf])
 
