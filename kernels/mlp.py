@@ -32,7 +32,7 @@ from .batch import (
 from .codes import ADD, BACKWARD, BIAS, FLOATS, FORWARD, HOLD, IN_PLACE, LOSS, MARK, N_IN, N_OUT, SQUARE_PARTS, WEIGHTS
 from .dropout import drop_out, scrambled
 from .gather import source_at, to_operands, to_operands_in_shares
-from .jit import ALONE, AT_RECORD, INDEX, OPERANDS2, OUT64, address_of, for_pairs, in_shares, inlined, share
+from .jit import ALONE, AT_RECORD, OPERANDS2, OUT64, address_of, for_pairs, in_shares, inlined, share
 from .kernel import kernel
 from .matmul import are_long, column_sums, forward, moved, n_tiles, outer, stretch, turn, uses_turned
 from .operands import as_operands, length_of, round_across, round_along, terms_of
@@ -312,11 +312,11 @@ def round_weights(batch, q, workers):
 
 
 @kernel(
-    X=OPERANDS2, source=Source, order=INDEX, targets=Targets, model=Model, scratch=BatchScratch, schedule=Schedule,
+    X=OPERANDS2, source=Source, targets=Targets, model=Model, scratch=BatchScratch, schedule=Schedule,
     settings=Settings, losses=OUT64,
 )  # fmt: skip
-def run(X, source, order, targets, model, scratch, schedule, settings, losses, team):
-    """Steps over the batches of the samples ``order``; losses[i] is the mean loss of step i, before its update.
+def run(X, source, targets, model, scratch, schedule, settings, losses, team):
+    """Steps over the batches of a schedule; losses[i] is the mean loss of step i, before its update.
 
     The samples are the rows of X, as operands, or those of the source, if they are stored in another form.
 
@@ -324,6 +324,7 @@ def run(X, source, order, targets, model, scratch, schedule, settings, losses, t
     updates the parameters. The loss includes half the shared penalty times the sum of the squares of all weights.
     """
     layout, params, S, capacity, phases = model.layout, model.params, scratch.S, scratch.capacity, schedule.phases
+    order = schedule.order
     n_layers, n_rows, n_in, where = layout.shape[0], order.shape[0], layout[0, N_IN], at(layout, 0)
     batch_size, labels, weights = schedule.batch_size, targets.labels, targets.weights
     n_batches = (n_rows + batch_size - 1) // batch_size
