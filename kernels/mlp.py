@@ -53,7 +53,6 @@ from .jit import (
     ALONE,
     AT,
     AT_RECORD,
-    INDEX,
     INT,
     OPERANDS2,
     OUT64,
@@ -365,11 +364,11 @@ def round_weights(batch, q, workers):
 
 
 @kernel(
-    X=OPERANDS2, source=Source, order=INDEX, targets=Targets, model=Model, scratch=BatchScratch, schedule=Schedule,
+    X=OPERANDS2, source=Source, targets=Targets, model=Model, scratch=BatchScratch, schedule=Schedule,
     settings=Settings, losses=OUT64,
 )  # fmt: skip
-def run(X, source, order, targets, model, scratch, schedule, settings, losses, team):
-    """Steps over the batches of the samples ``order``; losses[i] is the mean loss of step i, before its update.
+def run(X, source, targets, model, scratch, schedule, settings, losses, team):
+    """Steps over the batches of a schedule; losses[i] is the mean loss of step i, before its update.
 
     The samples are the rows of X, as operands, or those of the source, if they are stored in another form.
 
@@ -377,6 +376,7 @@ def run(X, source, order, targets, model, scratch, schedule, settings, losses, t
     updates the parameters. The loss includes half the shared penalty times the sum of the squares of all weights.
     """
     layout, params, S, capacity, phases = model.layout, model.params, scratch.S, scratch.capacity, schedule.phases
+    order = schedule.order
     n_layers, n_rows, n_in, where = layout.shape[0], order.shape[0], layout[0, N_IN], at(layout, 0)
     batch_size, labels, weights = schedule.batch_size, targets.labels, targets.weights
     n_batches = (n_rows + batch_size - 1) // batch_size

@@ -119,6 +119,7 @@ class Settings(NamedTuple):
 class Schedule(NamedTuple):
     """The steps that a network takes in one call."""
 
+    order: INDEX  # the rows of the samples, batch after batch
     rates: IN64  # the learning rate of each step
     mixes: IN64  # weight of each step's parameters in their running average; empty for no average
     batch_size: INT

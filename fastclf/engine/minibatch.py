@@ -290,8 +290,8 @@ class BatchTrainer:
         return self._call(order, rates, _NO_MIXES, batch_size, 1, phases, 0, 0.0, results=results)
 
     def _call(self, order: NDArray[np.int64], *schedule: Any, results: Results = NO_RESULTS) -> NDArray[np.float64]:
-        """Call the kernel on the samples ``order``; ``schedule`` are the fields of a ``Schedule``."""
-        steps, net, dtype = Schedule(*schedule), self.network, self.network.dtype
+        """Call the kernel on the samples ``order``; ``schedule`` are the other fields of a ``Schedule``."""
+        steps, net, dtype = Schedule(order, *schedule), self.network, self.network.dtype
         kind, state = (IN_PLACE, None) if self.optimiser is None else (self.optimiser.kind, self.optimiser.state)
         X, source = self.samples.X.operands(net.in_bfloat16, self.threads)
         if state is None:
@@ -300,7 +300,7 @@ class BatchTrainer:
         model = Model(net.params, state, net.layout, kind, self.sigmoid, ACTIVATIONS[net.activation])
         losses = np.zeros(len(steps.rates))
         scratch, targets = self.work.record(source.stored, self.threads, results), self.samples.record(dtype)
-        load("mlp").run(X, source, order, targets, model, scratch, steps, self.settings, losses, threads=self.threads)
+        load("mlp").run(X, source, targets, model, scratch, steps, self.settings, losses, threads=self.threads)
         return losses
 
     def step(self, X: NDArray[Any], labels: NDArray[np.int64]) -> float:
@@ -320,11 +320,8 @@ class BatchTrainer:
         model, scratch, rates, nothing = self._prepared
         m, losses = len(X), np.zeros(1)
         source, targets = Source(X, NO_BYTES, nothing, FLOATS, 1), Targets(labels, nothing, nothing)
-        schedule = Schedule(rates, _NO_MIXES, m, 1, TRAIN, 0, 0.0)
-        order = self.work.iota[:m]
-        load("mlp").run(
-            X, source, order, targets, model, scratch, schedule, self.settings, losses, threads=self.threads
-        )
+        schedule = Schedule(self.work.iota[:m], rates, _NO_MIXES, m, 1, TRAIN, 0, 0.0)
+        load("mlp").run(X, source, targets, model, scratch, schedule, self.settings, losses, threads=self.threads)
         return float(losses[0])
 
     def _run_in_pieces(
