@@ -402,10 +402,10 @@ def loader_torch(p: LoaderProblem | ListProblem) -> Arm:
 # ---------------------------------------------------------------- the estimators, ours and scikit-learn's
 
 
-def estimator(p: Problem, ours: bool) -> Arm:
+def estimator(p: Problem, ours: bool, **how) -> Arm:
     """``fit`` of an MLP by Adam in batches of 200, or of a linear model by per-sample SGD with the default L2 penalty.
 
-    A pass is an epoch.
+    A pass is an epoch, or an iteration of L-BFGS. ``how`` are other parameters of the MLP.
     """
     from sklearn.linear_model import SGDClassifier
     from sklearn.metrics import log_loss
@@ -414,11 +414,11 @@ def estimator(p: Problem, ours: bool) -> Arm:
     from fastclf import FastLinearClassifier, FastMLPClassifier
 
     if p.hidden:
-        model = (FastMLPClassifier if ours else MLPClassifier)(p.hidden, n_iter_no_change=math.inf, random_state=0)
+        kind = FastMLPClassifier if ours else MLPClassifier
+        model = kind(p.hidden, n_iter_no_change=math.inf, random_state=0, **how)
     else:
-        how = {"batch_size": 1} if ours else {}
         kind = FastLinearClassifier if ours else SGDClassifier
-        model = kind(loss="log_loss", learning_rate="constant", tol=None, shuffle=False, **how)
+        model = kind(loss="log_loss", learning_rate="constant", tol=None, shuffle=False)
 
     def train(passes):
         with warnings.catch_warnings():

@@ -221,11 +221,11 @@ def images(m: int, n_features: int = 3072, n_classes: int = 10) -> tuple[np.ndar
 
 
 @cache
-def text(n_classes: int) -> tuple[scipy.sparse.csr_matrix, np.ndarray]:
-    """Random data, like a small text collection: 10,000 rows of 100 words out of 100,000, low numbers more often."""
+def text(n_classes: int, n_words: int = 100_000) -> tuple[scipy.sparse.csr_matrix, np.ndarray]:
+    """Random data, like a small text collection: 10,000 rows of 100 words, low numbers more often."""
     rng, m = np.random.default_rng(0), 500 if quick() else 10_000
-    words, rows = (100_000 * rng.random((m, 100)) ** 3).astype(np.int32).ravel(), np.repeat(np.arange(m), 100)
-    return scipy.sparse.csr_matrix((rng.random(words.size), (rows, words)), (m, 100_000)), rng.integers(0, n_classes, m)
+    words, rows = (n_words * rng.random((m, 100)) ** 3).astype(np.int32).ravel(), np.repeat(np.arange(m), 100)
+    return scipy.sparse.csr_matrix((rng.random(words.size), (rows, words)), (m, n_words)), rng.integers(0, n_classes, m)
 
 
 def problem(data, dtype, n_classes=10, **how) -> Problem:
@@ -268,8 +268,10 @@ def _network(id: str, hidden: tuple[int, ...], m: int, passes: int, slow: int, b
     )  # fmt: skip
 
 
-def _estimator(id: str, name: str, bound: float, epochs: int, data, dtype, hidden: tuple[int, ...] = ()) -> Workload:
-    kinds = {"fastclf": partial(arms.estimator, ours=True), "sklearn": partial(arms.estimator, ours=False)}
+def _estimator(
+    id: str, name: str, bound: float, epochs: int, data, dtype, hidden: tuple[int, ...] = (), **how
+) -> Workload:
+    kinds = {arm: partial(arms.estimator, ours=arm == "fastclf", **how) for arm in ("fastclf", "sklearn")}
     return Workload(
         id, name, _arms(kinds, data, dtype, hidden=hidden), "epoch", (Target(bound, ("sklearn",)),), passes=epochs, check=2
     )  # fmt: skip
@@ -484,6 +486,12 @@ TABLE: tuple[Workload, ...] = (
     _estimator("E3.float32", "the same, float32", 10, 100, digits, np.float32),
     _estimator("E4", "the same, CSR of 10,000×100,000, 100 per row, 2 classes, float64", 1, 5, partial(text, 2), np.float64),
     _estimator("E4.20", "the same, 20 classes", 1, 5, partial(text, 20), np.float64),
+    _estimator("E5", "FastMLPClassifier, tanh, digits, as E2", 2, 50, digits, np.float64, (100,), activation="tanh"),
+    _estimator("E6", "the same by L-BFGS, ReLU: an iteration", 2, 50, digits, np.float64, (100,), solver="lbfgs"),
+    _estimator(
+        "E7", "FastMLPClassifier, Adam, CSR of 10,000×20,000, 100 per row: 20,000–100–10, float64", 1.5, 1,
+        partial(text, 10, 20_000), np.float64, (100,),
+    ),
     Workload(
         "S11", "S8 at batch 1000: share of the machine's rate of multiply-adds", _fraction_of_peak,
         "GFLOP", (Target(0.9, ("tile", "blas")),), passes=20, group="machine", slug="fraction_of_peak",
