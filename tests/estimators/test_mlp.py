@@ -12,6 +12,7 @@ from sklearn.metrics import log_loss
 from sklearn.neural_network import MLPClassifier
 from sklearn.utils.class_weight import compute_sample_weight
 
+import fastclf
 from fastclf import FastMLPClassifier, TrainingInterruptedWarning
 
 from .data import load, relative
@@ -259,6 +260,18 @@ def test_pickles_and_clones_go_on():
         model.partial_fit(X, y)
     np.testing.assert_array_equal(copy.coefs_[0], ours.coefs_[0])
     assert not hasattr(clone(ours), "coefs_")
+
+
+@pytest.mark.parametrize("activation", ["tanh", "logistic", "identity"])
+def test_the_activation_is_a_parameter_of_the_model_wherever_it_goes(activation, tmp_path):
+    ours = FastMLPClassifier((20,), activation=activation, max_iter=3, random_state=0).fit(X, y)
+    ours.save(tmp_path / "model")
+    for copy in (pickle.loads(pickle.dumps(ours)), fastclf.load(tmp_path / "model")):
+        np.testing.assert_array_equal(copy.predict_proba(X), ours.predict_proba(X))
+    copy.coefs_[0] = copy.coefs_[0].copy()  # a network anew
+    np.testing.assert_array_equal(copy.predict_proba(X), ours.predict_proba(X))
+    other = pickle.loads(pickle.dumps(ours)).set_params(activation="relu")
+    assert not np.array_equal(other.predict_proba(X), ours.predict_proba(X))
 
 
 def test_a_pickle_trains_before_it_predicts():

@@ -51,6 +51,9 @@ MODELS = {
     "estimator": lambda dtype: fit(FastMLPClassifier, NAMES, dtype, hidden_layer_sizes=(7, 4)),
     "estimator, two": lambda dtype: fit(FastMLPClassifier, TWO, dtype),
     "estimator, several": lambda dtype: fit(FastMLPClassifier, SEVERAL, dtype),
+    "estimator, tanh": lambda dtype: fit(FastMLPClassifier, NAMES, dtype, hidden_layer_sizes=(7, 4), activation="tanh"),
+    "estimator, logistic": lambda dtype: fit(FastMLPClassifier, TWO, dtype, activation="logistic"),
+    "estimator, identity": lambda dtype: fit(FastMLPClassifier, NAMES, dtype, activation="identity"),
     "estimator, no hidden layer": lambda dtype: fit(FastMLPClassifier, NAMES, dtype, hidden_layer_sizes=()),
 }
 every_model = pytest.mark.parametrize("name", MODELS)
@@ -336,6 +339,13 @@ MISFITS = [
     (MLPClassifier, S(linear(N, H), R, linear(H, C), nn.Sigmoid()), "MLPClassifier ends in a softmax, not a sigmoid"),
     (MLPClassifier, S(linear(N, H), R, linear(4, C)), "layer 1 must take the 5 outputs of the one below, not 4"),
     (MLPClassifier, S(linear(N, H), nn.Tanh(), linear(H, C)), r"got Tanh at module\[1\] instead of ReLU"),
+    (
+        FastMLPClassifier,
+        S(linear(N, H), nn.Tanh(), linear(H, 4), R, linear(4, C)),
+        "module must have the same activation between all layers, got tanh, relu",
+    ),
+    (FastMLPClassifier, S(linear(N, H), nn.ELU(), linear(H, C)), r"ReLU or Tanh or Sigmoid between them, got ELU"),
+    (FastMLPClassifier, S(linear(N, H), nn.Tanh()), r"must have a Linear layer after the last Tanh, module\[1\]"),
     (MLPClassifier, S(linear(N, H), linear(H, C)), r"got Linear at module\[1\] instead of ReLU"),
     (MLPClassifier, S(S(linear(N, H), R), R), r"got ReLU at module\[1\] instead of Linear"),
     (MLPClassifier, S(S(linear(N, H), R)), r"a Linear layer after the last ReLU, module\[0\]\[1\]"),
