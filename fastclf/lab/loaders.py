@@ -21,6 +21,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from ..engine.mapped import Blocks, shuffled
 from ..engine.minibatch import Samples
+from ..engine.progress import users_level
 from ..engine.rows import Rows, flattened
 from ..inputs import as_array, as_count, as_labels, as_order, as_random, check_finite, check_rows
 from ..io.checkpoint import set_random, state_of_random
@@ -111,6 +112,18 @@ class Batches:
         return order[: len(self) * self.batch_size] if self.drop_last else order
 
 
+def _sampler_of(loader: Any) -> Any:
+    """The sampler that a DataLoader draws its samples by, if it has one."""
+    return getattr(getattr(loader, "batch_sampler", None), "sampler", getattr(loader, "sampler", None))
+
+
+def begin_epoch(loader: Any, epoch: int) -> None:
+    """Tell a DistributedSampler which epoch begins: it draws the same order for each, unless it is told."""
+    data = sys.modules.get("torch.utils.data")
+    if data is not None and isinstance(sampler := _sampler_of(loader), data.DistributedSampler):
+        sampler.set_epoch(epoch)
+
+
 def _generators(loader: Any) -> dict[str, Any]:
     """The generators of NumPy and torch that the batches of a loader may be drawn from."""
     found: dict[str, Any] = {"numpy": np.random}
@@ -118,8 +131,7 @@ def _generators(loader: Any) -> dict[str, Any]:
         found["batches"] = loader._random
     if (torch := sys.modules.get("torch")) is not None:
         found["torch"] = torch.random.default_generator
-        sampler = getattr(getattr(loader, "batch_sampler", None), "sampler", getattr(loader, "sampler", None))
-        for name, holder in (("loader", loader), ("sampler", sampler)):
+        for name, holder in (("loader", loader), ("sampler", _sampler_of(loader))):
             if isinstance(generator := getattr(holder, "generator", None), torch.Generator):
                 found[name] = generator
     return found
@@ -249,7 +261,8 @@ class FastPath:
             return _read(loader, data)
         except _NotInMemory as reason:
             if not self._warned:
-                warnings.warn(f"train_loader is read sample by sample, by torch's DataLoader: {reason}", stacklevel=5)
+                said = f"train_loader is read sample by sample, by torch's DataLoader: {reason}"
+                warnings.warn(said, stacklevel=users_level())
             self._warned = True
             return None
 
@@ -271,12 +284,17 @@ class FastPath:
         return rows
 
 
+def _samplers(data: Any) -> tuple[type, ...]:
+    """The samplers whose order can be had without the samples."""
+    return data.SequentialSampler, data.RandomSampler, data.DistributedSampler
+
+
 def _read(loader: Any, data: Any) -> _Source:
     """The arrays behind a DataLoader; raises ``_NotInMemory`` if the loader has no fast path."""
     batches = loader.batch_sampler
     for name, value, kinds in (
         ("batch_sampler", batches, (data.BatchSampler,)),
-        ("sampler", getattr(batches, "sampler", None), (data.SequentialSampler, data.RandomSampler)),
+        ("sampler", getattr(batches, "sampler", None), _samplers(data)),
     ):
         if type(value) not in kinds:
             raise _NotInMemory(f"its {name} is {_name(value)}, not {' or '.join(k.__name__ for k in kinds)}")
