@@ -326,6 +326,14 @@ class Shards(NamedTuple):
         parts = [part for part in self.comm.gather(array) if len(part)]
         return np.concatenate(parts)
 
+    def labels(self, y: NDArray[Any]) -> NDArray[Any]:
+        """Labels among which are those of every rank: the different ones of all, or rows with both values of a matrix."""
+        if not self.comm.grouped:
+            return y
+        if y.ndim == 2:
+            return np.eye(y.shape[1], dtype=y.dtype)
+        return np.unique(self.of_all(np.unique(y)))
+
 
 def same_random(comm: Alone, random: Any) -> Any:
     """The generator, put into the state that rank 0's is in, so that all ranks draw the same."""

@@ -187,7 +187,7 @@ class _SampleBySample(_Stepper):
             own, loss = part[mine] - self.shards.first, 0.0
             if len(own):
                 loss = sum(losses for _, losses in self._take(own, rates[start : start + at_once][mine], t + start))
-            loss, _ = self._average.take(len(own), loss)
+            loss, _, _ = self._average.take(len(own), loss)
             yield len(part), loss
         comm.expect(comm.few)
 

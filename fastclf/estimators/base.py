@@ -16,11 +16,13 @@ from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.utils.class_weight import compute_sample_weight
 from sklearn.utils.validation import _check_sample_weight, validate_data
 
+from ..engine.distributed import ALONE, Alone, Shards
 from ..engine.losses import LossRule
+from ..engine.mapped import Blocks
 from ..engine.progress import Reporter, warn_interrupted
 from ..engine.rows import Rows, SparseRows, read_as_stored
 from ..inputs import check_file, check_sparse, fits
-from ..io.checkpoint import Checkpoint, checkpoint_of
+from ..io.checkpoint import Checkpoint, SharedCheckpoint, checkpoint_of
 from ..io.layers import Layer, entries
 from ..io.portable import Portable
 from .proof import factor_of
@@ -84,7 +86,7 @@ def all_or_nothing(fit: Callable[..., Any]) -> Callable[..., Any]:
 class Kept(NamedTuple):
     """The checkpoints of a fit, and the functions that give its state and take it back."""
 
-    checkpoint: Checkpoint
+    checkpoint: Checkpoint | SharedCheckpoint
     state: Callable[[], dict[str, Any]]
     restore: Callable[[dict[str, Any]], None]
 
@@ -104,6 +106,7 @@ class FastClassifier(Portable, CallbackSupportMixin, ClassifierMixin, BaseEstima
     """The base of both estimators, with everything that does not depend on the kind of model."""
 
     scale: float | None
+    shuffle: Any
     class_weight: Any
     verbose: Any
     classes_: NDArray[Any]
@@ -264,6 +267,41 @@ class FastClassifier(Portable, CallbackSupportMixin, ClassifierMixin, BaseEstima
             )
         return X
 
+    # ------------------------------------------------------------ in a group of torch.distributed
+
+    def _check_shard(self, comm: Alone, data: tuple[Any, Any], reset: bool, **options: Any) -> tuple[Any, Any]:
+        """X and y, checked as by ``_check``; in a group they may be empty, and their kinds must be the same on all ranks."""
+        X, y = data
+        if not comm.grouped:
+            return self._check(X, y, reset=reset, **options)
+        if np.shape(X)[:1] == (0,):
+            X, y = self._check(X, reset=reset, ensure_min_samples=0, accept_sparse="csr"), np.asarray(y)
+            if len(y):
+                raise ValueError(f"y must be empty where X is, got {len(y)} labels")
+        else:
+            X, y = self._check(X, y, reset=reset, **options)
+        # The kinds of an empty shard, which has no numbers, are those of the others.
+        kinds = [kind for kind in comm.gather((X.dtype.name, y.dtype, y.shape[1:]) if X.shape[0] else None) if kind]
+        if kinds and not X.shape[0]:
+            name, labels, shape = kinds[0]
+            X, y = X.astype(name), np.empty((0, *shape), labels)
+        parameters = self.get_params(deep=False).items()
+        given = {name: repr(value) for name, value in parameters if name not in (*_MAY_CHANGE, "random_state")}
+        comm.agree(
+            estimator=type(self).__name__, number_of_features=X.shape[1], dtype_of_X=X.dtype.name,
+            kind_of_X="sparse" if sparse.issparse(X) else "dense", columns_of_y=y.shape[1:],
+            kind_of_y="numbers" if y.dtype.kind in "biuf" else "names", max_iter=getattr(self, "max_iter", None),
+            warm_start=not reset, **given,
+        )  # fmt: skip
+        return X, y
+
+    def _blocks(self, array: Any, shards: Shards) -> Blocks | None:
+        """The blocks to shuffle by, if the samples are to be shuffled by blocks."""
+        own = Blocks.wished_for(array, self.shuffle)
+        if shards.comm.grouped and array is not None and any(shards.comm.gather(own is not None)):
+            return Blocks(array.shape[1] * array.itemsize)
+        return own
+
     def _is_as_stored(self, X: Any, dtype: Any) -> bool:
         """Whether X is an array that needs no conversion and none of scikit-learn's checks, but for NaN and infinity."""
         if "feature_names_in_" in vars(self) or self.scale_ != 1.0:  # then there may be a warning
@@ -288,14 +326,16 @@ class FastClassifier(Portable, CallbackSupportMixin, ClassifierMixin, BaseEstima
         """The dtype to compute in: float32 for bytes, otherwise X's own."""
         return np.dtype(np.float32 if X.dtype == np.uint8 else X.dtype)
 
-    def _weights(self, sample_weight: Any, y: Any, X: Any, dtype: Any) -> NDArray[Any] | None:
+    def _weights(self, sample_weight: Any, y: Any, X: Any, dtype: Any, shards: Shards) -> NDArray[Any] | None:
         """Sample weights times class weights; None if neither is given."""
+        shards.comm.agree(use_of_sample_weight=sample_weight is not None)
         if sample_weight is None and self.class_weight is None:
             return None
-        weights = _check_sample_weight(sample_weight, X, dtype=dtype, ensure_non_negative=True)
+        weights = _check_sample_weight(sample_weight if X.shape[0] else None, X, dtype=dtype, ensure_non_negative=True)
         if self.class_weight is not None:
             try:
-                of_classes = compute_sample_weight(self.class_weight, y).astype(dtype, copy=False)
+                of_classes = compute_sample_weight(self.class_weight, shards.of_all(y))[shards.first : shards.end]
+                of_classes = of_classes.astype(dtype, copy=False)
             except ValueError as error:
                 raise ValueError(f"class_weight can not be {self.class_weight!r}: {error}") from None
             weights = weights * of_classes
@@ -303,12 +343,14 @@ class FastClassifier(Portable, CallbackSupportMixin, ClassifierMixin, BaseEstima
                 raise ValueError(f"class_weight must hold finite numbers of at least 0, got {self.class_weight!r}")
         return np.ascontiguousarray(weights, dtype)
 
-    def _checkpoint(self, path: Any, every: Any, resume: bool, *data: Any) -> Checkpoint | None:
+    def _checkpoint(
+        self, path: Any, every: Any, resume: bool, *data: Any, comm: Alone = ALONE
+    ) -> Checkpoint | SharedCheckpoint | None:
         """The checkpoints of a fit on these arrays: X, y and the like; None if there shall be none."""
         random = self.random_state if isinstance(self.random_state, Integral) else None
         parameters = {**self.get_params(deep=False), "random_state": random}
         given = {name: repr(value) for name, value in parameters.items() if name not in _MAY_CHANGE}
-        return checkpoint_of(path, every, resume, {"estimator": type(self).__name__, **given}, data)
+        return checkpoint_of(path, every, resume, {"estimator": type(self).__name__, **given}, data, comm)
 
     def _is_watched(self) -> bool:
         """Whether scikit-learn's callbacks are set, on this estimator or on one that contains it."""
@@ -344,6 +386,7 @@ class FastClassifier(Portable, CallbackSupportMixin, ClassifierMixin, BaseEstima
         evaluate: Callable[[float], None],
         is_over: Callable[[Reporter], bool],
         kept: Kept | None = None,
+        comm: Alone = ALONE,
     ) -> bool:
         """The training loop of a fit: at most ``epochs`` epochs, with reports, callbacks and early endings.
 
@@ -359,7 +402,7 @@ class FastClassifier(Portable, CallbackSupportMixin, ClassifierMixin, BaseEstima
         if kept is not None:
             self.n_iter_, over = kept.restored()
         with (
-            Reporter(verbose, line, epochs, samples=n_samples) as reporter,
+            Reporter(verbose, line, epochs, samples=n_samples, comm=comm) as reporter,
             self._callbacks(X, y, epochs) as after_epoch,
         ):
             try:
@@ -370,7 +413,7 @@ class FastClassifier(Portable, CallbackSupportMixin, ClassifierMixin, BaseEstima
                     reporter.epoch(epoch, loss, lambda: None)
                     evaluate(loss)
                     self._stage = "callback"
-                    stop = after_epoch()
+                    stop = comm.any(after_epoch)
                     self._stage = "training"
                     over = stop or is_over(reporter)
                     if kept is not None:

@@ -25,14 +25,15 @@ from sklearn.utils.extmath import row_norms, safe_sparse_dot
 from sklearn.utils.multiclass import _check_partial_fit_first_call, check_classification_targets
 from sklearn.utils.validation import check_is_fitted
 
-from ..engine.mapped import Blocks, shuffled
+from ..engine.distributed import ALONE, Alone, Shards, communicator, same_numbers, same_random
+from ..engine.mapped import shuffled
 from ..engine.minibatch import Samples
 from ..engine.progress import copy_into
 from ..engine.schedules import Plateau
 from ..engine.sgd import Task, stepper_for
 from ..engine.threads import check_n_jobs
 from ..inputs import as_floats, as_order, is_finite
-from ..io.checkpoint import Checkpoint, set_random, state_of_random
+from ..io.checkpoint import Checkpoint, SharedCheckpoint, set_random, state_of_random
 from ..io.layers import Layer
 from .base import FastClassifier, Kept, all_or_nothing, with_callbacks
 from .proof import check_finite_linear, class_numbers, linear_parameters
@@ -205,6 +206,8 @@ class FastLinearClassifier(FastClassifier, LinearClassifierMixin, SparseCoefMixi
         checkpoint: Path | str | None = None,
         checkpoint_every: int | timedelta = 1,
         resume: bool = False,
+        process_group: Any = None,
+        sync_every: int | None = None,
     ) -> FastLinearClassifier:
         """Train on X and y.
 
@@ -224,6 +227,14 @@ class FastLinearClassifier(FastClassifier, LinearClassifierMixin, SparseCoefMixi
         resume : bool
             Go on from ``checkpoint``, if the file is there. It must be of a run with the same data and parameters, but for
             ``max_iter``, ``n_jobs`` and ``verbose``.
+        process_group : True or ProcessGroup, optional
+            Train with the other ranks of a group of torch.distributed; True is the default group. X and y are this rank's
+            shard, which may be empty. With mini-batches and full batches, the model is that of one process with all samples,
+            the shards one after the other. Per-sample SGD runs on each rank's own samples, and the ranks take averages.
+        sync_every : int, optional
+            In a group: samples of a rank, by default 1000, after which per-sample SGD takes the average of all ranks'
+            parameters; the smaller, the closer to SGD on one rank, and the more time goes into the exchange. With
+            mini-batches, the steps that each rank takes on its own, by default none.
 
         Returns
         -------
@@ -234,18 +245,9 @@ class FastLinearClassifier(FastClassifier, LinearClassifierMixin, SparseCoefMixi
         ValueError, TypeError
             If a parameter or an argument does not match its description, or if training diverges.
         """
-        X, y = self._check_both(X, y, reset=True)
-        start = None
-        if self.warm_start and hasattr(self, "coef_"):
-            dtype = self._computing_dtype(X)
-            start = tuple(np.asarray(a, dtype) for a in self._parameters())
-        self.classes_ = np.unique(y)
-        self._forget()
-        self._note_scale()
-        if coef_init is not None or intercept_init is not None or start is None or start[0].shape != self._shape(X):
-            start = self._initial(coef_init, intercept_init, X)
-        kept = self._checkpoint(checkpoint, checkpoint_every, resume, X, y, sample_weight)
-        self._train(X, y, sample_weight, start, self.max_iter, kept)
+        wish, comm = (checkpoint, checkpoint_every, resume), communicator(process_group, sync_every)
+        with comm.together():
+            self._fit((X, y, sample_weight), coef_init, intercept_init, wish, comm)
         if self.tol is not None and self.n_iter_ == self.max_iter and self.tol > -np.inf:
             warnings.warn(
                 "Maximum number of iteration reached before convergence. Consider increasing max_iter to improve the fit.",
@@ -253,6 +255,28 @@ class FastLinearClassifier(FastClassifier, LinearClassifierMixin, SparseCoefMixi
                 stacklevel=3,
             )
         return self
+
+    def _fit(
+        self, data: tuple[Any, Any, Any], coef_init: Any, intercept_init: Any, wish: tuple[Any, Any, bool], comm: Alone
+    ) -> None:
+        X, y, sample_weight = data
+        X, y = self._check_both(X, y, True, comm)
+        shards = Shards.of(comm, X.shape[0])
+        start = None
+        if self.warm_start and hasattr(self, "coef_"):
+            dtype = self._computing_dtype(X)
+            start = tuple(np.asarray(a, dtype) for a in self._parameters())
+        self.classes_ = np.unique(shards.labels(y))
+        self._forget()
+        self._note_scale()
+        if coef_init is not None or intercept_init is not None or start is None or start[0].shape != self._shape(X):
+            start = self._initial(coef_init, intercept_init, X)
+        if comm.grouped:
+            start = tuple(np.array(a) for a in start)
+            same_numbers(comm, *start)
+            comm.agree(sync_every=comm.sync_every)
+        kept = self._checkpoint(*wish, X, y, sample_weight, comm=comm)
+        self._train(X, y, sample_weight, start, self.max_iter, shards, kept)
 
     @_fit_context(prefer_skip_nested_validation=True)  # type: ignore[untyped-decorator]
     @all_or_nothing
@@ -301,7 +325,7 @@ class FastLinearClassifier(FastClassifier, LinearClassifierMixin, SparseCoefMixi
             start = self._parameters()
         if unknown := {*np.unique(y).tolist()} - {*self.classes_.tolist()}:
             raise ValueError(f"y has classes that the first call to partial_fit was not told of: {sorted(unknown)}")
-        self._train(X, y, sample_weight, start, 1)
+        self._train(X, y, sample_weight, start, 1, Shards.of(ALONE, len(y)))
         return self
 
     def _forget(self) -> None:
@@ -310,8 +334,10 @@ class FastLinearClassifier(FastClassifier, LinearClassifierMixin, SparseCoefMixi
         self.loss_curve_: list[float] = []
         self.validation_scores_: list[float] | None = [] if self.early_stopping else None
 
-    def _check_both(self, X: Any, y: Any, reset: bool) -> tuple[Any, NDArray[Any]]:
-        X, y = self._check(X, y, reset=reset, accept_sparse="csr", accept_large_sparse=False)
+    def _check_both(self, X: Any, y: Any, reset: bool, comm: Alone = ALONE) -> tuple[Any, NDArray[Any]]:
+        X, y = self._check_shard(comm, (X, y), reset, accept_sparse="csr", accept_large_sparse=False)
+        if comm.grouped and not len(y):
+            return X, y
         check_classification_targets(y)
         return X, y
 
@@ -341,23 +367,32 @@ class FastLinearClassifier(FastClassifier, LinearClassifierMixin, SparseCoefMixi
         return linear_parameters(self) if self._last is None else self._last
 
     def _train(
-        self, X: Any, y: Any, sample_weight: Any, start: Any, epochs: int, checkpoint: Checkpoint | None = None
+        self,
+        X: Any,
+        y: Any,
+        sample_weight: Any,
+        start: Any,
+        epochs: int,
+        shards: Shards,
+        checkpoint: Checkpoint | SharedCheckpoint | None = None,
     ) -> None:
         check_n_jobs(self.n_jobs)
-        random, dtype = check_random_state(self.random_state), start[0].dtype
-        weights = self._weights(sample_weight, y, X, dtype)
+        comm = shards.comm
+        random, dtype = same_random(comm, check_random_state(self.random_state)), start[0].dtype
+        weights = self._weights(sample_weight, y, X, dtype, shards)
         labels = class_numbers(self, y)
-        rows, held_out = np.arange(X.shape[0]), None
+        rows, held_out = np.arange(shards.total), None
         if self.early_stopping:
-            rows, held_out = self._split(y, weights, random)
+            rows, held_out = self._split(shards.of_all(y), None if weights is None else shards.of_all(weights), random)
         samples = Samples(X if sparse.issparse(X) else self._rows(X, dtype), labels, weights=weights)
         average = int(self.average)
         if average > self.t_ - 1 + len(rows) * epochs:  # it does not begin in this run
             average = 0
-        batch, rate, bias_rate = self._steps(samples, rows, average)
-        task = Task(samples, self._penalties(), bias_rate, average, self._mean, self.n_jobs)
+        batch, rate, bias_rate = self._steps(samples, rows, average, shards)
+        n_jobs = comm.threads(self.n_jobs)
+        task = Task(samples, self._penalties(), bias_rate, average, self._mean, n_jobs, shards)
         stepper = stepper_for(task, start, batch)
-        blocks = Blocks.wished_for(getattr(samples.X, "array", None), self.shuffle)
+        blocks = self._blocks(getattr(samples.X, "array", None), shards)
         plateau = Plateau(-np.inf if self.tol is None else self.tol, rising=self.early_stopping)
 
         done, total = 0, 0.0  # samples of the epoch that have been trained on, and the sum of their losses
@@ -372,7 +407,7 @@ class FastLinearClassifier(FastClassifier, LinearClassifierMixin, SparseCoefMixi
                 on_samples(taken)
                 if kept is not None and done < len(rows):
                     kept.after(self.n_iter_, over=False, ended=False)
-            loss = total / samples.total_weight(rows)
+            loss = total / comm.sum(samples.total_weight(shards.own(rows)))
             self.t_ += len(rows)
             done, total = 0, 0.0
             return loss
@@ -387,9 +422,7 @@ class FastLinearClassifier(FastClassifier, LinearClassifierMixin, SparseCoefMixi
                 self.coef_, self.intercept_ = stepper.parameters()
             value = loss + stepper.penalty()
             if held_out is not None:
-                predicted = self._labels(self._logits(samples.X, held_out))
-                of_each = None if weights is None else weights[held_out]
-                value = float(accuracy_score(y[held_out], predicted, sample_weight=of_each))
+                value = self._score(samples, y, held_out, shards)
                 self.validation_scores_.append(value)  # type: ignore[union-attr]
             plateau.after(value)
 
@@ -414,12 +447,12 @@ class FastLinearClassifier(FastClassifier, LinearClassifierMixin, SparseCoefMixi
             for name, memory in stepper.state().items():
                 copy_into(memory, saved["stepper"][name])
             rows, rate, self.t_ = (
-                as_order(saved["rows"], "the checkpoint's rows", len(labels)),
+                as_order(saved["rows"], "the checkpoint's rows", shards.total),
                 saved["rate"],
                 saved["t"],
             )
             if held_out is not None:
-                held_out = as_order(saved["held_out"], "the checkpoint's rows", len(labels))
+                held_out = as_order(saved["held_out"], "the checkpoint's rows", shards.total)
             plateau.best, plateau.count = saved["plateau"]
             self.loss_curve_, self.validation_scores_ = saved["losses"], saved["scores"]
             done, total = saved["done"]
@@ -428,7 +461,8 @@ class FastLinearClassifier(FastClassifier, LinearClassifierMixin, SparseCoefMixi
         kept = None if checkpoint is None else Kept(checkpoint, state, restore)
         data, line = (X, y, len(rows)), "Epoch {}, loss = {:.6f}".format
         try:
-            self._run_epochs(data, epochs, lambda epoch, loss: line(epoch + 1, loss), train, evaluate, is_over, kept)
+            said = lambda epoch, loss: line(epoch + 1, loss)  # noqa: E731
+            self._run_epochs(data, epochs, said, train, evaluate, is_over, kept, comm)
         finally:  # a callback may raise
             self.coef_, self.intercept_ = stepper.parameters()
             self._mean = stepper.mean()
@@ -436,6 +470,15 @@ class FastLinearClassifier(FastClassifier, LinearClassifierMixin, SparseCoefMixi
                 self._last = self.coef_, self.intercept_
                 if self.average <= self.t_ - 1:
                     self.coef_, self.intercept_ = self._mean[:2]
+
+    def _score(self, samples: Samples, y: Any, held_out: NDArray[np.int64], shards: Shards) -> float:
+        """The accuracy on the validation samples."""
+        rows, value, weight = shards.own(held_out), 0.0, 0.0
+        if len(rows):
+            weight, of_each = samples.total_weight(rows), None if samples.weights is None else samples.weights[rows]
+            value = float(accuracy_score(y[rows], self._labels(self._logits(samples.X, rows)), sample_weight=of_each))
+        [score] = shards.comm.mean(weight, value)
+        return score
 
     def _split(self, y: Any, weights: Any, random: Any) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """The rows to train on and the rows to score on; samples of weight 0 belong to neither."""
@@ -454,7 +497,9 @@ class FastLinearClassifier(FastClassifier, LinearClassifierMixin, SparseCoefMixi
             raise ValueError(f'batch_size must be 1, "full" or "auto" for a CSR matrix, got {batch!r}')
         return n if batch == "full" else min(int(batch), n)
 
-    def _steps(self, samples: Samples, rows: NDArray[np.int64], average: int) -> tuple[int, float, float]:
+    def _steps(
+        self, samples: Samples, rows: NDArray[np.int64], average: int, shards: Shards
+    ) -> tuple[int, float, float]:
         """The batch size, the learning rate where no schedule sets it, and the ratio of the intercepts' rate to that rate.
 
         For full batches, "optimal" is 1 / L, where L bounds the curvature of the objective. The log-loss's Hessian is at
@@ -465,8 +510,9 @@ class FastLinearClassifier(FastClassifier, LinearClassifierMixin, SparseCoefMixi
         if not batch == len(rows) > 1 or self.learning_rate != "optimal":
             return batch, self.eta0, bias_rate
         blocks = ((slice(None), samples.X),) if sparse.issparse(samples.X) else samples.X.blocks()
-        norms = np.concatenate([row_norms(block, squared=True) for _, block in blocks])
-        weights = None if samples.weights is None else samples.weights[rows]
+        own = [row_norms(block, squared=True) for _, block in blocks] if samples.X.shape[0] else [np.empty(0)]
+        norms, weights = shards.of_all(np.concatenate(own)), samples.weights
+        weights = None if weights is None else shards.of_all(weights)[rows]
         curvature = float(np.average(norms[rows], weights=weights)) + self.alpha
         if not math.isfinite(curvature):
             raise ValueError("X has features too large to be squared: scale them, or give learning_rate and eta0")
