@@ -21,7 +21,7 @@ from ..engine.losses import LossRule
 from ..engine.mapped import Blocks
 from ..engine.progress import Reporter, warn_interrupted
 from ..engine.rows import Rows, SparseRows, read_as_stored
-from ..inputs import check_file, check_sparse, fits
+from ..inputs import as_floats, check_file, check_sparse, fits
 from ..io.checkpoint import Checkpoint, SharedCheckpoint, checkpoint_of
 from ..io.layers import Layer, entries
 from ..io.portable import Portable
@@ -291,9 +291,23 @@ class FastClassifier(Portable, CallbackSupportMixin, ClassifierMixin, BaseEstima
             estimator=type(self).__name__, number_of_features=X.shape[1], dtype_of_X=X.dtype.name,
             kind_of_X="sparse" if sparse.issparse(X) else "dense", columns_of_y=y.shape[1:],
             kind_of_y="numbers" if y.dtype.kind in "biuf" else "names", max_iter=getattr(self, "max_iter", None),
-            warm_start=not reset, **given,
+            state="new" if reset else "fitted", **given,
         )  # fmt: skip
         return X, y
+
+    @staticmethod
+    def _weights_of_shard(sample_weight: Any, m: int, dtype: Any, shards: Shards) -> NDArray[Any]:
+        """The checked sample weights of a rank, which, unlike those of all ranks, may all be 0."""
+        if sample_weight is None:
+            return np.ones(m, dtype)
+        weights = as_floats(sample_weight, "sample_weight", np.dtype(dtype))
+        if weights.shape != (m,):
+            raise ValueError(f"sample_weight must have shape ({m},), got {weights.shape}")
+        if (weights < 0).any():
+            raise ValueError("sample_weight must not be negative")
+        if not any(shards.comm.gather(bool(weights.any()))):
+            raise ValueError("sample_weight must contain at least one number that is not 0, on any rank")
+        return weights
 
     def _blocks(self, array: Any, shards: Shards) -> Blocks | None:
         """The blocks to shuffle by, if the samples are to be shuffled by blocks."""
@@ -331,7 +345,10 @@ class FastClassifier(Portable, CallbackSupportMixin, ClassifierMixin, BaseEstima
         shards.comm.agree(use_of_sample_weight=sample_weight is not None)
         if sample_weight is None and self.class_weight is None:
             return None
-        weights = _check_sample_weight(sample_weight if X.shape[0] else None, X, dtype=dtype, ensure_non_negative=True)
+        if shards.comm.grouped:
+            weights = self._weights_of_shard(sample_weight, X.shape[0], dtype, shards)
+        else:
+            weights = _check_sample_weight(sample_weight, X, dtype=dtype, ensure_non_negative=True)
         if self.class_weight is not None:
             try:
                 of_classes = compute_sample_weight(self.class_weight, shards.of_all(y))[shards.first : shards.end]
