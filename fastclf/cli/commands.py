@@ -22,10 +22,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..datasets import Dataset, read
+from ..engine.distributed import Alone, is_known
 from ..inputs import precision
 from ..io.files import replacing
 from . import info as installation
 from .outputs import check_output, saved
+from .ranks import joined, part_of
 
 INTERRUPTED = 130  # the exit status after Ctrl-C: 128 + SIGINT
 _MOST_NAMED = 8  # a message lists at most so many columns or classes
@@ -71,7 +73,18 @@ def warmup(args: argparse.Namespace) -> int:
 
 
 def train(args: argparse.Namespace) -> int:
-    """Train an estimator on a data set, and save it."""
+    """Train an estimator on a data set, and save it; with the other ranks, if a launcher has started several."""
+    with joined() as comm:
+        try:
+            with comm.together(deferring=False):
+                return _train(args, comm)
+        except Exception as error:
+            if comm.rank > 0 and is_known(error):
+                return 2  # rank 0 says so
+            raise
+
+
+def _train(args: argparse.Namespace, comm: Alone) -> int:
     inputs = (args.data, args.labels)
     check_output("--save", args.save, inputs, args.force)
     if args.checkpoint is not None:
@@ -88,11 +101,18 @@ def train(args: argparse.Namespace) -> int:
     model = _estimator(args, data)
     if args.dtype is not None and X.dtype != np.uint8:
         X = X.astype(precision(args.dtype)[0], copy=False)
-    print(f"{data.name}: {_counted(len(X), 'sample')}, {_counted(X.shape[1], 'feature')}, "
-          f"{_counted(len(np.unique(y)), 'class')}, {X.dtype}")  # fmt: skip
+    if comm.rank == 0:
+        print(f"{data.name}: {_counted(len(X), 'sample')}, {_counted(X.shape[1], 'feature')}, "
+              f"{_counted(len(np.unique(y)), 'class')}, {X.dtype}{_by(comm.size)}")  # fmt: skip
     start = time.perf_counter()
     how = {"checkpoint": args.checkpoint, "checkpoint_every": args.checkpoint_every, "resume": args.resume}
-    was_interrupted = _fit(model, X, y, args.standardize, **(how if args.checkpoint else {}))
+    how = (how if args.checkpoint else {}) | ({"process_group": True} if comm.grouped else {})
+    if args.sync_every is not None:
+        how["sync_every"] = args.sync_every
+    was_interrupted = _fit(model, X, y, args.standardize, comm, **how)
+    if comm.rank > 0:
+        comm.gather(None)  # rank 0 has saved the model
+        return INTERRUPTED if was_interrupted else 0
     seconds = time.perf_counter() - start
     if data.feature_names is not None:
         model._name_features(data.feature_names)
@@ -102,7 +122,12 @@ def train(args: argparse.Namespace) -> int:
     if report is not None:
         _draw(report, model, data, y)
         print(f"report: {report.write()}")
+    comm.gather(None)
     return INTERRUPTED if was_interrupted else 0
+
+
+def _by(ranks: int) -> str:
+    return f", on {ranks} ranks" if ranks > 1 else ""
 
 
 def _counted(n: int, what: str) -> str:
@@ -161,25 +186,27 @@ def _estimator(args: argparse.Namespace, data: Dataset) -> Any:
     )
 
 
-def _fit(model: Any, X: NDArray[Any], y: NDArray[Any], standardize: bool, **how: Any) -> bool:
-    """Fit the model; return True if Ctrl-C has ended the training."""
+def _fit(model: Any, X: NDArray[Any], y: NDArray[Any], standardize: bool, comm: Alone, **how: Any) -> bool:
+    """Fit the model to this rank's part of the rows; return True if Ctrl-C has ended the training."""
     from sklearn.exceptions import ConvergenceWarning
 
     from ..engine.progress import TrainingInterruptedWarning
 
-    scaler = None
+    scaler, part = None, part_of(comm, len(X))
     if standardize:
         from sklearn.preprocessing import StandardScaler
 
         scaler = StandardScaler().fit(X)
-        X = scaler.transform(X)
+        X, y = scaler.transform(X[part]), y[part]
+    else:
+        X, y = X[part], y[part]
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         model.fit(X, y, **how)
     if scaler is not None:
         model._fold_in(scaler.mean_, scaler.scale_)  # the saved model takes features that are not standardised
     for warning in caught:
-        if not issubclass(warning.category, (ConvergenceWarning, TrainingInterruptedWarning)):
+        if comm.rank == 0 and not issubclass(warning.category, (ConvergenceWarning, TrainingInterruptedWarning)):
             print(f"fastclf train: {warning.message}", file=sys.stderr)
     return any(issubclass(warning.category, TrainingInterruptedWarning) for warning in caught)
 

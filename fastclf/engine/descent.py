@@ -198,7 +198,8 @@ class WideTrainer(_Trainer):
         load("linear").wide(source, self._targets, model, self.scratch, portion, settings, losses, threads=self.threads)
 
     def _move(self, gradient: NDArray[Any], step: float) -> None:
-        self.params[:] += self.dtype.type(step) * gradient
+        with np.errstate(over="ignore", invalid="ignore"):  # a run that diverges is noticed by its parameters
+            self.params[:] += self.dtype.type(step) * gradient
 
     def _pass(self, order: NDArray[np.int64], settings: Settings) -> None:
         for _ in DenseSGD(self.samples, self.network, settings, self.sigmoid).take(order):
@@ -249,7 +250,8 @@ class NarrowTrainer(_Trainer):
         narrow(source, self._targets, self.model, self.scratch, portion, settings, losses, threads=self.threads)
 
     def _move(self, gradient: NDArray[Any], step: float) -> None:
-        self.padded[:, : self.n_classes] += self.dtype.type(step) * gradient.reshape(-1, self.n_classes)
+        with np.errstate(over="ignore", invalid="ignore"):
+            self.padded[:, : self.n_classes] += self.dtype.type(step) * gradient.reshape(-1, self.n_classes)
 
     def _pass(
         self,

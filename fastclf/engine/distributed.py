@@ -36,6 +36,11 @@ class RankError(RuntimeError):
     """Another rank has failed, has died, or has not answered in time."""
 
 
+def is_known(error: BaseException) -> bool:
+    """Whether every rank has been told of this exception, or has raised the same."""
+    return "known_to_all_ranks" in vars(error)
+
+
 class Alone:
     """The communicator of a process without a group: its methods give back what they take.
 
@@ -95,10 +100,10 @@ class Alone:
         """Note that the ranks exchange nothing any more: an exception from here on is this rank's own."""
 
     @contextmanager
-    def together(self) -> Iterator[None]:
-        """Training on all ranks. An exception in it is told to the other ranks, where it becomes a ``RankError``.
+    def together(self, deferring: bool = True) -> Iterator[None]:
+        """Work on all ranks. An exception in it is told to the other ranks, where it becomes a ``RankError``.
 
-        Meanwhile Ctrl-C waits for the ranks' next exchange.
+        If ``deferring``, Ctrl-C waits for the next buffer that the ranks add up, and then interrupts all of them.
         """
         yield
 
@@ -130,8 +135,7 @@ class Ranks(Alone):
         try:
             work()
         except RuntimeError as error:
-            self._is_common = True
-            self._has_ended = True
+            self._has_ended, self._is_common = True, False
             raise RankError(
                 f"rank {self.rank} of {self.size} has lost the others: one of them has died, or has not answered within the "
                 f"timeout of the process group ({str(error).splitlines()[0]})"
@@ -229,20 +233,23 @@ class Ranks(Alone):
         self._has_ended = True
 
     @contextmanager
-    def together(self) -> Iterator[None]:
+    def together(self, deferring: bool = True) -> Iterator[None]:
         self._has_ended, self._is_common, self._interrupted = False, False, False
         self.expect(None)
-        in_main = threading.current_thread() is threading.main_thread()
-        handler = signal.signal(signal.SIGINT, self._note_interrupt) if in_main else None
+        deferring = deferring and threading.current_thread() is threading.main_thread()
+        handler = signal.signal(signal.SIGINT, self._note_interrupt) if deferring else None
         try:
             yield
         except BaseException as error:
-            if not (self._is_common or self._has_ended):
+            if not (self._is_common or self._has_ended or is_known(error)):
                 with suppress(RankError):  # then the others are gone, and this exception says more
                     self._tell(f"{type(error).__name__}: {error}")
+                    self._is_common = True
+            if self._is_common:
+                vars(error)["known_to_all_ranks"] = True
             raise
         finally:
-            if in_main:
+            if deferring:
                 signal.signal(signal.SIGINT, handler)
         if self._interrupted:  # after the last exchange
             signal.raise_signal(signal.SIGINT)

@@ -66,18 +66,18 @@ class Average:
         What a rank of weight 0 has is not looked at.
         """
         self.message[:HEAD] = 0
-        self.message[LOSS], self.message[WEIGHT], self.message[MORE], at = loss, weight, more, HEAD
+        self.message[LOSS], self.message[WEIGHT], self.message[MORE] = loss, weight, more
+        parts, at = [], HEAD
         for array in self._arrays:
-            part = self.message[at : at + array.size].reshape(array.shape)
-            np.multiply(array, weight, out=part, casting="same_kind") if weight else part.fill(0)
+            parts.append(self.message[at : at + array.size].reshape(array.shape))
             at += array.size
-        self._comm.add_up(self.message)
-        total, at = float(self.message[WEIGHT]), HEAD
-        for array in self._arrays:
-            if total:
-                part = self.message[at : at + array.size].reshape(array.shape)
+        with np.errstate(over="ignore", invalid="ignore"):  # a run that diverges is noticed by its parameters
+            for array, part in zip(self._arrays, parts):
+                np.multiply(array, weight, out=part, casting="same_kind") if weight else part.fill(0)
+            self._comm.add_up(self.message)
+            total = float(self.message[WEIGHT])
+            for array, part in zip(self._arrays, parts if total else ()):
                 np.multiply(part, 1 / total, out=array, casting="same_kind")
-            at += array.size
         return float(self.message[LOSS]), total, bool(self.message[MORE] > 0)
 
 
@@ -256,7 +256,8 @@ class RankTrainer:
         if message[ROWS] == 0:
             return None, is_more
         loss = float(message[LOSS]) / total if total else float("nan")
-        self._gradient *= self._gradient.dtype.type(1 / total if total else float("nan"))
+        with np.errstate(over="ignore", invalid="ignore"):  # a run that diverges is noticed by its parameters
+            self._gradient *= self._gradient.dtype.type(1 / total if total else float("nan"))
         if rates is None:
             rates = self._rates(1)
         return loss + float(self._last._call(_FIRST, rates, mixes, 1, 1, TRAIN | ADD, 0, total)[0]), is_more

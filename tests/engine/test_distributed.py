@@ -1,10 +1,15 @@
 """Ranks that train together: real processes over gloo, against one process on all samples."""
 
+import os
+import signal
+import time
+
 import numpy as np
 import pytest
 from scipy import sparse
 
-from ..ranks import Group
+from ..helpers import in_new_process
+from ..ranks import Failed, Group
 
 pytest.importorskip("torch.distributed")
 
@@ -216,3 +221,371 @@ def test_data(group, kind, name):
                 assert np.abs(np.asarray(got) - one).max() < 1e-4
     else:
         assert_like_one(found, alone)
+
+
+# ---------------------------------------------------------------- ranks that train apart from each other
+
+
+def local(rank, size, X, y, ends, sync_every):
+    import warnings
+
+    import numpy as np
+
+    import fastclf
+
+    warnings.simplefilter("ignore")
+    own, results = slice(ends[rank], ends[rank + 1]), {}
+    how = {"process_group": True, "sync_every": sync_every} if size > 1 else {}
+    fixed = {"max_iter": 20, "tol": None, "random_state": 0, "learning_rate": "constant", "eta0": 0.05}
+    for name, model in {
+        "per sample": fastclf.FastLinearClassifier(batch_size=1, **fixed),
+        "l1": fastclf.FastLinearClassifier(batch_size=1, penalty="l1", alpha=1e-3, **fixed),
+        "mini-batches": fastclf.FastLinearClassifier(batch_size=10, **fixed),
+        "adam": fastclf.FastMLPClassifier((8,), batch_size=10, max_iter=20, random_state=0, learning_rate_init=0.01),
+    }.items():
+        model.fit(X[own], y[own], **how)
+        results[name] = (*model._first_layer(), model.loss_curve_)
+    for features in (12, 2):
+        theta, losses = fastclf.train_model(
+            X[own, :features], np.eye(3)[y[own]], 0.05, 10, False, True, random_state=rank, verbose=False, **how
+        )
+        results[f"train_model {features}"] = theta, losses
+    loader = fastclf.Batches(X[own], y[own], 5) if ends[rank] < ends[rank + 1] else []
+    deep = fastclf.DeepMLPClassifier(12, 7, 3, random_state=rank)
+    deep._network.params *= 30  # else it would take long to learn anything
+    losses = deep.train(loader, 20, 0.5, patience=1000, verbose=False, **how)
+    results["deep"] = deep._network.params.copy(), losses
+    return results
+
+
+def test_local_sgd(group):
+    """Not what one rank gives, but the same bits on all ranks and from run to run, and about as good."""
+    separable, size = np.argmax(X[:, :3], axis=1), len(group.processes)
+    found = group(local, X, separable, ENDS[size], 4)
+    again, alone = group(local, X, separable, ENDS[size], 4), local(0, 1, X, separable, (0, 101), None)
+    for name, expected in alone.items():
+        for rank in range(size):
+            assert all(np.array_equal(a, b) for a, b in zip(found[rank][name], found[0][name])), name
+        assert all(np.array_equal(a, b) for a, b in zip(again[0][name], found[0][name])), name
+        assert found[0][name][-1][-1] < found[0][name][-1][0], name
+        assert abs(found[0][name][-1][-1] - expected[-1][-1]) < 0.25, name
+
+
+# ---------------------------------------------------------------- decisions
+
+
+def stopped_by_a_callback(rank, size, X, y):
+    import fastclf
+
+    model = fastclf.MLPClassifier(12, 7, 3, random_state=0)
+    return model.train(
+        X.T, y, 100, callback=(lambda i, *_: i == 3) if rank else None, verbose=False, process_group=True
+    )
+
+
+def test_a_callback_that_stops_one_rank_stops_all(pair):
+    first, second = pair(stopped_by_a_callback, X, Y)
+    assert first == second
+    assert len(first) == 4
+
+
+def diverges(rank, size, X, y):
+    import warnings
+
+    import fastclf
+
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        theta, losses = fastclf.train_model(
+            X * 1e200, y == 0, 1e200, 100, random_state=0, verbose=False, process_group=True
+        )
+    return theta, losses, [w.category.__name__ for w in caught]
+
+
+def test_ranks_diverge_together(pair):
+    first, second = pair(diverges, X, Y)
+    assert np.array_equal(first[0], second[0])
+    assert first[1] == second[1]
+    assert first[2] == second[2] == ["TrainingDivergedWarning"]
+
+
+def says_when_it_trains(rank, size, X, y, kind, folder):
+    import warnings
+    from pathlib import Path
+
+    import fastclf
+    from fastclf.engine.progress import Reporter
+
+    def begun(*_):
+        Path(folder, f"{kind}{rank}").touch()
+
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        if kind == "lab":
+            model = fastclf.MLPClassifier(12, 7, 3, random_state=0)
+            model.train(X.T, y, 10**8, callback=begun, verbose=False, process_group=True)
+        elif kind == "deep":
+            model = fastclf.DeepMLPClassifier(12, 7, 3, random_state=0)
+            batches = fastclf.Batches(X, y, 10)
+            model.train(batches, 10**8, patience=10**8, callback=begun, verbose=False, process_group=True)
+        else:
+            epoch = Reporter.epoch
+            Reporter.epoch = lambda *given: (begun(), epoch(*given))[1]
+            model = fastclf.FastMLPClassifier(max_iter=10**8, n_iter_no_change=10**8, random_state=0)
+            model.fit(X, y, process_group=True)
+            Reporter.epoch = epoch
+    return model._network.params.copy(), [w.category.__name__ for w in caught]
+
+
+@pytest.mark.parametrize("kind", ["lab", "deep", "estimator"])
+def test_ctrl_c_on_one_rank_ends_the_run_on_all(pair, kind, tmp_path):
+    call = pair.begin(says_when_it_trains, X, Y, kind, str(tmp_path))
+    until = time.monotonic() + 60
+    while len([*tmp_path.iterdir()]) < 2:
+        assert time.monotonic() < until
+        time.sleep(0.01)
+    time.sleep(0.1)
+    pair.processes[1].send_signal(signal.SIGINT)
+    first, second = (pair.result(call, rank) for rank in range(2))
+    assert np.array_equal(first[0], second[0])
+    assert first[1] == second[1] == ["TrainingInterruptedWarning"]
+
+
+# ---------------------------------------------------------------- faults
+
+
+def with_a_fault(rank, size, X, y, kind, fault):
+    import numpy as np
+
+    import fastclf
+
+    how, callback = {"process_group": True}, None
+    if rank == 1:
+        if fault == "features":
+            X = X[:, :11]
+        if fault == "dtype":
+            X = X.astype(np.uint8)
+        if fault == "NaN":
+            X = X * np.nan
+        if fault == "sync_every":
+            how["sync_every"] = 7
+    if kind == "train_model":
+        fastclf.train_model(X, y == 0, iterations=3, batch=False, verbose=False, **how)
+    elif kind == "image":
+        fastclf.train(fastclf.ImageLinearClassifier(X.shape[1], 3), X, y, 3, 0.1, verbose=False, **how)
+    elif kind == "mlp":
+        fastclf.MLPClassifier(X.shape[1], 7, 3).train(X.T, y, 3, callback=callback, verbose=False, **how)
+    elif kind == "deep":
+        how |= {"verbose": False}
+        fastclf.DeepMLPClassifier(X.shape[1], 7, 3).train(fastclf.Batches(X, y, 9), 3, **how)
+    else:
+        getattr(fastclf, kind)(max_iter=2).fit(X, y, **how)
+
+
+KINDS = ("train_model", "image", "mlp", "deep", "FastLinearClassifier", "FastMLPClassifier")
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_rank_with_other_features_is_refused_by_name(pair, kind):
+    for name, message in pair.failures(with_a_fault, X, Y, kind, "features"):
+        assert name == "ValueError"
+        assert "rank 1 has" in message
+        assert "rank 0 has" in message
+        assert "11" in message
+        assert "12" in message
+
+
+@pytest.mark.parametrize("kind", [kind for kind in KINDS if kind != "deep"])
+def test_a_rank_with_another_dtype_is_refused_by_name(pair, kind):
+    for name, message in pair.failures(with_a_fault, X, Y, kind, "dtype"):
+        assert name == "ValueError"
+        assert "same dtype of X: rank 1 has 'uint8', rank 0 has 'float64'" in message
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_what_one_rank_refuses_the_others_hear_of(pair, kind):
+    (first, message), (second, own) = pair.failures(with_a_fault, X, Y, kind, "NaN")
+    assert (first, second) == ("RankError", "ValueError")
+    assert "rank 1 has failed" in message
+    assert own.splitlines()[0] in message
+
+
+def test_ranks_must_agree_on_sync_every(pair):
+    for kind in ("train_model", "deep", "FastLinearClassifier", "FastMLPClassifier"):
+        for name, message in pair.failures(with_a_fault, X, Y, kind, "sync_every"):
+            assert name == "ValueError"
+            assert "same sync every: rank 1 has 7, rank 0 has None" in message
+
+
+def raises_in_a_callback(rank, size, X, y, where):
+    import fastclf
+
+    def callback(epoch, *_):
+        if rank == 1 and epoch == 2:
+            raise ZeroDivisionError("of the user's own")
+
+    def batches():
+        for i in range(5):
+            if rank == 1 and i == 2:
+                raise ZeroDivisionError("of the user's own")
+            yield X[:10], y[:10]
+
+    if where == "callback":
+        fastclf.MLPClassifier(12, 7, 3).train(X.T, y, 9, callback=callback, verbose=False, process_group=True)
+    else:
+        loader = type("Loader", (), {"__iter__": lambda self: batches()})()
+        fastclf.DeepMLPClassifier(12, 7, 3).train(loader, 3, verbose=False, process_group=True)
+
+
+@pytest.mark.parametrize("where", ["callback", "loader"])
+def test_an_exception_of_the_user_ends_the_run_on_all_ranks(pair, where):
+    (first, message), (second, _) = pair.failures(raises_in_a_callback, X, Y, where)
+    assert (first, second) == ("RankError", "ZeroDivisionError")
+    assert "rank 1 has failed" in message
+    assert "of the user's own" in message
+    first, second = pair(stopped_by_a_callback, X, Y)  # the group is as good as new
+    assert first == second
+
+
+def dies_or_sleeps(rank, size, X, y, fault):
+    import os
+    import time
+
+    import fastclf
+
+    def callback(epoch, *_):
+        if rank == 1 and epoch == 2:
+            os._exit(9) if fault == "dies" else time.sleep(20)
+
+    fastclf.MLPClassifier(12, 7, 3).train(X.T, y, 10**6, callback=callback, verbose=False, process_group=True)
+
+
+@pytest.mark.parametrize("fault", ["dies", "sleeps"])
+def test_a_rank_that_does_not_answer_is_noticed_in_time(fault):
+    group = Group(2, seconds=4)
+    try:
+        began = time.monotonic()
+        call = group.begin(dies_or_sleeps, X, Y, fault)
+        with pytest.raises(Failed) as caught:
+            group.result(call, 0, timeout=60)
+        assert caught.value.args[0] == "RankError"
+        assert "rank 0 of 2 has lost the others" in caught.value.args[1]
+        assert time.monotonic() - began < 30
+    finally:
+        group.processes[1].kill()
+        group.close()
+
+
+# ---------------------------------------------------------------- checkpoints
+
+
+def with_checkpoints(rank, size, X, y, kind, path, epochs, resume):
+    import warnings
+
+    import fastclf
+
+    warnings.simplefilter("ignore")
+    own, how = slice(rank, None, size), {"process_group": True}
+    if path:
+        how |= {"checkpoint": path, "resume": resume}
+    if kind == "mlp":
+        model = fastclf.FastMLPClassifier((8,), max_iter=epochs, random_state=0, dropout=0.3, batch_size=9)
+        losses = model.fit(X[own], y[own], **how).loss_curve_
+    elif kind == "linear":
+        model = fastclf.FastLinearClassifier(max_iter=epochs, tol=None, random_state=0, penalty="l1")
+        losses = model.fit(X[own], y[own], sync_every=5, **how).loss_curve_
+    else:
+        model = fastclf.DeepMLPClassifier(12, 7, 3, random_state=0)
+        batches = fastclf.Batches(X[own], y[own], 5, shuffle=True, random_state=rank)
+        losses = model.train(batches, epochs, 0.5, patience=1000, verbose=False, **how)
+    return model._first_layer()[0].copy(), losses
+
+
+@pytest.mark.parametrize("kind", ["mlp", "linear", "deep"])
+def test_a_run_goes_on_from_its_checkpoint_with_the_same_bits(pair, kind, tmp_path):
+    path = str(tmp_path / "run")
+    whole = pair(with_checkpoints, X, Y, kind, None, 6, False)
+    pair(with_checkpoints, X, Y, kind, path, 4, False)
+    found = pair(with_checkpoints, X, Y, kind, path, 6, True)
+    for got, expected in zip(found, whole):
+        assert np.array_equal(got[0], expected[0])
+        assert got[1] == expected[1]
+
+
+def test_a_checkpoint_of_other_shards_is_refused(pair, tmp_path):
+    path = str(tmp_path / "run")
+    pair(with_checkpoints, X, Y, "mlp", path, 2, False)
+    failures = pair.failures(with_checkpoints, X[::-1].copy(), Y, "mlp", path, 4, True)
+    assert [name for name, _ in failures] == ["ValueError", "RankError"]
+    assert all("of another run: data was" in message for _, message in failures)
+
+
+# ---------------------------------------------------------------- the communicator
+
+
+def exchanges(rank, size):
+    import numpy as np
+
+    from fastclf.engine.distributed import HEAD, Ranks
+
+    comm = Ranks()
+    buffer = np.arange(5.0) * (rank + 1)
+    kept = buffer
+    comm.all_reduce(buffer)
+    message = np.ones(HEAD + 3)
+    comm.add_up(message)
+    comm.agree(a=1, b="x")
+    return (
+        kept, message[HEAD:], comm.gather(rank), comm.from_first(lambda: ["of", rank]), comm.any(lambda: rank == 1),
+        comm.mean(rank, 2.0 * rank), comm.sum(rank + 1), comm.threads(None), comm.threads(3),
+    )  # fmt: skip
+
+
+def test_exchanges(group):
+    size = len(group.processes)
+    for rank, found in enumerate(group(exchanges)):
+        reduced, message, gathered, of_first, on_any, mean, total, share, asked = found
+        assert np.array_equal(reduced, np.arange(5.0) * size * (size + 1) / 2), rank
+        assert np.array_equal(message, np.full(3, size))
+        assert gathered == [*range(size)]
+        assert of_first == ["of", 0]
+        assert on_any
+        assert mean == (sum(2.0 * r * r for r in range(size)) / sum(range(size)),)
+        assert total == size * (size + 1) / 2
+        assert share == max(1, len(os.sched_getaffinity(0)) // size if hasattr(os, "sched_getaffinity") else 1)
+        assert asked == 3
+
+
+def without_a_group():
+    import numpy as np
+    import pytest
+
+    import fastclf
+
+    for train in (
+        lambda **how: fastclf.FastMLPClassifier(max_iter=1).fit(np.eye(4), [0, 1, 0, 1], **how),
+        lambda **how: fastclf.train_model(np.eye(4), [0, 1, 0, 1], verbose=False, **how),
+    ):
+        with pytest.raises(RuntimeError, match="process_group needs a process group, and there is none"):
+            train(process_group=True)
+        with pytest.raises(ValueError, match="sync_every=3 is for ranks: it needs a process_group"):
+            train(sync_every=3)
+
+
+def test_without_a_group():
+    in_new_process(without_a_group)
+
+
+def wrong_groups(rank, size, X, y):
+    import fastclf
+
+    for group, sync_every in (("gloo", None), (1, None), (True, 0), (True, 1.5)):
+        try:
+            fastclf.FastMLPClassifier(max_iter=1).fit(X, y, process_group=group, sync_every=sync_every)
+        except (TypeError, ValueError) as error:
+            yield_ = str(error)
+        assert "process_group must be" in yield_ or "sync_every must be" in yield_, yield_
+
+
+def test_wrong_arguments(pair):
+    pair(wrong_groups, X, Y)

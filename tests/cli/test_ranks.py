@@ -1,0 +1,105 @@
+"""``fastclf train`` under torchrun: real processes over gloo."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import fastclf
+
+pytest.importorskip("torch.distributed.run")
+
+TORCHRUN = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2"]
+TRAIN = ["-m", "fastclf", "train"]
+ENVIRONMENT = {name: value for name, value in os.environ.items() if name != "OMP_NUM_THREADS"}
+
+
+@contextmanager
+def running(*command, folder):
+    """A command that runs in a folder; with the processes that it has started, it ends with the context."""
+    process = subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=folder, env=ENVIRONMENT,
+        start_new_session=True,
+    )  # fmt: skip
+    try:
+        yield process
+    finally:
+        if process.poll() is None:
+            os.killpg(process.pid, signal.SIGKILL)
+        process.communicate()
+
+
+def run(*command, folder, timeout=100):
+    with running(*command, folder=folder) as process:
+        out, errors = process.communicate(timeout=timeout)
+        return process.returncode, out, errors
+
+
+def parameters(path):
+    return fastclf.load(path)._first_layer()
+
+
+@pytest.fixture
+def table(tmp_path):
+    rng = np.random.default_rng(0)
+    X = rng.standard_normal((201, 5))
+    np.savez(tmp_path / "data.npz", X=X, y=np.argmax(X[:, :3], axis=1))
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        ["--model", "mlp", "--validation", "0.2", "--standardize"],
+        ["--model", "linear", "--batch-size", "20", "--balanced", "--learning-rate", "0.1"],
+    ],
+    ids=["mlp", "linear"],
+)
+def test_two_ranks_train_what_one_trains(table, options):
+    common = [*TRAIN, "data.npz", "--epochs", "8", *options]
+    status, out, errors = run(*TORCHRUN, *common, "--save", "two.safetensors", "--quiet", folder=table)
+    assert status == 0, errors
+    assert out.count("201 samples, 5 features, 3 classes, float64, on 2 ranks") == 1
+    assert out.count("saved to two.safetensors") == 1
+    status, _, errors = run(sys.executable, *common, "--save", "one.safetensors", "--quiet", folder=table)
+    assert status == 0, errors
+    for got, expected in zip(parameters(table / "two.safetensors"), parameters(table / "one.safetensors")):
+        assert np.abs(got - expected).max() < 1e-10
+
+
+def test_an_error_is_said_once(table):
+    status, out, errors = run(
+        *TORCHRUN, *TRAIN, "data.npz", "--dropout", "2", "--save", "model.safetensors", "--quiet", folder=table
+    )
+    assert status != 0
+    assert errors.count("fastclf train: The 'dropout' parameter") == 1
+    assert "saved" not in out
+
+
+@pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="finds the ranks in /proc")
+def test_a_run_of_which_a_rank_is_killed_ends_with_the_same_bits(table):
+    options = ["data.npz", "--epochs", "3000", "--patience", "4000", "--batch-size", "100", "--quiet"]
+    keeping = ["--checkpoint", "state", "--checkpoint-every", "20", "--resume"]
+    status, _, errors = run(*TORCHRUN, *TRAIN, *options, "--save", "whole.safetensors", folder=table)
+    assert status == 0, errors
+    command = [*TORCHRUN, "--max-restarts", "1", *TRAIN, *options, *keeping, "--save", "killed.safetensors"]
+    with running(*command, folder=table) as process:
+        until = time.monotonic() + 60
+        while not (table / "state").exists():
+            assert time.monotonic() < until
+            assert process.poll() is None
+            time.sleep(0.01)
+        ranks = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+        os.kill(int(ranks[1]), signal.SIGKILL)
+        assert not (table / "killed.safetensors").exists()
+        out, errors = process.communicate(timeout=100)
+        assert process.returncode == 0, errors
+    assert out.count("saved to killed.safetensors") == 1
+    for got, expected in zip(parameters(table / "killed.safetensors"), parameters(table / "whole.safetensors")):
+        assert np.array_equal(got, expected)
