@@ -22,6 +22,7 @@ if importlib.util.find_spec("fastclf.kernels") is None:
     )
 
 if TYPE_CHECKING:
+    from .engine.distributed import RankError
     from .engine.progress import TrainingDivergedWarning, TrainingInterruptedWarning
     from .estimators import *
     from .io.persist import load, save
@@ -34,6 +35,7 @@ __all__ = [
     "FastMLPClassifier",
     "ImageLinearClassifier",
     "MLPClassifier",
+    "RankError",
     "TrainingDivergedWarning",
     "TrainingInterruptedWarning",
     "add_bias_term",
@@ -57,6 +59,7 @@ __all__ = [
 _ELSEWHERE = {
     "FastLinearClassifier": "estimators", "FastMLPClassifier": "estimators", "load": "io.persist", "save": "io.persist",
     "TrainingDivergedWarning": "engine.progress", "TrainingInterruptedWarning": "engine.progress",
+    "RankError": "engine.distributed",
 }  # fmt: skip
 
 

@@ -21,7 +21,11 @@ def joined() -> Iterator[Alone]:
         from torch import distributed
     except ImportError:
         raise ImportError("several ranks need torch.distributed: pip install 'fastclf[torch]'") from None
-    distributed.init_process_group("gloo")
+    store, rank, size = next(distributed.rendezvous("env://"))
+    if os.environ.get("GROUP_WORLD_SIZE") == "1":
+        # After a restart on a single machine, torchrun's store still has the addresses of the ranks that have ended.
+        store = distributed.PrefixStore(f"fastclf-{os.environ.get('TORCHELASTIC_RESTART_COUNT')}", store)
+    distributed.init_process_group("gloo", store=store, rank=rank, world_size=size)
     try:
         yield communicator(True)
     finally:

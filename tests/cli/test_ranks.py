@@ -22,23 +22,31 @@ ENVIRONMENT = {name: value for name, value in os.environ.items() if name != "OMP
 
 @contextmanager
 def running(*command, folder):
-    """A command that runs in a folder; with the processes that it has started, it ends with the context."""
-    process = subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=folder, env=ENVIRONMENT,
-        start_new_session=True,
-    )  # fmt: skip
+    """A command that runs in a folder, and a function that waits for its end, and returns its status and what it said.
+
+    What still runs at the end of the context is told to end; torchrun then ends its ranks.
+    """
+    names = folder / "out", folder / "errors"
+    with open(names[0], "w") as out, open(names[1], "w") as errors:
+        process = subprocess.Popen(command, stdout=out, stderr=errors, cwd=folder, env=ENVIRONMENT)
+
+    def ended(timeout=100):
+        return process.wait(timeout), *(name.read_text() for name in names)
+
     try:
-        yield process
+        yield process, ended
     finally:
-        if process.poll() is None:
-            os.killpg(process.pid, signal.SIGKILL)
-        process.communicate()
+        process.terminate()
+        try:
+            process.wait(30)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
 
 
-def run(*command, folder, timeout=100):
-    with running(*command, folder=folder) as process:
-        out, errors = process.communicate(timeout=timeout)
-        return process.returncode, out, errors
+def run(*command, folder):
+    with running(*command, folder=folder) as (_, ended):
+        return ended()
 
 
 def parameters(path):
@@ -84,12 +92,12 @@ def test_an_error_is_said_once(table):
 
 @pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="finds the ranks in /proc")
 def test_a_run_of_which_a_rank_is_killed_ends_with_the_same_bits(table):
-    options = ["data.npz", "--epochs", "3000", "--patience", "4000", "--batch-size", "100", "--quiet"]
-    keeping = ["--checkpoint", "state", "--checkpoint-every", "20", "--resume"]
+    options = ["data.npz", "--epochs", "1000", "--patience", "2000", "--batch-size", "100", "--quiet"]
+    keeping = ["--checkpoint", "state", "--checkpoint-every", "10", "--resume"]
     status, _, errors = run(*TORCHRUN, *TRAIN, *options, "--save", "whole.safetensors", folder=table)
     assert status == 0, errors
     command = [*TORCHRUN, "--max-restarts", "1", *TRAIN, *options, *keeping, "--save", "killed.safetensors"]
-    with running(*command, folder=table) as process:
+    with running(*command, folder=table) as (process, ended):
         until = time.monotonic() + 60
         while not (table / "state").exists():
             assert time.monotonic() < until
@@ -98,8 +106,8 @@ def test_a_run_of_which_a_rank_is_killed_ends_with_the_same_bits(table):
         ranks = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
         os.kill(int(ranks[1]), signal.SIGKILL)
         assert not (table / "killed.safetensors").exists()
-        out, errors = process.communicate(timeout=100)
-        assert process.returncode == 0, errors
+        status, out, errors = ended()
+        assert status == 0, errors
     assert out.count("saved to killed.safetensors") == 1
     for got, expected in zip(parameters(table / "killed.safetensors"), parameters(table / "whole.safetensors")):
         assert np.array_equal(got, expected)
