@@ -1,6 +1,7 @@
 """``fastclf train`` under torchrun: real processes over gloo."""
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -111,3 +112,21 @@ def test_a_run_of_which_a_rank_is_killed_ends_with_the_same_bits(table):
     assert out.count("saved to killed.safetensors") == 1
     for got, expected in zip(parameters(table / "killed.safetensors"), parameters(table / "whole.safetensors")):
         assert np.array_equal(got, expected)
+
+
+def test_the_manuals_script_gives_the_answer_of_one_process(tmp_path):
+    manual = Path(__file__).parents[2] / "docs" / "distributed.md"
+    if not manual.exists():
+        pytest.skip("the manual is in the repository alone")
+    [script] = re.findall(r"```python\n(.*?)```", manual.read_text(), re.DOTALL)
+    (tmp_path / "train.py").write_text(script)
+    found = []
+    for ranks in ("2", "1"):
+        status, out, errors = run(*TORCHRUN[:-1], ranks, "train.py", folder=tmp_path)
+        assert status == 0, errors
+        found.append((re.findall("accuracy (.*)", out), parameters(tmp_path / "digits.safetensors")))
+    (said, two), (expected, one) = found
+    assert said == expected
+    assert len(said) == 1
+    assert float(said[0]) > 0.97
+    assert all(np.abs(a - b).max() < 1e-10 for a, b in zip(two, one))
