@@ -1,0 +1,188 @@
+"""What training on several ranks costs: the terms of the model in docs/distributed.md, measured, and the table there.
+
+python scaling.py                   # measure on this machine, and print the table
+python scaling.py --write           # write it into docs/distributed.md; needs a quiet machine
+python scaling.py --delay 0.002     # also steps whose exchanges take so many seconds longer, beside the model's
+
+The terms come from two processes on the loopback interface, with one thread each. What a real network costs is a matter of
+its latency and bandwidth: the table has two of them, which are assumed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import tempfile
+import time
+from itertools import pairwise
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+DOCUMENT = Path(__file__).resolve().parents[1] / "docs" / "distributed.md"
+BEGIN, END = "<!-- scaling:begin -->", "<!-- scaling:end -->"
+WIDTHS, BATCH, DTYPE = (3072, 100, 10), 1000, np.dtype(np.float32)
+SIZES = (1_000, 10_000, 100_000, 300_000, 1_000_000)  # numbers per all-reduce that are measured
+RANKS = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024)
+
+
+class Network(NamedTuple):
+    """What an exchange costs: seconds per message, and bytes per second between two ranks."""
+
+    latency: float
+    bandwidth: float
+
+    def all_reduce(self, ranks: int, size: float) -> float:
+        """The seconds of an all-reduce of ``size`` bytes in a ring: each rank sends 2 (k - 1) messages of size / k bytes."""
+        return 2 * (ranks - 1) * (self.latency + size / ranks / self.bandwidth)
+
+
+ASSUMED = {"Ethernet of 10 Gbit/s": Network(50e-6, 1.1e9), "100 Gbit/s": Network(10e-6, 11e9)}
+
+
+class Step(NamedTuple):
+    """What a step costs: seconds per sample, seconds of the optimiser's step, and bytes of the gradient."""
+
+    sample: float
+    update: float
+    size: float
+
+    def seconds(self, ranks: int, batch: float, network: Network, sync_every: int = 1) -> float:
+        """The seconds of a step on ``batch`` samples of all ranks; with ``sync_every``, on average."""
+        return batch * self.sample / ranks + self.update + network.all_reduce(ranks, self.size) / sync_every
+
+    def most_ranks(self, batch: float, network: Network) -> int:
+        """The number of ranks, a power of two, on which a step on ``batch`` samples takes the least time."""
+        return min((2**i for i in range(21)), key=lambda k: self.seconds(k, batch, network))
+
+
+def fitted(sizes: list[float], seconds: list[float]) -> Network:
+    """The network for which all-reduces of these bytes between two ranks take these seconds: relative least squares."""
+    weights = 1 / np.array(seconds)
+    columns = np.column_stack([np.full(len(sizes), 2.0), sizes]) * weights[:, None]
+    latency, per_byte = np.linalg.lstsq(columns, np.ones(len(sizes)), rcond=None)[0]
+    return Network(max(float(latency), 0.0), 1 / max(float(per_byte), 1e-15))
+
+
+def table(step: Step, networks: dict[str, Network]) -> list[str]:
+    """Lines in Markdown: for each number of ranks, how many times as many samples a second as on one."""
+    lines = [
+        "| ranks | "
+        + " | ".join(f"{name}: B = {BATCH:,} | B = {BATCH:,} k | the same, H = 8" for name in networks)
+        + " |",
+        "| ---: |" + " ---: |" * 3 * len(networks),
+    ]
+    one = BATCH / step.seconds(1, BATCH, next(iter(networks.values())))
+    for ranks in RANKS:
+        cells = []
+        for network in networks.values():
+            for batch, every in ((BATCH, 1), (BATCH * ranks, 1), (BATCH * ranks, 8)):
+                cells.append(f"{batch / step.seconds(ranks, batch, network, every) / one:.3g}")
+        lines.append(f"| {ranks} | " + " | ".join(cells) + " |")
+    return lines
+
+
+# ---------------------------------------------------------------- measuring
+
+
+def best_of(function, times: int = 30) -> float:
+    """The least time that ``function`` takes, in seconds."""
+    found = []
+    for _ in range(times):
+        start = time.perf_counter()
+        function()
+        found.append(time.perf_counter() - start)
+    return min(found)
+
+
+def measure(rank: int, folder: str, delay: float) -> None:
+    """On each of two ranks: measure the terms, and rank 0 writes them into the folder."""
+    from torch import distributed
+
+    from fastclf.engine.distributed import HEAD, Ranks
+    from fastclf.engine.minibatch import BatchTrainer, Samples, Workspace
+    from fastclf.engine.network import Network as Parameters
+    from fastclf.engine.ranks import RankTrainer
+    from fastclf.engine.rows import Rows
+    from fastclf.kernels.codes import TRAIN
+    from fastclf.kernels.records import Settings
+
+    class Delayed(Ranks):
+        """Ranks on a network whose every exchange takes longer."""
+
+        def all_reduce(self, buffer) -> None:
+            time.sleep(delay)
+            super().all_reduce(buffer)
+
+    distributed.init_process_group("gloo", init_method=f"file://{folder}/meeting", rank=rank, world_size=2)
+    rng, half = np.random.default_rng(rank), BATCH // 2
+    X, y = rng.standard_normal((4 * half, WIDTHS[0]), DTYPE), rng.integers(0, WIDTHS[-1], 4 * half)
+
+    def trainer() -> BatchTrainer:
+        net = Parameters(WIDTHS, DTYPE)
+        samples = Samples(Rows(X, DTYPE), y)
+        return BatchTrainer(net, samples, Settings(learning_rate=1e-3), Workspace.for_batches(net, samples.X, half))
+
+    alone, rows, quarter = trainer(), np.arange(half), np.arange(half // 2)
+    rates = np.full(1, 1e-3)
+    whole = best_of(lambda: alone.run(TRAIN, rows, rates=rates))
+    sample = (whole - best_of(lambda: alone.run(TRAIN, quarter, rates=rates))) / (half - half // 2)
+    comm = Ranks()
+    seconds = []
+    for size in SIZES:
+        buffer = np.zeros(HEAD + size, DTYPE)
+        distributed.barrier()
+        seconds.append(best_of(lambda buffer=buffer: comm.all_reduce(buffer), 50))
+    together = RankTrainer(trainer(), comm)
+    distributed.barrier()
+    of_both = best_of(lambda: together.step(rows, rates))
+    late = RankTrainer(trainer(), Delayed())
+    distributed.barrier()
+    delayed = best_of(lambda: late.step(rows, rates))
+    distributed.destroy_process_group()
+    if rank == 0:
+        np.savez(f"{folder}/terms", sample=sample, whole=whole, seconds=seconds, both=of_both, delayed=delayed)
+
+
+def main() -> None:
+    """Measure, and print or write the table."""
+    from torch import multiprocessing
+
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--write", action="store_true")
+    parser.add_argument("--delay", type=float, default=0.0)
+    args = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        multiprocessing.start_processes(measure, (folder, args.delay), nprocs=2, start_method="spawn")
+        terms = dict(np.load(f"{folder}/terms.npz"))
+    loopback = fitted([DTYPE.itemsize * n for n in SIZES], [*terms["seconds"]])
+    size = DTYPE.itemsize * sum(i * o + o for i, o in pairwise(WIDTHS))
+    sample, whole = float(terms["sample"]), float(terms["whole"])
+    step = Step(sample, max(0.0, whole - BATCH // 2 * sample), size)
+    networks = {"loopback": loopback, **ASSUMED}
+    expected = step.seconds(2, BATCH, loopback)
+    shape, assumed = "–".join(map(str, WIDTHS)), []
+    for name, network in ASSUMED.items():
+        assumed.append(f"{name}, a = {1e6 * network.latency:.0f} µs, b = {network.bandwidth / 1e9:g} GB/s")
+    fastest = [f"{step.most_ranks(BATCH, network)} ranks ({name})" for name, network in networks.items()]
+    said = [
+        f"{shape}, {DTYPE}, one thread per rank: c = {1e6 * step.sample:.1f} µs, s = {1e3 * step.update:.2f} ms, "
+        f"P = {size / 1e6:.2f} MB. On the loopback interface a = {1e6 * loopback.latency:.0f} µs, "
+        f"b = {loopback.bandwidth / 1e6:,.0f} MB/s; a step of two ranks on {BATCH:,} samples takes "
+        f"{1e3 * terms['both']:.1f} ms, where the model says {1e3 * expected:.1f} ms. Assumed: {'; '.join(assumed)}. "
+        f"With B = {BATCH:,}, a step is fastest on {', '.join(fastest)}.",
+    ]
+    if args.delay:
+        said[0] += (
+            f" With {1e3 * args.delay:g} ms more per exchange it takes {1e3 * terms['delayed']:.1f} ms, where the model says "
+            f"{1e3 * (expected + args.delay):.1f} ms."
+        )
+    said += ["", "How many times as many samples a second as on one rank:", "", *table(step, networks)]
+    print("\n".join(said))
+    if args.write:
+        before, _, rest = DOCUMENT.read_text().partition(BEGIN)
+        DOCUMENT.write_text(before + "\n".join([BEGIN, *said, END]) + rest.partition(END)[2])
+
+
+if __name__ == "__main__":
+    main()
