@@ -85,7 +85,7 @@ def table(step: Step, networks: dict[str, Network]) -> list[str]:
 # ---------------------------------------------------------------- measuring
 
 
-def best_of(function, times: int = 30) -> float:
+def best_of(function, times: int = 60) -> float:
     """The least time that ``function`` takes, in seconds."""
     found = []
     for _ in range(times):
@@ -123,10 +123,8 @@ def measure(rank: int, folder: str, delay: float) -> None:
         samples = Samples(Rows(X, DTYPE), y)
         return BatchTrainer(net, samples, Settings(learning_rate=1e-3), Workspace.for_batches(net, samples.X, half))
 
-    alone, rows, quarter = trainer(), np.arange(half), np.arange(half // 2)
-    rates = np.full(1, 1e-3)
-    whole = best_of(lambda: alone.run(TRAIN, rows, rates=rates))
-    sample = (whole - best_of(lambda: alone.run(TRAIN, quarter, rates=rates))) / (half - half // 2)
+    alone, rows, none, rates = trainer(), np.arange(half), np.empty(0, np.int64), np.full(1, 1e-3)
+    sample = best_of(lambda: alone.run(TRAIN, rows, rates=rates)) / half
     comm = Ranks()
     seconds = []
     for size in SIZES:
@@ -135,13 +133,15 @@ def measure(rank: int, folder: str, delay: float) -> None:
         seconds.append(best_of(lambda buffer=buffer: comm.all_reduce(buffer), 50))
     together = RankTrainer(trainer(), comm)
     distributed.barrier()
+    of_none = best_of(lambda: together.step(none, rates))
+    distributed.barrier()
     of_both = best_of(lambda: together.step(rows, rates))
     late = RankTrainer(trainer(), Delayed())
     distributed.barrier()
     delayed = best_of(lambda: late.step(rows, rates))
     distributed.destroy_process_group()
     if rank == 0:
-        np.savez(f"{folder}/terms", sample=sample, whole=whole, seconds=seconds, both=of_both, delayed=delayed)
+        np.savez(f"{folder}/terms", sample=sample, none=of_none, seconds=seconds, both=of_both, delayed=delayed)
 
 
 def main() -> None:
@@ -157,8 +157,8 @@ def main() -> None:
         terms = dict(np.load(f"{folder}/terms.npz"))
     loopback = fitted([DTYPE.itemsize * n for n in SIZES], [*terms["seconds"]])
     size = DTYPE.itemsize * sum(i * o + o for i, o in pairwise(WIDTHS))
-    sample, whole = float(terms["sample"]), float(terms["whole"])
-    step = Step(sample, max(0.0, whole - BATCH // 2 * sample), size)
+    update = float(terms["none"]) - loopback.all_reduce(2, size)  # a step of two ranks that have no samples
+    step = Step(float(terms["sample"]), max(0.0, update), size)
     networks = {"loopback": loopback, **ASSUMED}
     expected = step.seconds(2, BATCH, loopback)
     shape, assumed = "–".join(map(str, WIDTHS)), []
@@ -174,8 +174,8 @@ def main() -> None:
     ]
     if args.delay:
         said[0] += (
-            f" With {1e3 * args.delay:g} ms more per exchange it takes {1e3 * terms['delayed']:.1f} ms, where the model says "
-            f"{1e3 * (expected + args.delay):.1f} ms."
+            f" With {1e3 * args.delay:g} ms more per exchange it takes {1e3 * terms['delayed']:.1f} ms, where the model "
+            f"says {1e3 * (expected + args.delay):.1f} ms."
         )
     said += ["", "How many times as many samples a second as on one rank:", "", *table(step, networks)]
     print("\n".join(said))

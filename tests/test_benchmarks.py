@@ -326,6 +326,22 @@ def test_bytes_from_beyond_a_cache(suite, breakdown):
     assert whole.beyond(50_000) == (60 * 100 + 40 * 100 + 2 * 60 * 40) * 4
 
 
+def test_the_cost_of_ranks(suite):
+    scaling = importlib.import_module("scaling")
+    network = scaling.Network(latency=2e-4, bandwidth=1e9)
+    assert network.all_reduce(1, 1e6) == 0
+    assert network.all_reduce(4, 1e6) == pytest.approx(6 * (2e-4 + 250e3 / 1e9))
+    sizes = [1e3, 1e5, 1e7]
+    assert scaling.fitted(sizes, [network.all_reduce(2, size) for size in sizes]) == pytest.approx(network)
+    step = scaling.Step(sample=1e-5, update=1e-3, size=1e6)
+    assert step.seconds(2, 1000, network) == pytest.approx(5e-3 + 1e-3 + 2 * 2e-4 + 1e-3)
+    assert step.seconds(2, 1000, network, sync_every=4) == pytest.approx(5e-3 + 1e-3 + (2 * 2e-4 + 1e-3) / 4)
+    assert step.most_ranks(1000, network) == 4
+    lines = scaling.table(step, {"a": network, "b": network})
+    assert len(lines) == 2 + len(scaling.RANKS)
+    assert lines[2] == "| 1 | 1 | 1 | 1 | 1 | 1 | 1 |"
+
+
 @pytest.fixture
 def commits(suite, monkeypatch, tmp_path):
     """commits.py with three cases, which print what their commit's version is."""
