@@ -89,6 +89,10 @@ class Alone:
         """The sum of a value over the ranks."""
         return value
 
+    def of_first(self, value: float) -> float:
+        """Rank 0's value: what a decision is taken from must be the same on processors that round differently."""
+        return value
+
     def threads(self, n_jobs: int | None) -> int | None:
         """``n_jobs`` or, if it is None, a number of threads that leaves other ranks on this machine their share."""
         return n_jobs
@@ -204,6 +208,9 @@ class Ranks(Alone):
 
     def sum(self, value: float) -> float:
         return self._sums(value)[0]
+
+    def of_first(self, value: float) -> float:
+        return self.sum(value if self.rank == 0 else 0.0)
 
     # ------------------------------------------------------------ this rank among those of its machine
 

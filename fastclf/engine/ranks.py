@@ -134,7 +134,7 @@ class RankTrainer:
         self.expect()
         for first in range(0, count, at_once):
             steps = slice(first, min(first + at_once, count))
-            chosen = self._rates(len(range(*steps.indices(count)))) if rates is None else rates[steps]
+            chosen = self._rates(steps.stop - first) if rates is None else rates[steps]
             some = _NO_MIXES if mixes is None else mixes[steps]
             part = order[first * batch_size : steps.stop * batch_size]
             seed_of_part = seed + first * batch_size + self._comm.rank * _SEEDS_OF_A_RANK
@@ -184,9 +184,10 @@ class RankTrainer:
             losses = self._own.run(
                 TRAIN, rows, size, rates=rates[:count], mixes=mixes[:count] if len(mixes) else None, seed=seed
             )
-            weight, loss = float(weights.sum()), float(losses @ weights)
+            weight = float(weights.sum())
+            loss = float(losses @ weights) if weight else 0.0
         total, whole, _ = self._average.take(weight, loss)
-        return np.full(len(rates), total / whole)
+        return np.full(len(rates), total / whole if whole else np.nan)
 
     # ------------------------------------------------------------ batches of this rank's own, one after the other
 

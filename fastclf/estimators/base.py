@@ -424,7 +424,7 @@ class FastClassifier(Portable, CallbackSupportMixin, ClassifierMixin, BaseEstima
         ):
             try:
                 for epoch in range(self.n_iter_, 0 if over else epochs):
-                    loss = train(reporter.on_samples)
+                    loss = comm.of_first(train(reporter.on_samples))
                     self.n_iter_ += 1
                     self.loss_curve_.append(loss)
                     reporter.epoch(epoch, loss, lambda: None)

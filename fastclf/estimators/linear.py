@@ -420,7 +420,7 @@ class FastLinearClassifier(FastClassifier, LinearClassifierMixin, SparseCoefMixi
                 )
             if held_out is not None or self._is_watched():
                 self.coef_, self.intercept_ = stepper.parameters()
-            value = loss + stepper.penalty()
+            value = comm.of_first(loss + stepper.penalty())
             if held_out is not None:
                 value = self._score(samples, y, held_out, shards)
                 self.validation_scores_.append(value)  # type: ignore[union-attr]

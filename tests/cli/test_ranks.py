@@ -93,8 +93,8 @@ def test_an_error_is_said_once(table):
 
 @pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="finds the ranks in /proc")
 def test_a_run_of_which_a_rank_is_killed_ends_with_the_same_bits(table):
-    options = ["data.npz", "--epochs", "1000", "--patience", "2000", "--batch-size", "100", "--quiet"]
-    keeping = ["--checkpoint", "state", "--checkpoint-every", "10", "--resume"]
+    options = ["data.npz", "--epochs", "500", "--patience", "1000", "--batch-size", "100", "--quiet"]
+    keeping = ["--checkpoint", "state", "--checkpoint-every", "5", "--resume"]
     status, _, errors = run(*TORCHRUN, *TRAIN, *options, "--save", "whole.safetensors", folder=table)
     assert status == 0, errors
     command = [*TORCHRUN, "--max-restarts", "1", *TRAIN, *options, *keeping, "--save", "killed.safetensors"]

@@ -271,6 +271,31 @@ def test_local_sgd(group):
         assert abs(found[0][name][-1][-1] - expected[-1][-1]) < 0.25, name
 
 
+def on_digits(rank, size, sync_every):
+    import warnings
+
+    import numpy as np
+    from sklearn.datasets import load_digits
+
+    import fastclf
+
+    warnings.simplefilter("ignore")
+    X, y = load_digits(return_X_y=True)
+    X, order = X / 16, np.random.default_rng(0).permutation(len(y))
+    train, test = order[:1000], order[1000:]
+    own = train[rank::size]
+    model = fastclf.FastMLPClassifier((100,), batch_size=100, max_iter=60, random_state=0, learning_rate_init=3e-3)
+    model.fit(X[own], y[own], process_group=True, sync_every=sync_every)
+    return model.score(X[test], y[test]), len(test)
+
+
+def test_local_steps_are_as_accurate_on_digits(pair):
+    [(together, m), _] = pair(on_digits, None)
+    [(apart, _), _] = pair(on_digits, 8)
+    assert together > 0.95
+    assert apart > together - np.sqrt(together * (1 - together) / m)  # within a standard error
+
+
 # ---------------------------------------------------------------- decisions
 
 
