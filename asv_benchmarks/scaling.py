@@ -3,6 +3,7 @@
 python scaling.py                   # measure on this machine, and print the table
 python scaling.py --write           # write it into docs/distributed.md; needs a quiet machine
 python scaling.py --delay 0.002     # also steps whose exchanges take so many seconds longer, beside the model's
+python scaling.py --compare         # only: steps of two ranks beside torch's DistributedDataParallel, and beside two threads
 
 The terms come from two processes on the loopback interface, with one thread each. What a real network costs is a matter of
 its latency and bandwidth: the table has two of them, which are assumed.
@@ -11,6 +12,7 @@ its latency and bandwidth: the table has two of them, which are assumed.
 from __future__ import annotations
 
 import argparse
+import json
 import tempfile
 import time
 from itertools import pairwise
@@ -21,7 +23,9 @@ import numpy as np
 
 DOCUMENT = Path(__file__).resolve().parents[1] / "docs" / "distributed.md"
 BEGIN, END = "<!-- scaling:begin -->", "<!-- scaling:end -->"
-WIDTHS, BATCH, DTYPE = (3072, 100, 10), 1000, np.dtype(np.float32)
+WIDTHS, BATCH, DTYPE, RATE = (3072, 100, 10), 1000, np.dtype(np.float32), 1e-3
+COMPARED = (WIDTHS, (784, 512, 512, 10))
+SYNC_EVERY = 8
 SIZES = (1_000, 10_000, 100_000, 300_000, 1_000_000)  # numbers per all-reduce that are measured
 RANKS = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024)
 
@@ -95,17 +99,28 @@ def best_of(function, times: int = 60) -> float:
     return min(found)
 
 
+def trainer_of(widths: tuple[int, ...], batch: int, threads: int = 1):
+    """A trainer of a network on four batches of random samples."""
+    from fastclf.engine.minibatch import BatchTrainer, Samples, Workspace
+    from fastclf.engine.network import Network as Parameters
+    from fastclf.engine.rows import Rows
+    from fastclf.kernels.records import Settings
+
+    rng, net = np.random.default_rng(0), Parameters(widths, DTYPE)
+    for W in net.weights:
+        W[:] = 0.01 * rng.standard_normal(W.shape)
+    X, y = rng.standard_normal((4 * batch, widths[0]), DTYPE), rng.integers(0, widths[-1], 4 * batch)
+    work = Workspace.for_batches(net, Rows(X, DTYPE), batch)
+    return BatchTrainer(net, Samples(Rows(X, DTYPE), y), Settings(learning_rate=RATE), work, threads=threads)
+
+
 def measure(rank: int, folder: str, delay: float) -> None:
     """On each of two ranks: measure the terms, and rank 0 writes them into the folder."""
     from torch import distributed
 
     from fastclf.engine.distributed import HEAD, Ranks
-    from fastclf.engine.minibatch import BatchTrainer, Samples, Workspace
-    from fastclf.engine.network import Network as Parameters
     from fastclf.engine.ranks import RankTrainer
-    from fastclf.engine.rows import Rows
     from fastclf.kernels.codes import TRAIN
-    from fastclf.kernels.records import Settings
 
     class Delayed(Ranks):
         """Ranks on a network whose every exchange takes longer."""
@@ -115,15 +130,8 @@ def measure(rank: int, folder: str, delay: float) -> None:
             super().all_reduce(buffer)
 
     distributed.init_process_group("gloo", init_method=f"file://{folder}/meeting", rank=rank, world_size=2)
-    rng, half = np.random.default_rng(rank), BATCH // 2
-    X, y = rng.standard_normal((4 * half, WIDTHS[0]), DTYPE), rng.integers(0, WIDTHS[-1], 4 * half)
-
-    def trainer() -> BatchTrainer:
-        net = Parameters(WIDTHS, DTYPE)
-        samples = Samples(Rows(X, DTYPE), y)
-        return BatchTrainer(net, samples, Settings(learning_rate=1e-3), Workspace.for_batches(net, samples.X, half))
-
-    alone, rows, none, rates = trainer(), np.arange(half), np.empty(0, np.int64), np.full(1, 1e-3)
+    half = BATCH // 2
+    alone, rows, none, rates = trainer_of(WIDTHS, half), np.arange(half), np.empty(0, np.int64), np.full(1, RATE)
     sample = best_of(lambda: alone.run(TRAIN, rows, rates=rates)) / half
     comm = Ranks()
     seconds = []
@@ -131,17 +139,90 @@ def measure(rank: int, folder: str, delay: float) -> None:
         buffer = np.zeros(HEAD + size, DTYPE)
         distributed.barrier()
         seconds.append(best_of(lambda buffer=buffer: comm.all_reduce(buffer), 50))
-    together = RankTrainer(trainer(), comm)
+    together = RankTrainer(trainer_of(WIDTHS, half), comm)
     distributed.barrier()
     of_none = best_of(lambda: together.step(none, rates))
     distributed.barrier()
     of_both = best_of(lambda: together.step(rows, rates))
-    late = RankTrainer(trainer(), Delayed())
+    late = RankTrainer(trainer_of(WIDTHS, half), Delayed())
     distributed.barrier()
     delayed = best_of(lambda: late.step(rows, rates))
     distributed.destroy_process_group()
     if rank == 0:
         np.savez(f"{folder}/terms", sample=sample, none=of_none, seconds=seconds, both=of_both, delayed=delayed)
+
+
+def compare(rank: int, folder: str) -> None:
+    """On each of two ranks: time steps of every kind in turn, and rank 0 writes their medians into the folder."""
+    import torch
+    from torch import distributed, nn
+
+    from fastclf.engine.distributed import HEAD, Ranks
+    from fastclf.engine.ranks import RankTrainer
+    from fastclf.kernels.codes import TRAIN
+
+    torch.set_num_threads(1)
+    distributed.init_process_group("gloo", init_method=f"file://{folder}/meeting", rank=rank, world_size=2)
+    half, rates, found = BATCH // 2, np.full(1, RATE), {}
+    for widths in COMPARED:
+        alone, comm = trainer_of(widths, half), Ranks()
+        together, apart = (RankTrainer(trainer_of(widths, half), c) for c in (comm, Ranks(None, SYNC_EVERY)))
+        layers = [layer for i, o in pairwise(widths) for layer in (nn.Linear(i, o), nn.ReLU())][:-1]
+        module = nn.parallel.DistributedDataParallel(nn.Sequential(*layers))
+        optimiser = torch.optim.SGD(module.parameters(), RATE)
+        X, y = torch.from_numpy(alone.samples.X.array), torch.from_numpy(alone.samples.labels)
+        buffer = np.zeros(HEAD + len(alone.network.params), DTYPE)
+
+        def by_torch(rows, X=X, y=y, module=module, optimiser=optimiser) -> None:
+            optimiser.zero_grad()
+            nn.functional.cross_entropy(module(X[rows]), y[rows]).backward()
+            optimiser.step()
+
+        arms = {
+            "compute": lambda rows, t=alone: [t.run(TRAIN, r, rates=rates) for r in rows],
+            "all-reduce": lambda rows, b=buffer, c=comm: [c.all_reduce(b) for _ in rows],
+            "step": lambda rows, t=together: [t.step(r, rates) for r in rows],
+            "local": lambda rows, t=apart, s=alone.samples: [*t.batches(iter([(s, r) for r in rows]), RATE)],
+            "DDP": lambda rows, step=by_torch: [step(torch.from_numpy(r)) for r in rows],
+        }
+        times: dict[str, list[float]] = {name: [] for name in arms}
+        rng = np.random.default_rng(rank)
+        for _ in range(15):
+            rows = [rng.permutation(4 * half)[:half] for _ in range(SYNC_EVERY)]
+            for name, arm in arms.items():
+                distributed.barrier()
+                start = time.perf_counter()
+                arm(rows)
+                times[name].append((time.perf_counter() - start) / SYNC_EVERY)
+        found["–".join(map(str, widths))] = {name: float(np.median(t)) for name, t in times.items()}
+    distributed.destroy_process_group()
+    if rank == 0:
+        Path(folder, "times").write_text(json.dumps(found))
+
+
+def compared() -> list[str]:
+    """Lines in Markdown: steps of two ranks of one thread, beside torch's, and beside one process of two threads."""
+    from torch import multiprocessing
+
+    from fastclf.kernels.codes import TRAIN
+
+    with tempfile.TemporaryDirectory() as folder:
+        multiprocessing.start_processes(compare, (folder,), nprocs=2, start_method="spawn")
+        found = json.loads(Path(folder, "times").read_text())
+    lines = [
+        f"| network, {BATCH:,} samples of two ranks | step | over compute and all-reduce | DDP | two threads, over "
+        f"`sync_every={SYNC_EVERY}` |",
+        "| --- | ---: | ---: | ---: | ---: |",
+    ]
+    for widths, (name, times) in zip(COMPARED, found.items()):
+        trainer, rows = trainer_of(widths, BATCH, threads=2), np.random.default_rng(0).permutation(4 * BATCH)[:BATCH]
+        seconds = [best_of(lambda t=trainer, r=rows: t.run(TRAIN, r), 1) for _ in range(30)]
+        over = times["step"] / (times["compute"] + times["all-reduce"])
+        lines.append(
+            f"| {name} | {1e3 * times['step']:.2f} ms | {over:.2f}x | {times['DDP'] / times['step']:.2f}x | "
+            f"{float(np.median(seconds)) / times['local']:.2f}x |"
+        )
+    return lines
 
 
 def main() -> None:
@@ -151,7 +232,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--write", action="store_true")
     parser.add_argument("--delay", type=float, default=0.0)
+    parser.add_argument("--compare", action="store_true")
     args = parser.parse_args()
+    if args.compare:
+        print("\n".join(compared()))
+        return
     with tempfile.TemporaryDirectory() as folder:
         multiprocessing.start_processes(measure, (folder, args.delay), nprocs=2, start_method="spawn")
         terms = dict(np.load(f"{folder}/terms.npz"))

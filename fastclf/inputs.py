@@ -305,7 +305,9 @@ def as_targets(value: Any, name: str, m: int, dtype: np.dtype, multiclass: bool)
             hint = "; for labels, np.eye(n_classes)[y] makes the matrix"
         raise ValueError(f"{name} must have shape {wanted}, got {source.shape}{hint}")
     targets = as_floats(source, name, dtype)
-    low, high = targets.min(initial=1), targets.max(initial=0)
+    if not targets.size:  # no samples
+        return targets
+    low, high = targets.min(), targets.max()
     if low < 0 or high > 1:
         raise ValueError(f"{name} must hold probabilities between 0 and 1, got values from {low} to {high}")
     return targets
