@@ -56,8 +56,12 @@ class Average:
     """Arrays, of which ranks that trained apart from each other take the average, in place."""
 
     def __init__(self, comm: Alone, *arrays: NDArray[Any]) -> None:
-        self._comm, self._arrays = comm, arrays
+        self._comm, at = comm, HEAD
         self.message = np.zeros(HEAD + sum(a.size for a in arrays), arrays[0].dtype)
+        self._parts = []  # of the message, one for each array
+        for array in arrays:
+            self._parts.append((array, self.message[at : at + array.size].reshape(array.shape)))
+            at += array.size
 
     def take(self, weight: float, loss: float, more: bool = False) -> tuple[float, float, bool]:
         """Replace the arrays by their mean over the ranks, each counting by its ``weight``: the samples that it has seen.
@@ -67,18 +71,23 @@ class Average:
         """
         self.message[:HEAD] = 0
         self.message[LOSS], self.message[WEIGHT], self.message[MORE] = loss, weight, more
-        parts, at = [], HEAD
-        for array in self._arrays:
-            parts.append(self.message[at : at + array.size].reshape(array.shape))
-            at += array.size
         with np.errstate(over="ignore", invalid="ignore"):  # a run that diverges is noticed by its parameters
-            for array, part in zip(self._arrays, parts):
+            for array, part in self._parts:
                 np.multiply(array, weight, out=part, casting="same_kind") if weight else part.fill(0)
-            self._comm.add_up(self.message)
-            total = float(self.message[WEIGHT])
-            for array, part in zip(self._arrays, parts if total else ()):
-                np.multiply(part, 1 / total, out=array, casting="same_kind")
+            try:
+                self._comm.add_up(self.message)
+            except KeyboardInterrupt:  # the run ends here, on all ranks with the same
+                self._put_back()
+                raise
+            self._put_back()
+        total = float(self.message[WEIGHT])
         return float(self.message[LOSS]), total, bool(self.message[MORE] > 0)
+
+    def _put_back(self) -> None:
+        """Set the arrays to the mean of what the ranks have added up."""
+        if total := float(self.message[WEIGHT]):
+            for array, part in self._parts:
+                np.multiply(part, 1 / total, out=array, casting="same_kind")
 
 
 class RankTrainer:

@@ -91,6 +91,20 @@ def test_an_error_is_said_once(table):
     assert "saved" not in out
 
 
+def test_ctrl_c_saves_what_there_is(table):
+    options = ["data.npz", "--epochs", "10000000", "--patience", "10000000", "--quiet", "--checkpoint", "state"]
+    with running(*TORCHRUN, *TRAIN, *options, "--save", "model.safetensors", folder=table) as (process, ended):
+        until = time.monotonic() + 60
+        while not (table / "state").exists():
+            assert time.monotonic() < until
+            assert process.poll() is None
+            time.sleep(0.01)
+        process.send_signal(signal.SIGINT)
+        _, out, errors = ended()
+    assert out.count("interrupted; saved to model.safetensors") == 1, errors
+    assert fastclf.load(table / "model.safetensors").n_iter_ >= 1
+
+
 @pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="finds the ranks in /proc")
 def test_a_run_of_which_a_rank_is_killed_ends_with_the_same_bits(table):
     options = ["data.npz", "--epochs", "500", "--patience", "1000", "--batch-size", "100", "--quiet"]

@@ -357,12 +357,12 @@ def says_when_it_trains(rank, size, X, y, kind, folder):
             epoch = Reporter.epoch
             Reporter.epoch = lambda *given: (begun(), epoch(*given))[1]
             model = fastclf.FastMLPClassifier(max_iter=10**8, n_iter_no_change=10**8, random_state=0)
-            model.fit(X, y, process_group=True)
+            model.fit(X, y, process_group=True, sync_every=8 if kind == "local steps" else None)
             Reporter.epoch = epoch
     return model._network.params.copy(), [w.category.__name__ for w in caught]
 
 
-@pytest.mark.parametrize("kind", ["lab", "deep", "estimator"])
+@pytest.mark.parametrize("kind", ["lab", "deep", "estimator", "local steps"])
 def test_ctrl_c_on_one_rank_ends_the_run_on_all(pair, kind, tmp_path):
     call = pair.begin(says_when_it_trains, X, Y, kind, str(tmp_path))
     until = time.monotonic() + 60
