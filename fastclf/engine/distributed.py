@@ -45,11 +45,12 @@ class Alone:
     """The communicator of a process without a group: its methods give back what they take.
 
     ``sync_every`` says how often ranks that train apart from each other take the average of their parameters; None: ranks
-    take every step together.
+    take every step together. ``compresses`` says whether ranks send gradients in bfloat16.
     """
 
     rank, size, grouped = 0, 1, False
     sync_every: int | None = None
+    compresses = False
     few = np.zeros(HEAD)  # the buffer in which a few numbers are added up
 
     def all_reduce(self, buffer: NDArray[Any]) -> None:
@@ -64,6 +65,13 @@ class Alone:
             On every rank, if Ctrl-C was pressed on one of them.
         RankError
             If another rank has failed.
+        """
+
+    def add_up_rounded(self, buffer: NDArray[Any], left_over: NDArray[Any]) -> None:
+        """As ``add_up``, but what follows the head is sent in bfloat16, in half of the bytes of float32.
+
+        ``left_over`` keeps what the rounding has taken away, which is sent the next time: error feedback (Karimireddy et
+        al., arXiv:1901.09847). It is as long as what follows the head, and begins as zeros.
         """
 
     def gather(self, value: T) -> list[T]:
@@ -120,11 +128,13 @@ class Ranks(Alone):
 
     grouped = True
 
-    def __init__(self, group: Any = None, sync_every: int | None = None) -> None:
+    def __init__(self, group: Any = None, sync_every: int | None = None, compresses: bool = False) -> None:
         import torch
         from torch import distributed
 
-        self._torch, self._distributed, self._group, self.sync_every = torch, distributed, group, sync_every
+        self._torch, self._distributed, self._group = torch, distributed, group
+        self.sync_every, self.compresses = sync_every, compresses
+        self._rounded: Any = None  # a tensor of what is sent in bfloat16
         self.rank, self.size = distributed.get_rank(group), distributed.get_world_size(group)
         if self.rank < 0:
             raise ValueError("process_group must be a group that this process belongs to")
@@ -157,6 +167,18 @@ class Ranks(Alone):
         if buffer[INTERRUPTED] > 0:
             self._interrupted, self._is_common = False, True
             raise KeyboardInterrupt
+
+    def add_up_rounded(self, buffer: NDArray[Any], left_over: NDArray[Any]) -> None:
+        numbers = buffer[HEAD:]
+        if self._rounded is None or len(self._rounded) != len(numbers):
+            self._rounded = self._torch.empty(len(numbers), dtype=self._torch.bfloat16)
+        self.add_up(buffer[:HEAD])  # exact; and if this raises, it raises on every rank
+        left_over += numbers
+        self._rounded.copy_(self._torch.from_numpy(left_over))
+        sent = self._torch.from_numpy(numbers)
+        left_over -= sent.copy_(self._rounded).numpy()
+        self._exchange(lambda: self._distributed.all_reduce(self._rounded, group=self._group))
+        sent.copy_(self._rounded)
 
     def _gathered(self, value: Any, failure: str | None) -> list[tuple[Any, str | None]]:
         found: list[Any] = [None] * self.size
@@ -273,12 +295,17 @@ class Ranks(Alone):
         self._gathered(None, failure)
 
 
-def communicator(process_group: Any, sync_every: int | None = None) -> Alone:
+def communicator(process_group: Any, sync_every: int | None = None, compress: str | None = None) -> Alone:
     """The communicator for an argument ``process_group``: ``ALONE`` for None, the default group for True."""
     if process_group is None or process_group is False:
-        if sync_every is not None:
-            raise ValueError(f"sync_every={sync_every!r} is for ranks: it needs a process_group")
+        for name, value in (("sync_every", sync_every), ("compress", compress)):
+            if value is not None:
+                raise ValueError(f"{name}={value!r} is for ranks: it needs a process_group")
         return ALONE
+    if compress not in (None, "bfloat16"):
+        raise ValueError(f'compress must be None or "bfloat16", got {compress!r}')
+    if compress is not None and sync_every is not None:
+        raise ValueError("compress is for steps that ranks take together, not for sync_every")
     if sync_every is not None:
         if isinstance(sync_every, bool) or not isinstance(sync_every, (int, np.integer)):
             raise TypeError(f"sync_every must be None or a whole number, got {sync_every!r}")
@@ -300,7 +327,7 @@ def communicator(process_group: Any, sync_every: int | None = None) -> Alone:
     backend = str(distributed.get_backend(group))
     if backend not in ("gloo", "mpi", "undefined") and "cpu:" not in backend:
         raise ValueError(f"process_group must have a backend for the CPU's memory, such as gloo, got {backend!r}")
-    return Ranks(group, sync_every)
+    return Ranks(group, sync_every, compress is not None)
 
 
 # ---------------------------------------------------------------- the samples of all ranks

@@ -117,13 +117,15 @@ class RankTrainer:
         )
         for work in (trainer.work, self._last.work):
             work.keep_gradient_in(self._gradient)
+        self._left_over = np.zeros(size if comm.compresses else 0, net.dtype)
         self._average: Average | None = None
         if self._comm.sync_every is not None:
             self._average = Average(self._comm, net.params, *(() if state is None else (memory[HEAD + size :],)))
 
     def expect(self) -> None:
         """Note that the ranks exchange gradients, or averages, next."""
-        self._comm.expect(self._message if self._average is None else self._average.message)
+        message = self._message[:HEAD] if self._comm.compresses else self._message
+        self._comm.expect(message if self._average is None else self._average.message)
 
     # ------------------------------------------------------------ batches of all ranks' samples
 
@@ -261,7 +263,10 @@ class RankTrainer:
             self._gradient.fill(0)
         message[:HEAD] = 0
         message[LOSS], message[WEIGHT], message[ROWS], message[MORE] = loss, weight, len(rows), more
-        self._comm.add_up(message)
+        if self._comm.compresses:
+            self._comm.add_up_rounded(message, self._left_over)
+        else:
+            self._comm.add_up(message)
         total, is_more = float(message[WEIGHT]), bool(message[MORE] > 0)
         if message[ROWS] == 0:
             return None, is_more

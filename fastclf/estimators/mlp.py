@@ -283,6 +283,7 @@ class FastMLPClassifier(FastClassifier):
         resume: bool = False,
         process_group: Any = None,
         sync_every: int | None = None,
+        compress: str | None = None,
     ) -> FastMLPClassifier:
         """Train on X and y.
 
@@ -313,6 +314,9 @@ class FastMLPClassifier(FastClassifier):
         sync_every : int, optional
             In a group: let each rank take so many steps on its own samples of the batches, and then the average of all
             ranks' parameters. None: take every step together.
+        compress : {"bfloat16"}, optional
+            In a group: send gradients in bfloat16, and what the rounding has left over with the next ones. It halves what is
+            sent of float32, for slow networks. Not with checkpoints, which would lack what is left over.
 
         Returns
         -------
@@ -324,7 +328,7 @@ class FastMLPClassifier(FastClassifier):
             If a parameter or an argument does not match its description, or if training diverges.
         """
         validation = None if X_val is None and y_val is None else (X_val, y_val, sample_weight_val)
-        wish, comm = (checkpoint, checkpoint_every, resume), communicator(process_group, sync_every)
+        wish, comm = (checkpoint, checkpoint_every, resume), communicator(process_group, sync_every, compress)
         with comm.together():
             return self._fit(X, y, sample_weight, validation, incremental=False, wish=wish, comm=comm)
 
@@ -393,7 +397,7 @@ class FastMLPClassifier(FastClassifier):
             self._optimiser = self._new_optimiser(net)
 
         samples, rows, held_out = self._samples(X, y, weights, net), np.arange(shards.total), None
-        comm.agree(use_of_X_val=validation is not None, sync_every=comm.sync_every)
+        comm.agree(use_of_X_val=validation is not None, sync_every=comm.sync_every, compress=comm.compresses)
         if validation is not None:
             X_val, y_val, weights_val, of_val = self._check_validation(validation, dtype, comm)
             of_X_val = self._samples(X_val, y_val, weights_val, net)

@@ -122,6 +122,10 @@ def checkpoint_of(
     comm.agree(checkpoint=path is not None, resume=bool(resume))
     if path is None:
         return None
+    if comm.compresses:
+        raise ValueError(
+            'compress="bfloat16" is not for runs with a checkpoint, which would lack what rounding leaves over'
+        )
     if data:
         run = {**run, "data": fingerprint(*data)}
     if not comm.grouped:

@@ -451,6 +451,7 @@ class DeepMLPClassifier(_Perceptron):
         resume: bool = False,
         process_group: Any = None,
         sync_every: int | None = None,
+        compress: str | None = None,
     ) -> list[float]:
         """Train on the mini-batches of a loader, with step decay and early stopping.
 
@@ -486,6 +487,9 @@ class DeepMLPClassifier(_Perceptron):
         sync_every : int, optional
             In a group: let each rank take so many steps on its own batches, and then the average of all ranks' parameters.
             None: take every step together.
+        compress : {"bfloat16"}, optional
+            In a group: send gradients in bfloat16, and what the rounding has left over with the next ones. It halves what is
+            sent of float32, for slow networks. Not with checkpoints, which would lack what is left over.
 
         Returns
         -------
@@ -497,7 +501,7 @@ class DeepMLPClassifier(_Perceptron):
         TypeError, ValueError
             If an argument or a batch does not match its description; the message names it.
         """
-        comm = communicator(process_group, sync_every)
+        comm = communicator(process_group, sync_every, compress)
         rules = learning_rate, step_size, gamma, patience, min_delta, clip_threshold
         wish = checkpoint, checkpoint_every, resume
         with comm.together():
@@ -528,7 +532,7 @@ class DeepMLPClassifier(_Perceptron):
             )
         own = self._own_activations or overrides(self, DeepMLPClassifier, "forward", "compute_loss", "backward")
         settings = dict(zip(("learning_rate", "step_size", "gamma", "patience", "min_delta", "clip_threshold"), rules))
-        self._meet(comm, own, epochs=epochs, sync_every=comm.sync_every, **settings)
+        self._meet(comm, own, epochs=epochs, sync_every=comm.sync_every, compress=comm.compresses, **settings)
         train_epoch = (
             self._epochs_in_group(train_loader, clip, comm) if comm.grouped else self._epochs(train_loader, own)
         )
