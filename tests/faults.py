@@ -37,6 +37,7 @@ KILLS, REFUSED, DROPOUT = (
     "tests/kernels/test_dropout.py",
 )
 MATMUL = "tests/kernels/test_matmul.py"
+ACTIVATION, PAIRS = "tests/kernels/test_activation.py", "tests/kernels/test_pairs.py"
 BFLOAT16 = "tests/kernels/test_bfloat16.py"
 K_MLP, K_SGD, K_LINEAR, K_SOFTMAX, K_UPDATE = (
     f"tests/kernels/test_{name}.py" for name in ("mlp", "sgd", "linear", "softmax", "update")
@@ -210,6 +211,14 @@ FAULTS = [
     Fault("kernels/operands.py", "0x7FC00000), near)", "0), near)", BFLOAT16),
     Fault("kernels/operands.py", "is_there = r + 1 < n_rows", "is_there = True", BFLOAT16),
     Fault("kernels/matmul.py", "min(p + terms, n_terms) - 1", "p", BFLOAT16),
+    # ------------------------------------------------------------ other activations, rows of pairs
+    Fault("kernels/activation.py", "one - a * a", "one - a", ACTIVATION),
+    Fault("kernels/activation.py", "2 if back else 1", "1", ACTIVATION),
+    Fault("kernels/activation.py", "1 - dropout if dropping else real(A, 1.0)", "real(A, 1.0)", ACTIVATION),
+    Fault("kernels/simd.py", "b.fsub(power, c(1.0))", "power", "tests/kernels/test_simd.py"),
+    Fault("kernels/pairs.py", "if batch.phases & ADD == 0:", "if True:", PAIRS),
+    Fault("kernels/pairs.py", "or not is_relu or z != z", "or not is_relu", PAIRS),
+    Fault("kernels/pairs.py", "if batch.phases & HOLD == 0:", "if True:", PAIRS),
     # ------------------------------------------------------------ training
     Fault(
         "fastclf/engine/minibatch.py",

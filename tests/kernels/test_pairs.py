@@ -9,7 +9,7 @@ from fastclf.engine.minibatch import BatchTrainer, Results, Samples, Workspace
 from fastclf.engine.network import Network
 from fastclf.engine.optimisers import SGD, Adam
 from fastclf.engine.rows import Rows, SparseRows
-from fastclf.kernels.codes import FORWARD, MARK
+from fastclf.kernels.codes import FORWARD, LOSS, MARK
 from fastclf.kernels.records import Settings
 
 from ..helpers import ONE_STEP, assert_close, problem
@@ -97,6 +97,16 @@ def test_a_row_that_is_not_finite_is_marked(widths, dtype):
     trainer = BatchTrainer(network, Samples(SparseRows(X, np.dtype(dtype))), Settings(*EXACT), Workspace(network, 90))
     trainer.evaluate(FORWARD | MARK, np.arange(90), 90, Results(winners=winners))
     assert np.flatnonzero(winners < 0).tolist() == [5]
+
+
+def test_divergence_is_seen(dtype):
+    X, labels = matrix(90, 33, dtype), np.zeros(90, np.int64)
+    network = Network((33, 5, 4), np.dtype(dtype))
+    network.weights[0][:] = np.nan
+    trainer = BatchTrainer(
+        network, Samples(SparseRows(X, np.dtype(dtype)), labels), Settings(*EXACT), Workspace(network, 90)
+    )
+    assert np.isnan(trainer.run(FORWARD | LOSS)[0])
 
 
 def test_bfloat16_is_for_dense_rows():
