@@ -44,6 +44,9 @@ from .state import mlp_state, restore_mlp, with_two_scores
 _CURVES = (
     "loss_curve_", "loss_", "best_loss_", "validation_scores_", "best_validation_score_", "validation_loss_curve_",
 )  # fmt: skip
+_NOT_FINITE = (
+    "Solver produced non-finite parameter weights. The input data may contain large values and need to be preprocessed."
+)
 _PREDICT_ROWS = 1024  # in a batch of predictions, at most
 _PREDICT_NUMBERS = 1 << 18  # in the widest layer's activations of a batch, at most: they stay in the L2 cache
 
@@ -557,19 +560,13 @@ class FastMLPClassifier(FastClassifier):
             value, is_best = loss, False
             if held_out is not None:
                 of_held_out, score = self._validate(net, held_out)
-                self.validation_loss_curve_.append(of_held_out)  # type: ignore[union-attr]
-                self.validation_scores_.append(score)  # type: ignore[union-attr]
-                self.best_validation_score_ = max(score, self.best_validation_score_)  # type: ignore[type-var]
                 if self.early_stopping:
                     value = score if by_score else of_held_out
                 is_best = of_held_out < lowest
             diverged = not all_finite(loss, net.params)
             if diverged:
                 if best is None:
-                    raise ValueError(
-                        "Solver produced non-finite parameter weights. The input data may contain large values and need to "
-                        "be preprocessed."
-                    )
+                    raise ValueError(_NOT_FINITE)
                 warn_diverged(self.n_iter_)
             better = plateau.after(value)
             if self.best_loss_ is not None:
@@ -651,10 +648,7 @@ class FastMLPClassifier(FastClassifier):
                 self.loss_curve_.append(loss)
                 reporter.epoch(self.n_iter_ - 1, loss, lambda: None)
                 if held_out is not None:
-                    of_held_out, score = self._validate(net, held_out)
-                    self.validation_loss_curve_.append(of_held_out)  # type: ignore[union-attr]
-                    self.validation_scores_.append(score)  # type: ignore[union-attr]
-                    self.best_validation_score_ = max(score, self.best_validation_score_)  # type: ignore[type-var]
+                    of_held_out, _ = self._validate(net, held_out)
                     if of_held_out < lowest:
                         best, lowest = net.params.copy(), of_held_out
                 self._stage = "callback"
@@ -672,17 +666,13 @@ class FastMLPClassifier(FastClassifier):
             finally:
                 if best is not None:
                     net.params[:] = best
+        self.loss_ = (self.loss_curve_ or [math.inf])[-1]
         if result is not None:
             self.n_iter_ = _check_optimize_result("lbfgs", result, self.max_iter)
-        self.loss_ = (
-            self.loss_curve_[-1] if result is None and self.loss_curve_ else float(getattr(result, "fun", math.nan))
-        )
-        self.best_loss_ = min(self.loss_curve_, default=self.loss_)
-        if not all_finite(self.loss_, net.params):
-            raise ValueError(
-                "Solver produced non-finite parameter weights. The input data may contain large values and need to be "
-                "preprocessed."
-            )
+            self.loss_ = float(result.fun)
+            if not all_finite(self.loss_, net.params):
+                raise ValueError(_NOT_FINITE)
+        self.best_loss_ = min([*self.loss_curve_, self.loss_])
 
     def _samples_per_step(self, n: int) -> int:
         batch_size = min(200, n) if self.batch_size == "auto" else int(self.batch_size)
@@ -727,14 +717,18 @@ class FastMLPClassifier(FastClassifier):
         return True
 
     def _validate(self, net: Network, held_out: HeldOut) -> tuple[float, float]:
-        """The loss, without the penalty, and the accuracy on the validation samples."""
+        """The loss, without the penalty, and the accuracy on the validation samples; both go into the curves."""
         samples, y, rows, _ = held_out
         results = self._room(net, len(rows), decide=True)
         loss = self._forward(net, samples, rows, results, FORWARD | LOSS)
         weights = np.ones(len(rows)) if samples.weights is None else samples.weights[rows]
         right = self._labels(results) == y[rows]
         right = right.all(axis=1) if right.ndim == 2 else right
-        return loss, float(np.average(right, weights=weights))
+        score = float(np.average(right, weights=weights))
+        self.validation_loss_curve_.append(loss)  # type: ignore[union-attr]
+        self.validation_scores_.append(score)  # type: ignore[union-attr]
+        self.best_validation_score_ = max(score, self.best_validation_score_)  # type: ignore[type-var]
+        return loss, score
 
     # ------------------------------------------------------------ predicting
 
