@@ -52,9 +52,10 @@ OPTIMISERS = {
 @pytest.mark.parametrize("make", OPTIMISERS.values(), ids=OPTIMISERS)
 @pytest.mark.parametrize("widths", [(33, 20, 4), (33, 4), (33, 40), (33, 17, 9, 5)], ids=str)
 @pytest.mark.parametrize("batch_size", [None, 1, 20, 70])
-def test_pairs_are_as_dense_rows(batch_size, widths, make, dtype):
+@pytest.mark.parametrize("how", [{"l2_shared": 0.5}, {"clip_threshold": 0.2}], ids=str)
+def test_pairs_are_as_dense_rows(how, batch_size, widths, make, dtype):
     X, labels = matrix(150, 33, dtype), problem(150, 3, widths[-1], dtype)[1]
-    how = {"make": make, "batch_size": batch_size, "l2_shared": 0.5, "clip_threshold": 0.2}
+    how = {"make": make, "batch_size": batch_size, **how}
     params, losses = trained(X, labels, widths, dtype, **how)
     expected, expected_losses = trained(X.toarray(), labels, widths, dtype, **how)
     steps = len(losses)
