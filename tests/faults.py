@@ -102,8 +102,8 @@ FAULTS = [
     Fault("kernels/dropout.py", "scrambled(np.uint64(batch.seed) + ", "scrambled(", DROPOUT),
     Fault(
         "kernels/dropout.py",
-        "start, larger = rows_at(1, l, batch), 1 / (1 - p)",
-        "start, larger = rows_at(1, l, batch), p / p",
+        "start, larger = rows_at(buffer, l, batch), 1 / (1 - p)",
+        "start, larger = rows_at(buffer, l, batch), p / p",
         MLP,
     ),
     Fault("kernels/dropout.py", "key + np.uint64(i) *", "key + np.uint64(i - r0 * n_out) *", MLP),
@@ -115,8 +115,8 @@ FAULTS = [
     ),
     Fault(
         "kernels/mlp.py",
-        "MASK, zero, larger, zero, panel, False,",
-        "MASK, zero, larger / larger, zero, panel, False,",
+        "mode, zero, larger, unlimited, panel, False,",
+        "mode, zero, larger / larger, unlimited, panel, False,",
         DROPOUT,
     ),
     Fault(
