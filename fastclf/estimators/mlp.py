@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import math
-import warnings
+import os
 from collections.abc import Sequence
 from datetime import timedelta
 from numbers import Integral, Real
-from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from sklearn.base import _fit_context
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.model_selection import train_test_split
 from sklearn.preprocessing import LabelBinarizer
@@ -34,9 +32,13 @@ from ..io.checkpoint import Checkpoint, set_random, state_of_random
 from ..io.layers import Layer, layers_of
 from ..kernels.codes import FORWARD, LOSS, MARK
 from ..kernels.records import Settings
-from .base import FastClassifier, Kept, all_or_nothing, clipped, with_callbacks
+from ..kernels.warning import warn_user
+from .base import FastClassifier, Kept, all_or_nothing, as_vector, clipped, fit_context, with_callbacks
 from .proof import check_finite_network, check_network, class_numbers, network_shown
 from .state import mlp_state, restore_mlp, with_two_scores
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
 
 _CURVES = (
     "loss_curve_", "loss_", "best_loss_", "validation_scores_", "best_validation_score_", "validation_loss_curve_",
@@ -249,8 +251,8 @@ class FastMLPClassifier(FastClassifier):
 
     # ------------------------------------------------------------ fitting
 
-    @with_callbacks  # type: ignore[untyped-decorator]
-    @_fit_context(prefer_skip_nested_validation=True)  # type: ignore[untyped-decorator]
+    @with_callbacks
+    @fit_context(prefer_skip_nested_validation=True)
     @all_or_nothing
     def fit(
         self,
@@ -261,10 +263,10 @@ class FastMLPClassifier(FastClassifier):
         y_val: ArrayLike | None = None,
         sample_weight_val: ArrayLike | None = None,
         *,
-        checkpoint: Path | str | None = None,
+        checkpoint: str | os.PathLike[str] | None = None,
         checkpoint_every: int | timedelta = 1,
         resume: bool = False,
-    ) -> FastMLPClassifier:
+    ) -> Self:
         """Train on X and y.
 
         Parameters
@@ -300,7 +302,7 @@ class FastMLPClassifier(FastClassifier):
         wish = checkpoint, checkpoint_every, resume
         return self._fit(X, y, sample_weight, validation, incremental=False, wish=wish)
 
-    @_fit_context(prefer_skip_nested_validation=True)  # type: ignore[untyped-decorator]
+    @fit_context(prefer_skip_nested_validation=True)
     @all_or_nothing
     def partial_fit(
         self,
@@ -308,7 +310,7 @@ class FastMLPClassifier(FastClassifier):
         y: ArrayLike,
         sample_weight: ArrayLike | None = None,
         classes: ArrayLike | None = None,
-    ) -> FastMLPClassifier:
+    ) -> Self:
         """Train for one epoch on the given data.
 
         Parameters
@@ -339,12 +341,12 @@ class FastMLPClassifier(FastClassifier):
         *,
         incremental: bool,
         wish: tuple[Any, Any, bool] = (None, 1, False),
-    ) -> FastMLPClassifier:
+    ) -> Self:
         self._refuse_what_is_missing()
         first = not hasattr(self, "coefs_") or not (self.warm_start or incremental)
         known = None if first else self._bound()
         X, y = self._check(X, y, reset=first, multi_output=True)
-        y = column_or_1d(y, warn=True) if y.ndim == 2 and y.shape[1] == 1 else y
+        y = as_vector(y)
         self._take_classes(y, incremental)
         if first:
             self._note_scale()
@@ -595,19 +597,16 @@ class FastMLPClassifier(FastClassifier):
             if best is not None:
                 net.params[:] = best
         if ended and not incremental:
-            warnings.warn(
+            warn_user(
                 f"Stochastic Optimizer: Maximum iterations ({self.max_iter}) reached and the optimization "
                 "hasn't converged yet.",
                 ConvergenceWarning,
-                stacklevel=5,
             )
 
     def _samples_per_step(self, n: int) -> int:
         batch_size = min(200, n) if self.batch_size == "auto" else int(self.batch_size)
         if batch_size > n:
-            warnings.warn(
-                "Got `batch_size` less than 1 or larger than sample size. It is going to be clipped", stacklevel=6
-            )
+            warn_user("Got `batch_size` less than 1 or larger than sample size. It is going to be clipped")
         return min(batch_size, n)
 
     def _trainer(self, net: Network, samples: Samples, batch_size: int) -> BatchTrainer:

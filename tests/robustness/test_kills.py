@@ -31,6 +31,8 @@ def unkilled(name, tmp_path):
 @pytest.mark.timeout(240)
 @pytest.mark.parametrize("name", kills.RUNS)
 def test_a_killed_run_goes_on(name, tmp_path, record_property):
+    if name.endswith("a loader"):
+        pytest.importorskip("torch", exc_type=ImportError)
     rng, killed = np.random.default_rng(len(name)), 0
     checkpoint, result = tmp_path / "checkpoint", tmp_path / "result"
     while not result.exists():
