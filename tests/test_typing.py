@@ -7,6 +7,7 @@ import json
 import os
 import re
 import runpy
+import shutil
 import subprocess
 import sys
 from collections import Counter
@@ -52,18 +53,13 @@ def test_mypy_finds_the_mistakes_and_nothing_else(tmp_path):
     assert Counter((int(line), code) for _, line, code in errors) == Counter(expected()), done.stdout
 
 
-def test_pyright_finds_the_mistakes_and_nothing_else(tmp_path):
-    config = {
-        "include": [str(RIGHT), str(WRONG)],
-        "extraPaths": [str(ROOT)],
-        "pythonVersion": "3.11",
-        "reportMissingModuleSource": False,
-    }
-    (tmp_path / "pyrightconfig.json").write_text(json.dumps(config))
+def test_pyright_finds_the_mistakes_and_nothing_else():
+    if shutil.which("node") is None:
+        pytest.skip("pyright needs Node.js, which is not installed")
     done = run("pyright", "--outputjson", "--pythonpath", sys.executable)
     try:
         report = json.loads(done.stdout)
-    except ValueError:  # it has no Node.js, or would have to download itself
+    except ValueError:  # it would have to download a part of itself
         pytest.skip(f"pyright does not run here: {(done.stderr or done.stdout).strip()[-200:]}")
     errors = [e for e in report["generalDiagnostics"] if e["severity"] == "error"]
     found = {(Path(e["file"]).name, e["range"]["start"]["line"] + 1) for e in errors}
@@ -81,6 +77,6 @@ def test_every_public_name_is_used():
 @pytest.mark.parametrize("function", ["functions", "lab", "estimators", "data_and_plots", "with_onnx", "with_torch"])
 def test_what_is_right_runs(function, tmp_path):
     if function.startswith("with_"):
-        pytest.importorskip(function.removeprefix("with_"))
+        pytest.importorskip(function.removeprefix("with_"), exc_type=ImportError)
     call = runpy.run_path(str(RIGHT))[function]
     call(*[tmp_path] * len(inspect.signature(call).parameters))

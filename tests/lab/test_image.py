@@ -124,7 +124,7 @@ def test_the_repr_says_whether_it_is_trained(data, dtype, own):
     show = lambda *given: seen.append(repr(given[-1]))  # noqa: E731
     fastclf.train(ours, data.X, data.labels, 2, 0.1, verbose=False, callback=show)
     assert seen == [trained] * 2
-    assert repr(ours) == repr(copy.deepcopy(ours)) == repr(pickle.loads(pickle.dumps(ours))) == trained
+    assert repr(ours) == repr(copy.deepcopy(ours)) == trained
     ours = kind(N, C, dtype=dtype)
     ours.gradient_descent(data.X, data.labels)
     assert repr(ours) == trained

@@ -26,7 +26,6 @@ mlp = FastMLPClassifier(hidden_layer_sizes="100")  # mypy finds: arg-type
 mlp = FastMLPClassifier().fit(X, y, X_valid=X, y_val=y)  # mypy finds: call-arg
 mlp = FastMLPClassifier().fit(X, y, resume="yes")  # mypy finds: arg-type
 mlp.partial_fit(X, y, None, [0, 1], 3)  # mypy finds: call-arg
-other: FastMLPClassifier = FastLinearClassifier().fit(X, y)  # mypy finds: assignment
 
 fastclf.MLPClasifier(4, 5, 3)  # mypy finds: attr-defined
 lab = fastclf.MLPClassifier(4, 5)  # mypy finds: call-arg
@@ -44,5 +43,6 @@ fastclf.train_model(X, y, iteration=3)  # mypy finds: call-arg
 theta, losses = fastclf.train_model(X, y, n_jobs="all")  # mypy finds: arg-type
 losses.mean()  # mypy finds: attr-defined
 fastclf.load(Path("model"), fastclf.MLPClassifier).predict_proba(X)  # mypy finds: attr-defined
+other: fastclf.MLPClassifier = fastclf.load("model", fastclf.DeepMLPClassifier)  # mypy finds: assignment
 fastclf.load(3)  # mypy finds: call-overload
 fastclf.save(lab)  # mypy finds: call-arg
