@@ -22,6 +22,12 @@ ROOT = Path(__file__).parents[2]
 KILLS_PER_RUN = 2  # of each of the runs
 
 
+@pytest.fixture(autouse=True)
+def torch_for_its_loaders(request):
+    if "a loader" in request.node.name:
+        pytest.importorskip("torch", exc_type=ImportError)
+
+
 def unkilled(name, tmp_path):
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -31,8 +37,6 @@ def unkilled(name, tmp_path):
 @pytest.mark.timeout(240)
 @pytest.mark.parametrize("name", kills.RUNS)
 def test_a_killed_run_goes_on(name, tmp_path, record_property):
-    if name.endswith("a loader"):
-        pytest.importorskip("torch", exc_type=ImportError)
     rng, killed = np.random.default_rng(len(name)), 0
     checkpoint, result = tmp_path / "checkpoint", tmp_path / "result"
     while not result.exists():
