@@ -60,12 +60,16 @@ _ELSEWHERE = {
 }  # fmt: skip
 
 
-def __getattr__(name: str) -> Any:
+def _imported(name: str) -> Any:
     if name in __all__:
         value = getattr(importlib.import_module(f".{_ELSEWHERE.get(name, 'lab')}", __name__), name)
         globals()[name] = value
         return value
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+if not TYPE_CHECKING:  # a checker would take any name for one that is there
+    __getattr__ = _imported
 
 
 for _name in (
@@ -75,7 +79,7 @@ for _name in (
     "ImageLinearClassifier",
     "MLPClassifier",
 ):
-    _CLASSES_OF_FILES[_name] = partial(__getattr__, _name)
+    _CLASSES_OF_FILES[_name] = partial(_imported, _name)
 del _name
 
 

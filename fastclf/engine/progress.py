@@ -8,13 +8,13 @@ A run that is interrupted, or diverges, ends with a warning, and with the parame
 from __future__ import annotations
 
 import time
-import warnings
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 
 from ..kernels.aside import CompilationInterrupted
+from ..kernels.warning import warn_user
 
 STRETCH = 0.2  # seconds
 _SLOW = 5e9  # operations per second that any current machine reaches: only for the length of the first stretch
@@ -30,21 +30,19 @@ class TrainingDivergedWarning(UserWarning):
     """A loss or a parameter became infinite or NaN. Training ends there, with the last parameters that were finite."""
 
 
-def warn_interrupted(interrupt: KeyboardInterrupt, stacklevel: int = 4) -> None:
+def warn_interrupted(interrupt: KeyboardInterrupt) -> None:
     """Warn, unless a kernel was still being compiled, so that nothing has been trained: then raise the interrupt."""
     if isinstance(interrupt, CompilationInterrupted):
         raise interrupt
-    message = "Training interrupted by user: the model is what it has become so far."
-    warnings.warn(message, TrainingInterruptedWarning, stacklevel=stacklevel)
+    warn_user("Training interrupted by user: the model is what it has become so far.", TrainingInterruptedWarning)
 
 
 def warn_diverged(epoch: int) -> None:
     """Say in which epoch, counted from 1, a run has diverged."""
-    warnings.warn(
+    warn_user(
         f"Training diverged in epoch {epoch}: a loss or a parameter is not finite any more. It ends with the last "
         "parameters that were. Try a smaller learning rate, or features of a smaller scale.",
         TrainingDivergedWarning,
-        stacklevel=4,
     )
 
 

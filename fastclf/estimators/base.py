@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import functools
-import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from numbers import Integral
-from typing import Any, ClassVar, NamedTuple
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, TypeVar, cast
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import sparse
 from sklearn.base import BaseEstimator, ClassifierMixin
+from sklearn.exceptions import DataConversionWarning
+from sklearn.utils import column_or_1d
 from sklearn.utils.class_weight import compute_sample_weight
 from sklearn.utils.validation import _check_sample_weight, validate_data
 
@@ -23,21 +24,40 @@ from ..inputs import check_file, check_sparse, fits
 from ..io.checkpoint import Checkpoint, checkpoint_of
 from ..io.layers import Layer, entries
 from ..io.portable import Portable
+from ..kernels.warning import warn_user
 from .proof import factor_of
 from .state import with_classes
 
-try:
-    from sklearn.callback import CallbackSupportMixin, with_callbacks
-except ImportError:  # before scikit-learn 1.9
+_Method = TypeVar("_Method", bound=Callable[..., Any])
 
-    class CallbackSupportMixin:  # type: ignore[no-redef]
-        """Replaces scikit-learn's class of this name in versions that lack it."""
+if TYPE_CHECKING:  # scikit-learn has no types: to a checker, its decorators leave the signatures as they are
+    from sklearn.callback import CallbackSupportMixin
+    from typing_extensions import Self
 
-    def with_callbacks(method: Callable[..., Any]) -> Callable[..., Any]:  # type: ignore[no-redef]
-        return method
+    def available_if(check: Callable[[Any], bool]) -> Callable[[_Method], _Method]: ...
+
+    def fit_context(*, prefer_skip_nested_validation: bool) -> Callable[[_Method], _Method]: ...
+
+    def with_callbacks(method: _Method) -> _Method: ...
+
+else:
+    from sklearn.base import _fit_context as fit_context
+    from sklearn.utils.metaestimators import available_if
+
+    try:
+        from sklearn.callback import CallbackSupportMixin, with_callbacks
+    except ImportError:  # before scikit-learn 1.9
+
+        class CallbackSupportMixin:
+            """Replaces scikit-learn's class of this name in versions that lack it."""
+
+        def with_callbacks(method):
+            return method
 
 
-__all__ = ["FastClassifier", "Kept", "all_or_nothing", "clipped", "with_callbacks"]
+__all__ = [
+    "FastClassifier", "Kept", "all_or_nothing", "as_vector", "available_if", "clipped", "fit_context", "with_callbacks",
+]  # fmt: skip
 
 DTYPES = (np.float64, np.float32, np.uint8)
 _LARGEST_BYTE = 255
@@ -50,11 +70,24 @@ def clipped(dtype: Any) -> LossRule:
     return LossRule(float(np.log(eps)), float(np.log1p(-eps)), 0.0)
 
 
+def as_vector(y: Any) -> Any:
+    """y; a column becomes a vector, with scikit-learn's warning, which would point at a line of scikit-learn's."""
+    shape: tuple[int, ...] = getattr(y, "shape", ())
+    if len(shape) != 2 or shape[1] != 1:
+        return y
+    warn_user(
+        "A column-vector y was passed when a 1d array was expected. Please change the shape of y to (n_samples, ), for "
+        "example using ravel().",
+        DataConversionWarning,
+    )
+    return column_or_1d(y)
+
+
 #: Attributes of a fitted model beside those whose names end in an underscore.
 _OWN = ("_network", "_shown", "_optimiser", "_plateau", "_label_binarizer", "_mean", "_last")
 
 
-def all_or_nothing(fit: Callable[..., Any]) -> Callable[..., Any]:
+def all_or_nothing(fit: _Method) -> _Method:
     """Let a fit that raises leave the model as it was or, if parameters may have changed, unfitted: never a mixture.
 
     An exception of a callback passes through, and leaves the model as it has been trained.
@@ -78,7 +111,7 @@ def all_or_nothing(fit: Callable[..., Any]) -> Callable[..., Any]:
         finally:
             attributes.pop("_stage", None)
 
-    return guarded
+    return cast(_Method, guarded)
 
 
 class Kept(NamedTuple):
@@ -117,7 +150,7 @@ class FastClassifier(Portable, CallbackSupportMixin, ClassifierMixin, BaseEstima
     # ------------------------------------------------------------ files and other libraries
 
     @classmethod
-    def from_torch(cls, module: Any, *, classes: ArrayLike | None = None, **parameters: Any) -> Any:
+    def from_torch(cls, module: Any, *, classes: ArrayLike | None = None, **parameters: Any) -> Self:
         """A fitted estimator with the parameters of a torch module.
 
         Parameters
@@ -155,7 +188,7 @@ class FastClassifier(Portable, CallbackSupportMixin, ClassifierMixin, BaseEstima
         return {"parameters": parameters, "fitted": self._fitted_state() if is_fitted else None}
 
     @classmethod
-    def _from_state(cls, state: Any) -> Any:
+    def _from_state(cls, state: Any) -> Self:
         entries(state, cls.__name__, ("parameters", "fitted"))
         model = cls(**state["parameters"])
         if state["fitted"] is not None:
@@ -166,7 +199,7 @@ class FastClassifier(Portable, CallbackSupportMixin, ClassifierMixin, BaseEstima
     @classmethod
     def _from_layers(
         cls, layers: list[Layer], top: str | None, *, classes: ArrayLike | None = None, **parameters: Any
-    ) -> Any:
+    ) -> Self:
         several = top == "sigmoid" and len(layers[-1]["bias"]) > 1
         layers, known = with_classes(layers, top, several, classes)
         scale = parameters.get("scale")
@@ -256,11 +289,9 @@ class FastClassifier(Portable, CallbackSupportMixin, ClassifierMixin, BaseEstima
         if are_whole and least >= 0 and most <= _LARGEST_BYTE:
             return X.astype(np.uint8)
         if most > 1.5 * _LARGEST_BYTE * factor:
-            warnings.warn(
+            warn_user(
                 f"X holds numbers up to {most:g}, but this model multiplies bytes by scale={factor:g}. Only bytes, and "
-                f"whole numbers from 0 to {_LARGEST_BYTE}, are multiplied: these numbers are taken as they are.",
-                UserWarning,
-                stacklevel=4,
+                f"whole numbers from 0 to {_LARGEST_BYTE}, are multiplied: these numbers are taken as they are."
             )
         return X
 
@@ -378,6 +409,6 @@ class FastClassifier(Portable, CallbackSupportMixin, ClassifierMixin, BaseEstima
                     if over:
                         return False
             except KeyboardInterrupt as interrupt:
-                warn_interrupted(interrupt, 7)
+                warn_interrupted(interrupt)
                 return False
         return not over

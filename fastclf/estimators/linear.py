@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import math
-import warnings
+import os
 from collections.abc import Iterable
 from datetime import timedelta
 from numbers import Integral, Real
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import sparse
 from scipy.special import expit, log_expit, log_softmax, softmax
-from sklearn.base import _fit_context
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model._base import LinearClassifierMixin, SparseCoefMixin
 from sklearn.metrics import accuracy_score
@@ -34,13 +32,23 @@ from ..engine.threads import check_n_jobs
 from ..inputs import as_floats, as_order, is_finite
 from ..io.checkpoint import Checkpoint, set_random, state_of_random
 from ..io.layers import Layer
-from .base import FastClassifier, Kept, all_or_nothing, with_callbacks
+from ..kernels.warning import warn_user
+from .base import FastClassifier, Kept, all_or_nothing, as_vector, fit_context, with_callbacks
 from .proof import check_finite_linear, class_numbers, linear_parameters
 from .state import linear_state, restore_linear, with_two_scores
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
 
 _FEW_SAMPLES = 100  # up to so many, batch_size="auto" takes full batches
 _FIRST_SOFTMAX_RATE = 0.5  # of "optimal"; scikit-learn's, for one class against the rest, is 10 at the default alpha
 _DECISION_ROWS = 4096  # validation samples that are scored at a time
+
+
+class SparseMatrix(Protocol):
+    """A matrix or array of ``scipy.sparse``, which has no types, in any format."""
+
+    def tocsr(self) -> Any: ...
 
 
 class FastLinearClassifier(FastClassifier, LinearClassifierMixin, SparseCoefMixin):  # type: ignore[misc]
@@ -191,21 +199,21 @@ class FastLinearClassifier(FastClassifier, LinearClassifierMixin, SparseCoefMixi
 
     # ------------------------------------------------------------ fitting
 
-    @with_callbacks  # type: ignore[untyped-decorator]
-    @_fit_context(prefer_skip_nested_validation=True)  # type: ignore[untyped-decorator]
+    @with_callbacks
+    @fit_context(prefer_skip_nested_validation=True)
     @all_or_nothing
     def fit(
         self,
-        X: ArrayLike,
+        X: ArrayLike | SparseMatrix,
         y: ArrayLike,
         coef_init: ArrayLike | None = None,
         intercept_init: ArrayLike | None = None,
         sample_weight: ArrayLike | None = None,
         *,
-        checkpoint: Path | str | None = None,
+        checkpoint: str | os.PathLike[str] | None = None,
         checkpoint_every: int | timedelta = 1,
         resume: bool = False,
-    ) -> FastLinearClassifier:
+    ) -> Self:
         """Train on X and y.
 
         Parameters
@@ -247,22 +255,21 @@ class FastLinearClassifier(FastClassifier, LinearClassifierMixin, SparseCoefMixi
         kept = self._checkpoint(checkpoint, checkpoint_every, resume, X, y, sample_weight)
         self._train(X, y, sample_weight, start, self.max_iter, kept)
         if self.tol is not None and self.n_iter_ == self.max_iter and self.tol > -np.inf:
-            warnings.warn(
+            warn_user(
                 "Maximum number of iteration reached before convergence. Consider increasing max_iter to improve the fit.",
                 ConvergenceWarning,
-                stacklevel=3,
             )
         return self
 
-    @_fit_context(prefer_skip_nested_validation=True)  # type: ignore[untyped-decorator]
+    @fit_context(prefer_skip_nested_validation=True)
     @all_or_nothing
     def partial_fit(
         self,
-        X: ArrayLike,
+        X: ArrayLike | SparseMatrix,
         y: ArrayLike,
         classes: ArrayLike | None = None,
         sample_weight: ArrayLike | None = None,
-    ) -> FastLinearClassifier:
+    ) -> Self:
         """Train for one epoch on the given data.
 
         Parameters
@@ -311,7 +318,7 @@ class FastLinearClassifier(FastClassifier, LinearClassifierMixin, SparseCoefMixi
         self.validation_scores_: list[float] | None = [] if self.early_stopping else None
 
     def _check_both(self, X: Any, y: Any, reset: bool) -> tuple[Any, NDArray[Any]]:
-        X, y = self._check(X, y, reset=reset, accept_sparse="csr", accept_large_sparse=False)
+        X, y = self._check(X, as_vector(y), reset=reset, accept_sparse="csr", accept_large_sparse=False)
         check_classification_targets(y)
         return X, y
 
@@ -497,7 +504,7 @@ class FastLinearClassifier(FastClassifier, LinearClassifierMixin, SparseCoefMixi
 
     # ------------------------------------------------------------ predicting
 
-    def decision_function(self, X: ArrayLike) -> NDArray[Any]:
+    def decision_function(self, X: ArrayLike | SparseMatrix) -> NDArray[Any]:
         """The logits of each sample; for two classes, only the logit of the second.
 
         Parameters
@@ -543,7 +550,7 @@ class FastLinearClassifier(FastClassifier, LinearClassifierMixin, SparseCoefMixi
         """The class of each sample, from its logits."""
         return self.classes_[(logits > 0).astype(int) if logits.ndim == 1 else logits.argmax(axis=1)]
 
-    def predict(self, X: ArrayLike) -> NDArray[Any]:
+    def predict(self, X: ArrayLike | SparseMatrix) -> NDArray[Any]:
         """The most probable class of each sample.
 
         Parameters
@@ -556,12 +563,12 @@ class FastLinearClassifier(FastClassifier, LinearClassifierMixin, SparseCoefMixi
         """
         return self._labels(self.decision_function(X))
 
-    def predict_proba(self, X: ArrayLike) -> NDArray[Any]:
+    def predict_proba(self, X: ArrayLike | SparseMatrix) -> NDArray[Any]:
         """The probability of each class, (n_samples, n_classes), in the order of ``classes_``."""
         Z = self.decision_function(X)
         return np.column_stack([expit(-Z), expit(Z)]) if Z.ndim == 1 else softmax(Z, axis=1)
 
-    def predict_log_proba(self, X: ArrayLike) -> NDArray[Any]:
+    def predict_log_proba(self, X: ArrayLike | SparseMatrix) -> NDArray[Any]:
         """The logarithm of ``predict_proba(X)``, computed from the logits: finite where a probability underflows."""
         Z = self.decision_function(X)
         return np.column_stack([log_expit(-Z), log_expit(Z)]) if Z.ndim == 1 else log_softmax(Z, axis=1)

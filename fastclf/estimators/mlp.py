@@ -3,22 +3,20 @@
 from __future__ import annotations
 
 import math
+import os
 import warnings
 from collections.abc import Sequence
 from datetime import timedelta
 from numbers import Integral, Real
-from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from sklearn.base import _fit_context
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.model_selection import train_test_split
 from sklearn.preprocessing import LabelBinarizer
 from sklearn.utils import check_random_state, column_or_1d
 from sklearn.utils._param_validation import Interval, Options, StrOptions
-from sklearn.utils.metaestimators import available_if
 from sklearn.utils.multiclass import _check_partial_fit_first_call, type_of_target, unique_labels
 from sklearn.utils.optimize import _check_optimize_result
 from sklearn.utils.validation import check_is_fitted
@@ -37,9 +35,13 @@ from ..io.checkpoint import Checkpoint, set_random, state_of_random
 from ..io.layers import Layer, layers_of
 from ..kernels.codes import ACTIVATIONS, FORWARD, LOSS, MARK
 from ..kernels.records import Settings
-from .base import FastClassifier, Kept, all_or_nothing, clipped, with_callbacks
+from ..kernels.warning import warn_user
+from .base import FastClassifier, Kept, all_or_nothing, as_vector, available_if, clipped, fit_context, with_callbacks
 from .proof import check_finite_network, check_network, class_numbers, network_shown
 from .state import mlp_state, restore_mlp, with_two_scores
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
 
 _CURVES = (
     "loss_curve_", "loss_", "best_loss_", "validation_scores_", "best_validation_score_", "validation_loss_curve_",
@@ -266,8 +268,8 @@ class FastMLPClassifier(FastClassifier):
 
     # ------------------------------------------------------------ fitting
 
-    @with_callbacks  # type: ignore[untyped-decorator]
-    @_fit_context(prefer_skip_nested_validation=True)  # type: ignore[untyped-decorator]
+    @with_callbacks
+    @fit_context(prefer_skip_nested_validation=True)
     @all_or_nothing
     def fit(
         self,
@@ -278,10 +280,10 @@ class FastMLPClassifier(FastClassifier):
         y_val: ArrayLike | None = None,
         sample_weight_val: ArrayLike | None = None,
         *,
-        checkpoint: Path | str | None = None,
+        checkpoint: str | os.PathLike[str] | None = None,
         checkpoint_every: int | timedelta = 1,
         resume: bool = False,
-    ) -> FastMLPClassifier:
+    ) -> Self:
         """Train on X and y.
 
         Parameters
@@ -318,8 +320,8 @@ class FastMLPClassifier(FastClassifier):
         wish = checkpoint, checkpoint_every, resume
         return self._fit(X, y, sample_weight, validation, incremental=False, wish=wish)
 
-    @available_if(_is_stochastic)  # type: ignore[untyped-decorator]
-    @_fit_context(prefer_skip_nested_validation=True)  # type: ignore[untyped-decorator]
+    @available_if(_is_stochastic)
+    @fit_context(prefer_skip_nested_validation=True)
     @all_or_nothing
     def partial_fit(
         self,
@@ -327,7 +329,7 @@ class FastMLPClassifier(FastClassifier):
         y: ArrayLike,
         sample_weight: ArrayLike | None = None,
         classes: ArrayLike | None = None,
-    ) -> FastMLPClassifier:
+    ) -> Self:
         """Train for one epoch on the given data.
 
         Parameters
@@ -358,12 +360,12 @@ class FastMLPClassifier(FastClassifier):
         *,
         incremental: bool,
         wish: tuple[Any, Any, bool] = (None, 1, False),
-    ) -> FastMLPClassifier:
+    ) -> Self:
         self._check_parameters(wish[0])
         first = not hasattr(self, "coefs_") or not (self.warm_start or incremental)
         known = None if first else self._bound()
         X, y = self._check(X, y, reset=first, multi_output=True, accept_sparse="csr")
-        y = column_or_1d(y, warn=True) if y.ndim == 2 and y.shape[1] == 1 else y
+        y = as_vector(y)
         self._take_classes(y, incremental)
         if first:
             self._note_scale()
@@ -620,11 +622,10 @@ class FastMLPClassifier(FastClassifier):
             if best is not None:
                 net.params[:] = best
         if ended and not incremental:
-            warnings.warn(
+            warn_user(
                 f"Stochastic Optimizer: Maximum iterations ({self.max_iter}) reached and the optimization "
                 "hasn't converged yet.",
                 ConvergenceWarning,
-                stacklevel=5,
             )
 
     def _minimise(self, given: tuple[Any, Any], samples: Samples, held_out: HeldOut | None) -> None:
@@ -662,13 +663,17 @@ class FastMLPClassifier(FastClassifier):
                     trainer, rows, decay, after, max_iter=self.max_iter, max_fun=self.max_fun, tol=self.tol
                 )
             except KeyboardInterrupt as interrupt:
-                warn_interrupted(interrupt, 6)
+                warn_interrupted(interrupt)
             finally:
                 if best is not None:
                     net.params[:] = best
         self.loss_ = (self.loss_curve_ or [math.inf])[-1]
         if result is not None:
-            self.n_iter_ = _check_optimize_result("lbfgs", result, self.max_iter)
+            with warnings.catch_warnings(record=True) as caught:
+                warnings.simplefilter("always")
+                self.n_iter_ = _check_optimize_result("lbfgs", result, self.max_iter)
+            for warning in caught:
+                warn_user(str(warning.message), warning.category)
             self.loss_ = float(result.fun)
             if not all_finite(self.loss_, net.params):
                 raise ValueError(_NOT_FINITE)
@@ -677,9 +682,7 @@ class FastMLPClassifier(FastClassifier):
     def _samples_per_step(self, n: int) -> int:
         batch_size = min(200, n) if self.batch_size == "auto" else int(self.batch_size)
         if batch_size > n:
-            warnings.warn(
-                "Got `batch_size` less than 1 or larger than sample size. It is going to be clipped", stacklevel=6
-            )
+            warn_user("Got `batch_size` less than 1 or larger than sample size. It is going to be clipped")
         return min(batch_size, n)
 
     def _trainer(self, net: Network, samples: Samples, batch_size: int) -> BatchTrainer:

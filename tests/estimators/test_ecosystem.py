@@ -1,5 +1,6 @@
 """Both estimators among scikit-learn's own tools."""
 
+import inspect
 import json
 import subprocess
 import sys
@@ -11,6 +12,7 @@ import pytest
 import sklearn
 from sklearn.base import clone
 from sklearn.calibration import CalibratedClassifierCV
+from sklearn.exceptions import ConvergenceWarning, DataConversionWarning
 from sklearn.linear_model import SGDClassifier
 from sklearn.model_selection import GridSearchCV, StratifiedKFold, cross_val_score, cross_validate
 from sklearn.neural_network import MLPClassifier
@@ -56,6 +58,23 @@ def test_pipeline_and_grid_search_in_two_processes(kind):
     assert search.best_params_[f"{name}__max_iter"] == 20
     in_one = clone(search).set_params(n_jobs=1).fit(X, y)
     np.testing.assert_array_equal(search.cv_results_["mean_test_score"], in_one.cv_results_["mean_test_score"])
+
+
+@both
+def test_warnings_point_at_the_line_that_fits(kind):
+    """Also through a pipeline and a search."""
+    model = kind(max_iter=2, random_state=0)
+    pipeline = make_pipeline(StandardScaler(), model)
+    for fitted, given, category in (
+        (model, y, ConvergenceWarning),
+        (model, y[:, None], DataConversionWarning),
+        (pipeline, y, ConvergenceWarning),
+        (GridSearchCV(pipeline, {}, cv=2), y, ConvergenceWarning),
+    ):
+        line = inspect.currentframe().f_lineno + 2
+        with pytest.warns(category) as caught:
+            fitted.fit(X, given)
+        assert {(w.filename, w.lineno) for w in caught} == {(__file__, line)}
 
 
 @both

@@ -319,8 +319,9 @@ def test_what_will_not_do(data, how, message):
 
 
 def test_what_is_said(capsys):
-    with pytest.warns(ConvergenceWarning, match="Maximum number of iteration"):
+    with pytest.warns(ConvergenceWarning, match="Maximum number of iteration") as caught:
         FastLinearClassifier(max_iter=2, verbose=1).fit(X, y)
+    assert {w.filename for w in caught} == {__file__}
     lines = capsys.readouterr().out.splitlines()
     assert [line.partition("=")[0] for line in lines] == ["Epoch 1, loss ", "Epoch 2, loss "]
     with pytest.raises(ValueError, match="not told of"):

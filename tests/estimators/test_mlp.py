@@ -499,18 +499,20 @@ def test_ctrl_c_leaves_the_last_epochs_model(monkeypatch):
         return run(*args, **how)
 
     monkeypatch.setattr(BatchTrainer, "run", interrupted_run)
-    with pytest.warns(UserWarning, match="interrupted"):
+    with pytest.warns(UserWarning, match="interrupted") as caught:
         model = FastMLPClassifier(random_state=0).fit(X, y)
+    assert {w.filename for w in caught} == {__file__}
     assert model.n_iter_ == 2
     monkeypatch.setattr(BatchTrainer, "run", run)
     np.testing.assert_array_equal(model.coefs_[0], FastMLPClassifier(max_iter=2, random_state=0).fit(X, y).coefs_[0])
 
 
 def test_warnings():
-    with pytest.warns(ConvergenceWarning, match=r"Maximum iterations \(2\) reached"):
+    with pytest.warns(ConvergenceWarning, match=r"Maximum iterations \(2\) reached") as not_converged:
         FastMLPClassifier(max_iter=2).fit(X, y)
-    with pytest.warns(UserWarning, match="clipped"):
+    with pytest.warns(UserWarning, match="clipped") as clipped:
         FastMLPClassifier(max_iter=1, batch_size=5000).fit(X, y)
+    assert {w.filename for w in (*not_converged, *clipped)} == {__file__}
     with warnings.catch_warnings():
         warnings.simplefilter("error", UserWarning)
         FastMLPClassifier(max_iter=50, tol=1.0, n_iter_no_change=1).fit(X, y)

@@ -202,6 +202,7 @@ LIES = [
     ("image", "arguments", {"items": [[1, 2]]}, "strings"),
     ("image", "progress.dict.best_loss", 1.0, r"progress must not have \['best_loss'\]"),
     ("image", "more", 1, r"ImageLinearClassifier must not have \['more'\]"),
+    ("image", "trained", 1, "trained must be True or False, got 1"),
     ("deep", "progress.dict.best_loss", "low", "best_loss must be a number, got 'low'"),
     ("deep", "progress.dict.best_loss", {"float": "1e5"}, "'1e5' is no number"),
     ("result", "losses", None, "losses must be a list of floats|nothing refers"),
