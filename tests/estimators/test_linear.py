@@ -289,25 +289,41 @@ def test_early_stopping_scores_what_it_holds_out():
     weights = np.where(np.arange(len(y)) < 60, 0.0, 1.0)
     model = FastLinearClassifier(early_stopping=True, random_state=0, batch_size=1).fit(X, y, sample_weight=weights)
     assert model.n_iter_ < 100
-    assert model.t_ - 1 == model.n_iter_ * int((len(y) - 60) * 0.9)
+    assert model.t_ - 1 == model.n_iter_ * int(len(y) * 0.9)
     assert model.score(X, y) > 0.95
     assert len(model.validation_scores_) == model.n_iter_
-    _, held_out = train_test_split(np.arange(60, len(y)), test_size=0.1, random_state=0, stratify=y[60:])
-    assert model.validation_scores_[-1] == model.score(X[held_out], y[held_out])
+    _, held_out = train_test_split(np.arange(len(y)), test_size=0.1, random_state=0, stratify=y)
+    assert model.validation_scores_[-1] == model.score(X[held_out], y[held_out], weights[held_out])
     assert FastLinearClassifier(max_iter=200).fit(X, y).validation_scores_ is None
 
 
-def test_auto_is_full_batches_for_few_samples_only():
-    assert FastLinearClassifier()._batch_size(X, 100, 0) == 100
-    assert FastLinearClassifier()._batch_size(X, 101, 0) == 1
-    assert FastLinearClassifier()._batch_size(X, 100, 1) == 1
+@pytest.mark.parametrize("m", [2, 20, 100, 101])
+@pytest.mark.parametrize("how", [{}, {"average": True}, {"learning_rate": "constant", "eta0": 0.05}], ids=str)
+@pytest.mark.parametrize("data", [X, CSR], ids=["dense", "csr"])
+def test_few_samples_are_taken_one_by_one_too(m, how, data):
+    rows = np.argsort(y, kind="stable")[np.linspace(0, len(y) - 1, m).astype(int)]
+    how = {"shuffle": False, "max_iter": 3, "tol": None} | how
+    models = FastLinearClassifier(**how), SGDClassifier(loss="log_loss", **how)
+    agree(*(model.fit(data[rows], y[rows]) for model in models), 1e-9)
+
+
+@pytest.mark.parametrize("learning_rate", ["optimal", "constant", "invscaling"])
+def test_a_stream_of_single_samples_and_chunks(learning_rate):
+    how = {"learning_rate": learning_rate, "eta0": 0.05}
+    models = FastLinearClassifier(**how), SGDClassifier(loss="log_loss", **how)
+    for model in models:
+        for part in (slice(k, k + 1) for k in range(40)):
+            model.partial_fit(X[part], y[part], classes=[0, 1])
+        for part in (slice(0, 100), slice(100, 201)):
+            model.set_params(shuffle=False).partial_fit(X[part], y[part])
+    agree(*models, 1e-9)
 
 
 @pytest.mark.parametrize(
     ("data", "how", "message"),
     [
         (CSR, {"batch_size": 10}, 'batch_size must be 1, "full" or "auto" for a CSR matrix, got 10'),
-        (X, {"alpha": 0.0}, 'alpha must be > 0 for learning_rate="optimal"'),
+        (X, {"alpha": 0.0}, "alpha must be > 0 since learning_rate is 'optimal'. alpha is used to compute the optimal"),
         (X, {"loss": "hinge"}, "The 'loss' parameter"),
         (X, {"batch_size": 0}, "The 'batch_size' parameter"),
         (X * 1e200, {"learning_rate": "constant", "eta0": 1e200}, "under-/overflow occurred at epoch #1"),
@@ -327,7 +343,7 @@ def test_what_is_said(capsys):
         FastLinearClassifier().partial_fit(X, y, classes=[0, 1]).partial_fit(X, y + 1)
     with pytest.raises(ValueError, match="'balanced' is not supported for partial_fit"):
         FastLinearClassifier(class_weight="balanced").partial_fit(X, y, classes=[0, 1])
-    with pytest.raises(ValueError, match="does not support early_stopping=True"):
+    with pytest.raises(ValueError, match="early_stopping should be False with partial_fit"):
         FastLinearClassifier(early_stopping=True).partial_fit(X, y, classes=[0, 1])
 
 
