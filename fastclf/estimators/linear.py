@@ -258,12 +258,12 @@ class FastLinearClassifier(FastClassifier, LinearClassifierMixin, SparseCoefMixi
             If a parameter or an argument does not match its description, or if training diverges.
         """
         self._check_penalty()
-        X, y = self._check_both(X, y, reset=True)
         if self.warm_start and hasattr(self, "coef_"):
             check_finite_linear(self)
             coef, intercept = linear_parameters(self)
             coef_init = coef if coef_init is None else coef_init
             intercept_init = intercept if intercept_init is None else intercept_init
+        X, y = self._check_both(X, y, reset=True)
         self.classes_ = unique_labels(np.unique(y))  # as scikit-learn, which makes strings of objects that are strings
         self._forget()
         self._note_scale()

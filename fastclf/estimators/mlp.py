@@ -493,8 +493,6 @@ class FastMLPClassifier(FastClassifier):
             plateau.tol = self.tol  # a warm start goes on counting, as in scikit-learn
         self._plateau, diverged = None if of_ones_own else plateau, False
         best = Best(lambda: {"params": net.params})
-        if by_score and plateau.best > -math.inf:
-            best.keep(math.inf, self.t_)  # of the fit that this one continues
         if by_score:
             self.best_loss_ = None
         elif of_ones_own or self.best_loss_ is None:

@@ -86,6 +86,64 @@ def test_partial_fit_and_warm_start(average):
         assert relative([ours.coef_, ours.intercept_], [theirs.coef_, theirs.intercept_]) < 1e-11
 
 
+SIGNED = np.where(np.arange(len(y)) % 9 == 0, -0.2, 1.0)
+PLAIN = {"shuffle": False, "max_iter": 4, "tol": None, "learning_rate": "constant", "eta0": 0.05}
+
+
+@pytest.mark.parametrize("data", [X, CSR], ids=["dense", "csr"])
+@pytest.mark.parametrize(
+    ("how", "weights"),
+    [
+        ({}, SIGNED),
+        ({"average": True}, SIGNED),
+        ({"learning_rate": "optimal", "alpha": 0.01}, SIGNED),
+        ({"learning_rate": "invscaling", "eta0": 0.01, "power_t": -0.1}, None),
+        ({"penalty": "l1", "l1_ratio": None}, None),
+        ({"average": 4 * len(y) - 1}, None),
+        ({"average": 4 * len(y)}, None),  # the last sample alone
+        ({"average": 4 * len(y) + 1}, None),
+        ({"early_stopping": True, "random_state": 3}, None),
+        ({"early_stopping": True, "random_state": 3, "class_weight": {1: 3.0}}, WEIGHTS),
+        ({"class_weight": {0: 0.5, 1: 2.0}}, None),
+    ],
+    ids=str,
+)
+@pytest.mark.filterwarnings("ignore::FutureWarning")
+def test_what_scikit_learn_takes(how, weights, data):
+    models = FastLinearClassifier(**PLAIN | how), SGDClassifier(loss="log_loss", **PLAIN | how)
+    ours, theirs = (model.fit(data, y, sample_weight=weights) for model in models)
+    assert ours.n_iter_ == theirs.n_iter_
+    assert relative([ours.coef_, ours.intercept_], [theirs.coef_, theirs.intercept_]) <= 1e-8
+
+
+def test_a_warm_start_begins_at_the_averages():
+    models = [kind(average=True, warm_start=True, **PLAIN) for kind in (FastLinearClassifier, SGDClassifier)]
+    ours, theirs = (model.set_params(loss="log_loss").fit(X, y).fit(X, y) for model in models)
+    assert relative([ours.coef_, ours.intercept_], [theirs.coef_, theirs.intercept_]) <= 1e-8
+    with pytest.raises(ValueError, match=r"Provided coef_init does not match dataset"):
+        ours.fit(X[:, :5], y)
+
+
+def test_partial_fit_after_a_fit_takes_what_a_first_one_refuses():
+    how = {**PLAIN, "early_stopping": True, "class_weight": "balanced", "random_state": 0}
+    models = FastLinearClassifier(**how), SGDClassifier(loss="log_loss", **how)
+    ours, theirs = (model.fit(X, y).partial_fit(X, y) for model in models)
+    assert len(ours.validation_scores_) == 5
+    assert relative([ours.coef_, ours.intercept_], [theirs.coef_, theirs.intercept_]) <= 1e-8
+
+
+def test_a_chunk_may_lack_classes_that_have_a_weight():
+    weights = {0: 1.0, 1: 2.0}
+    how = {"random_state": 0}
+    model = FastLinearClassifier(class_weight=weights, **how).partial_fit(D[:90], d[:90], classes=np.arange(10))
+    plain = FastLinearClassifier(**how).partial_fit(
+        D[:90], d[:90], np.arange(10), [weights.get(c, 1.0) for c in d[:90]]
+    )
+    np.testing.assert_array_equal(model.coef_, plain.coef_)
+    lacking = (d == 0) | (d == 5)
+    assert model.partial_fit(D[lacking], d[lacking]).t_ == 91 + lacking.sum()
+
+
 @pytest.mark.parametrize("data", [D, D_CSR], ids=["dense", "csr"])
 @pytest.mark.parametrize("batch", [1, 50, "full"])
 def test_an_average_goes_on_in_the_next_part(batch, data):
