@@ -337,7 +337,8 @@ class FastClassifier(Portable, CallbackSupportMixin, ClassifierMixin, BaseEstima
         if X is None or y is None:
             raise ValueError(f"X_val and y_val go together: {'X_val' if X is None else 'y_val'} is None")
         X, y = self._check_both(X, y, reset=False)
-        if unknown := {*unique_labels(y).tolist()} - {*self.classes_.tolist()}:
+        labels = np.unique(y) if y.ndim == 1 else unique_labels(y)
+        if unknown := {*labels.tolist()} - {*self.classes_.tolist()}:
             raise ValueError(f"y_val has classes that y does not have: {sorted(unknown)}")
         return X, y, self._weights(sample_weight, y, X, dtype)
 

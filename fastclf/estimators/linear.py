@@ -264,7 +264,7 @@ class FastLinearClassifier(FastClassifier, LinearClassifierMixin, SparseCoefMixi
             coef_init = coef if coef_init is None else coef_init
             intercept_init = intercept if intercept_init is None else intercept_init
         X, y = self._check_both(X, y, reset=True)
-        self.classes_ = unique_labels(np.unique(y))  # as scikit-learn, which makes strings of objects that are strings
+        self.classes_ = self._classes_in(y)
         self._forget()
         self._note_scale()
         start = self._initial(coef_init, intercept_init, X)
@@ -352,8 +352,17 @@ class FastLinearClassifier(FastClassifier, LinearClassifierMixin, SparseCoefMixi
 
     def _check_both(self, X: Any, y: Any, reset: bool) -> tuple[Any, NDArray[Any]]:
         X, y = self._check(X, y, reset=reset, accept_sparse="csr", accept_large_sparse=False)
-        check_classification_targets(y)
         return X, y
+
+    @staticmethod
+    def _classes_in(y: NDArray[Any]) -> NDArray[Any]:
+        """The classes in y, in the dtype that scikit-learn gives them: objects that are strings become strings."""
+        classes = np.unique(y)
+        try:
+            return unique_labels(classes)
+        except ValueError:
+            check_classification_targets(classes)  # its error says more
+            raise
 
     def _shape(self, X: Any) -> tuple[int, int]:
         n_classes = len(self.classes_)
