@@ -374,6 +374,8 @@ class FastClassifier(Portable, CallbackSupportMixin, ClassifierMixin, BaseEstima
 
     def _checkpoint(self, path: Any, every: Any, resume: bool, *data: Any) -> Checkpoint | None:
         """The checkpoints of a fit on these arrays: X, y and the like; None if there shall be none."""
+        if path is None:
+            return checkpoint_of(path, every, resume, {})  # describing a run takes as long as a small fit
         random = self.random_state if isinstance(self.random_state, Integral) else None
         parameters = {**self.get_params(deep=False), "random_state": random}
         given = {name: repr(value) for name, value in parameters.items() if name not in _MAY_CHANGE}
