@@ -684,7 +684,7 @@ class FastLinearClassifier(FastClassifier, LinearClassifierMixin, SparseCoefMixi
         return int(self.t_) - 1
 
     def _validation_score(self) -> float | None:
-        return self.validation_scores_[-1] if self.validation_scores_ else None
+        return self.validation_scores_[-1] if self.validation_scores_ else None  # unless there was X_val
 
     def _first_layer(self) -> tuple[NDArray[Any], NDArray[Any]]:
         return linear_parameters(self)

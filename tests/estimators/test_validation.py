@@ -60,6 +60,15 @@ def test_the_best_epoch_is_not_the_last_and_training_does_not_see_validation():
     assert plain.validation_loss_curve_ is plain.validation_scores_ is None
 
 
+def test_the_best_epoch_may_come_before_an_average():
+    later, never = fitted(average=2300), fitted()
+    assert np.argmin(later.validation_loss_curve_) < 30
+    np.testing.assert_allclose(later.coef_, never.coef_, rtol=1e-9)
+    np.testing.assert_allclose(later.intercept_, never.intercept_, rtol=1e-9)
+    again = later.partial_fit(X[REST], y[REST])  # the average goes on from there
+    assert np.isfinite(again.coef_).all()
+
+
 def test_training_ends_when_the_validation_loss_stops_improving():
     model = fitted(early_stopping=True, tol=1e-3, n_iter_no_change=4)
     curve = np.array(model.validation_loss_curve_)
