@@ -544,6 +544,8 @@ class FastMLPClassifier(FastClassifier):
             self._change_rate(optimiser, decay)
 
         def is_over(reporter: Reporter) -> bool:
+            if held_out is not None and self.verbose != "bar":
+                reporter.say(f"Validation score: {self.validation_scores_[-1]:f}")  # type: ignore[index]
             return diverged or self._is_over(plateau, optimiser, reporter)
 
         def state() -> dict[str, Any]:

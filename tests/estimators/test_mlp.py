@@ -343,6 +343,22 @@ def test_verbose(capsys):
     assert "2/2" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    "how",
+    [
+        {"early_stopping": True, "n_iter_no_change": 2, "tol": 0.05},
+        {"solver": "sgd", "learning_rate": "adaptive", "tol": 1.0, "n_iter_no_change": 1},
+    ],
+    ids=str,
+)
+def test_verbose_says_what_scikit_learn_says(how, capsys):
+    said = []
+    for kind in (FastMLPClassifier, MLPClassifier):
+        kind(max_iter=12, verbose=True, random_state=0, **how).fit(X[:300], y[:300])
+        said.append(capsys.readouterr().out)
+    assert said[0] == said[1]
+
+
 def test_ctrl_c_leaves_the_last_epochs_model(monkeypatch):
     from fastclf.engine.minibatch import BatchTrainer
 
