@@ -30,6 +30,7 @@ class Fault(NamedTuple):
 
 
 LINEAR, MLP = "tests/estimators/test_linear.py", "tests/estimators/test_mlp.py"
+VALIDATION = "tests/estimators/test_validation.py"
 ANSWERS, ATTACKS, CACHE = (f"tests/robustness/test_{name}.py" for name in ("answers", "attacks", "cache"))
 KILLS, REFUSED, DROPOUT = (
     "tests/robustness/test_kills.py",
@@ -241,27 +242,33 @@ FAULTS = [
     Fault("fastclf/estimators/mlp.py", "float(np.average(right, weights=weights))", "float(right.mean())", MLP),
     Fault(
         "fastclf/estimators/mlp.py",
-        "            if best is not None:\n                net.params[:] = best",
-        "            if best is not None and self.n_iter_ == epochs:\n                net.params[:] = best",
+        "            best.bring_back()",
+        "            _ = best.bring_back() if self.n_iter_ == epochs else None",
         MLP,
     ),
     Fault("fastclf/estimators/mlp.py", "better = plateau.after(value)", "better = plateau.after(loss)", MLP),
     Fault(
         "fastclf/estimators/linear.py",
-        "of_each = None if weights is None else weights[held_out]",
-        "of_each = None",
+        "np.ones(len(rows)) if samples.weights is None else samples.weights[rows].astype(np.float64)",
+        "np.ones(len(rows))",
         LINEAR,
     ),
+    Fault("fastclf/estimators/linear.py", "return rate, bias_rate / rate", "return rate, 1 / rate", LINEAR),
     Fault(
-        "fastclf/estimators/linear.py", "return batch, rate, bias_rate / rate", "return batch, rate, 1 / rate", LINEAR
+        "fastclf/estimators/linear.py",
+        "if not by_score and of_held_out < best.loss:",
+        "if not by_score:",
+        VALIDATION,
     ),
+    Fault("fastclf/estimators/linear.py", "            best.bring_back()\n", "", VALIDATION),
+    Fault("fastclf/estimators/linear.py", "best.t if best.exists() else self.t_", "self.t_", VALIDATION),
     Fault(
         "fastclf/estimators/linear.py",
         "train = train if self.shuffle else np.sort(train)",
         "train = np.asarray(train)",
         ANSWERS,
     ),
-    Fault("fastclf/estimators/linear.py", "            average = 0\n", "            pass\n", ANSWERS),
+    Fault("fastclf/estimators/linear.py", "            average = 0  # it does", "            pass  # it does", ANSWERS),
     Fault(
         "fastclf/engine/schedules.py",
         "self.count = 0 if gain >= self.best + self.tol else self.count + 1",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from numbers import Integral
@@ -14,18 +15,20 @@ from scipy import sparse
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.exceptions import DataConversionWarning
 from sklearn.utils import column_or_1d
-from sklearn.utils.class_weight import compute_sample_weight
+from sklearn.utils.class_weight import compute_class_weight, compute_sample_weight
+from sklearn.utils.multiclass import unique_labels
 from sklearn.utils.validation import _check_sample_weight, validate_data
 
 from ..engine.losses import LossRule
-from ..engine.progress import Reporter, warn_interrupted
+from ..engine.minibatch import Samples
+from ..engine.progress import Reporter, copy_into, warn_interrupted
 from ..engine.rows import Rows, SparseRows, read_as_stored
 from ..inputs import check_file, check_sparse, fits
 from ..io.checkpoint import Checkpoint, checkpoint_of
 from ..io.layers import Layer, entries
 from ..io.portable import Portable
 from ..kernels.warning import warn_user
-from .proof import factor_of
+from .proof import class_numbers, factor_of
 from .state import with_classes
 
 _Method = TypeVar("_Method", bound=Callable[..., Any])
@@ -56,7 +59,8 @@ else:
 
 
 __all__ = [
-    "FastClassifier", "Kept", "all_or_nothing", "as_vector", "available_if", "clipped", "fit_context", "with_callbacks",
+    "Best", "FastClassifier", "HeldOut", "Kept", "all_or_nothing", "as_vector", "available_if", "clipped", "fit_context",
+    "with_callbacks",
 ]  # fmt: skip
 
 DTYPES = (np.float64, np.float32, np.uint8)
@@ -133,6 +137,49 @@ class Kept(NamedTuple):
         self.checkpoint.after(epochs, lambda: {"fit": self.state(), "over": over}, ended)
 
 
+class HeldOut(NamedTuple):
+    """The validation samples, on which a model is scored after each epoch."""
+
+    samples: Samples
+    y: NDArray[Any]
+    rows: NDArray[np.int64]  # the validation samples' rows in ``samples`` and ``y``
+    score_decides: bool  # the accuracy ends training; otherwise the validation loss does, and picks the best epoch
+
+
+class Best:
+    """A copy of the best epoch's parameters. ``memory`` gives the arrays in which they change, by name."""
+
+    def __init__(self, memory: Callable[[], dict[str, NDArray[Any]]]) -> None:
+        self._memory = memory
+        self._copies: dict[str, NDArray[Any]] | None = None
+        self.loss, self.t = math.inf, 0.0  # the validation loss, and the model's ``t_``, at the end of that epoch
+
+    def keep(self, loss: float, t: float) -> None:
+        """Make the epoch that has just ended the best one."""
+        self._copies = {name: array.copy() for name, array in self._memory().items()}
+        self.loss, self.t = loss, t
+
+    def exists(self) -> bool:
+        return self._copies is not None
+
+    def bring_back(self) -> None:
+        """Put the best epoch's parameters, if there is one, back to where they came from."""
+        if self._copies is not None:
+            for name, array in self._memory().items():
+                array[...] = self._copies[name]
+
+    def state(self) -> dict[str, Any]:
+        return {"copies": self._copies, "loss": float(self.loss), "t": self.t}
+
+    def restore(self, saved: dict[str, Any]) -> None:
+        """Take back what ``state`` has given; ValueError if it does not fit."""
+        self._copies, self.loss, self.t = None, saved["loss"], saved["t"]
+        if saved["copies"] is not None:
+            self._copies = {name: array.copy() for name, array in self._memory().items()}
+            for name, array in self._copies.items():
+                copy_into(array, saved["copies"][name])
+
+
 class FastClassifier(Portable, CallbackSupportMixin, ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     """The base of both estimators, with everything that does not depend on the kind of model."""
 
@@ -143,6 +190,8 @@ class FastClassifier(Portable, CallbackSupportMixin, ClassifierMixin, BaseEstima
     scale_: float
     n_iter_: int
     loss_curve_: list[float]
+    validation_scores_: list[float] | None
+    validation_loss_curve_: list[float] | None
     _stage: str  # of a fit that is under way: see ``all_or_nothing``
     _parameter_names: ClassVar[tuple[str, str]]  # the attributes with the trained weights and biases
     _activations: ClassVar[tuple[str, ...]] = ("relu",)  # that a torch module for this class may have
@@ -210,6 +259,7 @@ class FastClassifier(Portable, CallbackSupportMixin, ClassifierMixin, BaseEstima
             "n_iter_": 0,
             "loss_curve_": [],
             "validation_scores_": None,
+            "validation_loss_curve_": None,
         }
         own_parameters, own_fitted = cls._before_training(layers, len(known), several)
         return cls._from_state({"parameters": {**own_parameters, **parameters}, "fitted": fitted | own_fitted})
@@ -319,23 +369,55 @@ class FastClassifier(Portable, CallbackSupportMixin, ClassifierMixin, BaseEstima
         """The dtype to compute in: float32 for bytes, otherwise X's own."""
         return np.dtype(np.float32 if X.dtype == np.uint8 else X.dtype)
 
-    def _weights(self, sample_weight: Any, y: Any, X: Any, dtype: Any) -> NDArray[Any] | None:
-        """Sample weights times class weights; None if neither is given."""
-        if sample_weight is None and self.class_weight is None:
+    def _check_both(self, X: Any, y: Any, reset: bool) -> tuple[Any, NDArray[Any]]:
+        """X and y, checked for training or, without ``reset``, against the fitted model."""
+        raise NotImplementedError
+
+    def _check_validation(self, validation: tuple[Any, Any, Any], dtype: Any) -> tuple[Any, ...]:
+        """Validation data of the user's own: X, y and weights."""
+        X, y, sample_weight = validation
+        if X is None or y is None:
+            raise ValueError(f"X_val and y_val go together: {'X_val' if X is None else 'y_val'} is None")
+        X, y = self._check_both(X, y, reset=False)
+        labels = np.unique(y) if y.ndim == 1 else unique_labels(y)
+        if unknown := {*labels.tolist()} - {*self.classes_.tolist()}:
+            raise ValueError(f"y_val has classes that y does not have: {sorted(unknown)}")
+        return X, y, self._weights(sample_weight, y, X, dtype)
+
+    def _note_validation(self, loss: float, score: float) -> None:
+        self.validation_loss_curve_.append(loss)  # type: ignore[union-attr]
+        self.validation_scores_.append(score)  # type: ignore[union-attr]
+
+    def _sample_weights(self, sample_weight: Any, X: Any, dtype: Any, **allowed: bool) -> NDArray[Any] | None:
+        """Checked sample weights; None if none are given. ``allowed`` are options of scikit-learn's check."""
+        if sample_weight is None:
             return None
-        weights = _check_sample_weight(sample_weight, X, dtype=dtype, ensure_non_negative=True)
+        return _check_sample_weight(sample_weight, X, dtype=dtype, **{"ensure_non_negative": True, **allowed})
+
+    def _weights(self, sample_weight: Any, y: Any, X: Any, dtype: Any, **allowed: bool) -> NDArray[Any] | None:
+        """Sample weights times class weights; None if neither is given."""
+        weights = self._sample_weights(sample_weight, X, dtype, **allowed)
         if self.class_weight is not None:
-            try:
-                of_classes = compute_sample_weight(self.class_weight, y).astype(dtype, copy=False)
-            except ValueError as error:
-                raise ValueError(f"class_weight can not be {self.class_weight!r}: {error}") from None
-            weights = weights * of_classes
-            if not (np.isfinite(weights) & (weights >= 0)).all():
+            of_classes = self._class_weights(y).astype(dtype, copy=False)
+            weights = of_classes if weights is None else weights * of_classes
+            if not (np.isfinite(weights).all() and (of_classes >= 0).all()):
                 raise ValueError(f"class_weight must hold finite numbers of at least 0, got {self.class_weight!r}")
-        return np.ascontiguousarray(weights, dtype)
+        return None if weights is None else np.ascontiguousarray(weights, dtype)
+
+    def _class_weights(self, y: Any) -> NDArray[Any]:
+        """The class weight of each sample. A dict may name classes that these samples do not have."""
+        try:
+            if isinstance(self.class_weight, dict) and y.ndim == 1:
+                of_classes = compute_class_weight(self.class_weight, classes=self.classes_, y=y)
+                return of_classes[class_numbers(self, y)]
+            return compute_sample_weight(self.class_weight, y)
+        except ValueError as error:
+            raise ValueError(f"class_weight can not be {self.class_weight!r}: {error}") from None
 
     def _checkpoint(self, path: Any, every: Any, resume: bool, *data: Any) -> Checkpoint | None:
         """The checkpoints of a fit on these arrays: X, y and the like; None if there shall be none."""
+        if path is None:
+            return checkpoint_of(path, every, resume, {})  # describing a run takes as long as a small fit
         random = self.random_state if isinstance(self.random_state, Integral) else None
         parameters = {**self.get_params(deep=False), "random_state": random}
         given = {name: repr(value) for name, value in parameters.items() if name not in _MAY_CHANGE}

@@ -8,14 +8,14 @@ import warnings
 from collections.abc import Sequence
 from datetime import timedelta
 from numbers import Integral, Real
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.model_selection import train_test_split
 from sklearn.preprocessing import LabelBinarizer
-from sklearn.utils import check_random_state, column_or_1d
+from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import Interval, Options, StrOptions
 from sklearn.utils.multiclass import _check_partial_fit_first_call, type_of_target, unique_labels
 from sklearn.utils.optimize import _check_optimize_result
@@ -36,7 +36,18 @@ from ..io.layers import Layer, layers_of
 from ..kernels.codes import ACTIVATIONS, FORWARD, LOSS, MARK
 from ..kernels.records import Settings
 from ..kernels.warning import warn_user
-from .base import FastClassifier, Kept, all_or_nothing, as_vector, available_if, clipped, fit_context, with_callbacks
+from .base import (
+    Best,
+    FastClassifier,
+    HeldOut,
+    Kept,
+    all_or_nothing,
+    as_vector,
+    available_if,
+    clipped,
+    fit_context,
+    with_callbacks,
+)
 from .proof import check_finite_network, check_network, class_numbers, network_shown
 from .state import mlp_state, restore_mlp, with_two_scores
 
@@ -51,15 +62,6 @@ _NOT_FINITE = (
 )
 _PREDICT_ROWS = 1024  # in a batch of predictions, at most
 _PREDICT_NUMBERS = 1 << 18  # in the widest layer's activations of a batch, at most: they stay in the L2 cache
-
-
-class HeldOut(NamedTuple):
-    """The validation samples, on which a network is scored after each epoch."""
-
-    samples: Samples
-    y: NDArray[Any]
-    rows: NDArray[np.int64]  # the validation samples' rows in ``samples`` and ``y``
-    score_decides: bool  # the accuracy ends training and picks the best epoch; otherwise the loss does
 
 
 def _is_stochastic(classifier: FastMLPClassifier) -> bool:
@@ -364,8 +366,7 @@ class FastMLPClassifier(FastClassifier):
         self._check_parameters(wish[0])
         first = not hasattr(self, "coefs_") or not (self.warm_start or incremental)
         known = None if first else self._bound()
-        X, y = self._check(X, y, reset=first, multi_output=True, accept_sparse="csr")
-        y = as_vector(y)
+        X, y = self._check_both(X, y, reset=first)
         self._take_classes(y, incremental)
         if first:
             self._note_scale()
@@ -386,7 +387,8 @@ class FastMLPClassifier(FastClassifier):
             X_val, y_val, weights_val = self._check_validation(validation, dtype)
             held_out = HeldOut(self._samples(X_val, y_val, weights_val, net), y_val, np.arange(X_val.shape[0]), False)
         elif self.early_stopping and not incremental and self.solver != "lbfgs":
-            stratify = y if self.n_outputs_ == 1 else None  # as in scikit-learn, for the same split
+            # As in scikit-learn, for the same split and the same words where there are too few samples.
+            stratify = class_numbers(self, y).astype(bool)[:, None] if self.n_outputs_ == 1 else None
             rows, rows_val = train_test_split(
                 rows, random_state=random, test_size=self.validation_fraction, stratify=stratify
             )
@@ -492,15 +494,9 @@ class FastMLPClassifier(FastClassifier):
         simple = self.clip_threshold is None or self.alpha == 0
         return SGD(net, self.learning_rate_init, self.momentum, self.nesterovs_momentum, simple)
 
-    def _check_validation(self, validation: tuple[Any, Any, Any], dtype: Any) -> tuple[Any, ...]:
-        X, y, sample_weight = validation
-        if X is None or y is None:
-            raise ValueError(f"X_val and y_val go together: {'X_val' if X is None else 'y_val'} is None")
-        X, y = self._check(X, y, reset=False, multi_output=True, accept_sparse="csr")
-        y = column_or_1d(y) if y.ndim == 2 and y.shape[1] == 1 else y
-        if unknown := {*unique_labels(y).tolist()} - {*self.classes_.tolist()}:
-            raise ValueError(f"y_val has classes that y does not have: {sorted(unknown)}")
-        return X, y, self._weights(sample_weight, y, X, dtype)
+    def _check_both(self, X: Any, y: Any, reset: bool) -> tuple[Any, NDArray[Any]]:
+        X, y = self._check(X, y, reset=reset, multi_output=True, accept_sparse="csr")
+        return X, as_vector(y)
 
     def _samples(self, X: Any, y: NDArray[Any], weights: NDArray[Any] | None, net: Network) -> Samples:
         """The data as kernels take them: y as class numbers, or as a matrix of 0 and 1 for several labels."""
@@ -530,13 +526,23 @@ class FastMLPClassifier(FastClassifier):
         trainer = self._trainer(net, samples, batch_size)
         decay = StepDecay(optimiser.learning_rate, self.step_size, self.gamma) if self.learning_rate == "step" else None
         by_score = held_out is not None and held_out.score_decides
-        plateau = self._plateau if incremental and self._plateau else Plateau(self.tol, rising=by_score)
-        self._plateau, best, lowest, diverged = plateau, None, math.inf, False
+        of_ones_own = held_out is not None and not by_score
+        plateau = None if of_ones_own else self._plateau
+        if plateau is None or plateau.sign != (1 if by_score else -1):
+            plateau = Plateau(self.tol, rising=by_score)
+            if held_out is not None:
+                self.validation_scores_, self.validation_loss_curve_ = [], []
+                self.best_validation_score_ = -math.inf
+        elif not incremental:
+            plateau.tol = self.tol  # a warm start goes on counting, as in scikit-learn
+        self._plateau, diverged = None if of_ones_own else plateau, False
+        best = Best(lambda: {"params": net.params})
+        if by_score:
+            self.best_loss_ = None
+        elif of_ones_own or self.best_loss_ is None:
+            self.best_loss_ = math.inf
         epochs, sizes = 1 if incremental else self.max_iter, np.full(-(-n // batch_size), batch_size)
         sizes[-1] = n - (len(sizes) - 1) * batch_size
-        if held_out is not None:
-            self.validation_scores_, self.validation_loss_curve_ = [], []
-            self.best_validation_score_, self.best_loss_ = -math.inf, None if by_score else math.inf
 
         done, total, seed = 0, 0.0, 0  # samples of the epoch that have been trained on, and the sum of their losses
 
@@ -558,39 +564,40 @@ class FastMLPClassifier(FastClassifier):
             return self.loss_
 
         def evaluate(loss: float) -> None:
-            nonlocal best, lowest, diverged
-            value, is_best = loss, False
+            nonlocal diverged
+            value = of_held_out = loss
             if held_out is not None:
                 of_held_out, score = self._validate(net, held_out)
                 if self.early_stopping:
                     value = score if by_score else of_held_out
-                is_best = of_held_out < lowest
             diverged = not all_finite(loss, net.params)
             if diverged:
-                if best is None:
+                if not best.exists():
                     raise ValueError(_NOT_FINITE)
                 warn_diverged(self.n_iter_)
             better = plateau.after(value)
             if self.best_loss_ is not None:
                 self.best_loss_ = min(self.best_loss_, loss)
-            if held_out is not None and not diverged and (better if by_score else is_best):
-                best, lowest = net.params.copy(), of_held_out
+            if held_out is not None and not diverged and (better if by_score else of_held_out < best.loss):
+                best.keep(of_held_out, self.t_)
             self._change_rate(optimiser, decay)
 
         def is_over(reporter: Reporter) -> bool:
+            if held_out is not None and self.verbose != "bar":
+                reporter.say(f"Validation score: {self.validation_scores_[-1]:f}")  # type: ignore[index]
             return diverged or self._is_over(plateau, optimiser, reporter)
 
         def state() -> dict[str, Any]:
             return {
                 "params": net.params, "optimiser": optimiser.state, "rate": optimiser.learning_rate,
                 "steps": getattr(optimiser, "t", 0), "decayed": None if decay is None else decay.learning_rate,
-                "plateau": [float(plateau.best), plateau.count], "best": best, "lowest": float(lowest), "order": order,
+                "plateau": [float(plateau.best), plateau.count], "best": best.state(), "order": order,
                 "held_out": None if held_out is None else held_out.rows, "random": state_of_random(random),
                 "curves": [getattr(self, name, None) for name in _CURVES], "t": self.t_, "done": [done, total, seed],
             }  # fmt: skip
 
         def restore(saved: dict[str, Any]) -> None:
-            nonlocal order, held_out, best, lowest, done, total, seed
+            nonlocal order, held_out, done, total, seed
             copy_into(net.params, saved["params"])
             if optimiser.state is not None:
                 copy_into(optimiser.state, saved["optimiser"])
@@ -604,9 +611,7 @@ class FastMLPClassifier(FastClassifier):
             if held_out is not None:
                 rows = as_order(saved["held_out"], "the checkpoint's rows", len(held_out.samples.X))
                 held_out = held_out._replace(rows=rows)
-            if saved["best"] is not None:
-                best, lowest = net.params.copy(), saved["lowest"]
-                copy_into(best, saved["best"])
+            best.restore(saved["best"])
             for name, value in zip(_CURVES, saved["curves"], strict=True):
                 setattr(self, name, value)
             self.t_, (done, total, seed) = saved["t"], saved["done"]
@@ -619,8 +624,7 @@ class FastMLPClassifier(FastClassifier):
                 data, epochs, lambda epoch, loss: line(epoch + 1, loss), train, evaluate, is_over, kept
             )
         finally:  # a callback may raise
-            if best is not None:
-                net.params[:] = best
+            best.bring_back()
         if ended and not incremental:
             warn_user(
                 f"Stochastic Optimizer: Maximum iterations ({self.max_iter}) reached and the optimization "
@@ -630,7 +634,8 @@ class FastMLPClassifier(FastClassifier):
 
     def _minimise(self, given: tuple[Any, Any], samples: Samples, held_out: HeldOut | None) -> None:
         """Train by L-BFGS on all samples; with validation data, keep the weights of the iteration with the lowest loss."""
-        net, rows, best, lowest = self._bound(), np.arange(len(samples.X)), None, math.inf
+        net, rows = self._bound(), np.arange(len(samples.X))
+        best = Best(lambda: {"params": net.params})
         trainer = self._trainer(net, samples, len(rows))
         self._stage, self.n_iter_, result = "training", 0, None
         if held_out is not None:
@@ -644,14 +649,13 @@ class FastMLPClassifier(FastClassifier):
         ):
 
             def after(loss: float) -> bool:
-                nonlocal best, lowest
                 self.n_iter_ += 1
                 self.loss_curve_.append(loss)
                 reporter.epoch(self.n_iter_ - 1, loss, lambda: None)
                 if held_out is not None:
                     of_held_out, _ = self._validate(net, held_out)
-                    if of_held_out < lowest:
-                        best, lowest = net.params.copy(), of_held_out
+                    if of_held_out < best.loss:
+                        best.keep(of_held_out, self.t_)
                 self._stage = "callback"
                 stop = after_iteration()
                 self._stage = "training"
@@ -665,8 +669,7 @@ class FastMLPClassifier(FastClassifier):
             except KeyboardInterrupt as interrupt:
                 warn_interrupted(interrupt)
             finally:
-                if best is not None:
-                    net.params[:] = best
+                best.bring_back()
         self.loss_ = (self.loss_curve_ or [math.inf])[-1]
         if result is not None:
             with warnings.catch_warnings(record=True) as caught:
@@ -728,8 +731,7 @@ class FastMLPClassifier(FastClassifier):
         right = self._labels(results) == y[rows]
         right = right.all(axis=1) if right.ndim == 2 else right
         score = float(np.average(right, weights=weights))
-        self.validation_loss_curve_.append(loss)  # type: ignore[union-attr]
-        self.validation_scores_.append(score)  # type: ignore[union-attr]
+        self._note_validation(loss, score)
         self.best_validation_score_ = max(score, self.best_validation_score_)  # type: ignore[type-var]
         return loss, score
 
@@ -859,6 +861,16 @@ class FastMLPClassifier(FastClassifier):
         return {"hidden_layer_sizes": tuple(len(layer["bias"]) for layer in layers[:-1])}, fitted
 
     # ------------------------------------------------------------ scikit-learn
+
+    @property
+    def _optimizer(self) -> SGD | Adam | None:
+        """The optimiser by scikit-learn's name, with its ``learning_rate``."""
+        return self._optimiser
+
+    @property
+    def _no_improvement_count(self) -> int:
+        """The number of epochs since the last improvement."""
+        return 0 if self._plateau is None else self._plateau.count
 
     def __getstate__(self) -> dict[str, Any]:
         """Leave out the network: ``coefs_`` and ``intercepts_`` hold the same parameters."""

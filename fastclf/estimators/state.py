@@ -51,13 +51,13 @@ _BOTH: dict[str, Rule] = {
     "n_iter_": _WHOLE,
     "loss_curve_": _CURVE,
     "validation_scores_": _or_none(_CURVE),
+    "validation_loss_curve_": _or_none(_CURVE),
 }
 _LINEAR = _BOTH | {"t_": (lambda value: is_number(value) and 1 <= value < 2**53, "a number from 1 on")}
 _MLP = _BOTH | {
     "t_": _WHOLE,
     "best_loss_": _or_none(_NUMBER),
     "best_validation_score_": _or_none(_NUMBER),
-    "validation_loss_curve_": _or_none(_CURVE),
 }
 _MLP_REMADE = (
     "coefs_",
@@ -131,7 +131,9 @@ def _set(model: Any, fitted: dict[str, Any], rules: dict[str, Rule], n_features:
 
 def restore_linear(model: Any, fitted: Any) -> None:
     """Check that ``linear_state`` could have made these values, and set the fitted attributes of a linear model."""
-    entries(fitted, "fitted", (*_IN_BOTH, *_LINEAR, *_LINEAR_ARRAYS), _OPTIONAL)
+    lacking = {"validation_loss_curve_": None}  # in files from before linear models had it
+    required = [name for name in (*_IN_BOTH, *_LINEAR, *_LINEAR_ARRAYS) if name not in lacking]
+    fitted = {**lacking, **entries(fitted, "fitted", required, (*_OPTIONAL, *lacking))}
     coef, intercept, mean, last = (fitted[name] for name in _LINEAR_ARRAYS)
     is_csr = sparse.issparse(coef) and coef.format == "csr"
     if not (is_csr or isinstance(coef, np.ndarray)) or coef.dtype not in (np.float64, np.float32) or coef.ndim != 2:

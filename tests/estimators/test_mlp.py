@@ -252,6 +252,26 @@ def test_warm_start_and_changed_weights():
     compare(*(model.fit(X, y) for model in models))
 
 
+@pytest.mark.parametrize(
+    "how",
+    [
+        {"tol": 0.1, "n_iter_no_change": 3, "max_iter": 12},
+        {"early_stopping": True, "tol": 0.05, "n_iter_no_change": 3, "max_iter": 12},
+        {"solver": "sgd", "learning_rate": "invscaling"},
+    ],
+    ids=str,
+)
+def test_a_warm_start_goes_on_counting(how):
+    """Epochs without improvement, the best score and its weights, and the curves."""
+    ours, theirs = both(X, y, warm_start=True, **how)
+    for _ in range(2):
+        compare(ours.fit(X, y), theirs.fit(X, y))
+        assert ours._no_improvement_count == theirs._no_improvement_count
+        assert ours.validation_scores_ == theirs.validation_scores_
+        if "solver" in how:  # the rate of Adam includes its bias correction only there
+            assert ours._optimizer.learning_rate == theirs._optimizer.learning_rate
+
+
 def test_pickles_and_clones_go_on():
     ours = FastMLPClassifier(max_iter=3, random_state=0).fit(X, y)
     copy = pickle.loads(pickle.dumps(ours))
@@ -485,6 +505,22 @@ def test_verbose(capsys):
     assert [line.partition("=")[0] for line in lines] == ["Iteration 1, loss ", "Iteration 2, loss "]
     FastMLPClassifier(max_iter=2, verbose="bar", random_state=0).fit(X[:300], y[:300])
     assert "2/2" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "how",
+    [
+        {"early_stopping": True, "n_iter_no_change": 2, "tol": 0.05},
+        {"solver": "sgd", "learning_rate": "adaptive", "tol": 1.0, "n_iter_no_change": 1},
+    ],
+    ids=str,
+)
+def test_verbose_says_what_scikit_learn_says(how, capsys):
+    said = []
+    for kind in (FastMLPClassifier, MLPClassifier):
+        kind(max_iter=12, verbose=True, random_state=0, **how).fit(X[:300], y[:300])
+        said.append(capsys.readouterr().out)
+    assert said[0] == said[1]
 
 
 def test_ctrl_c_leaves_the_last_epochs_model(monkeypatch):

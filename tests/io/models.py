@@ -28,7 +28,9 @@ MODELS = {
     "one of each": lambda dtype: lab_model(MLPClassifier, (1, 1, 1), dtype),
     "linear": lambda dtype: fit(FastLinearClassifier, NAMES, dtype),
     "linear, two": lambda dtype: fit(FastLinearClassifier, TWO, dtype),
-    "linear, sparse": lambda dtype: fit(FastLinearClassifier, NAMES, dtype, penalty="l1", alpha=0.05).sparsify(),
+    "linear, sparse": lambda dtype: fit(
+        FastLinearClassifier, NAMES, dtype, penalty="l1", alpha=0.05, batch_size="full"
+    ).sparsify(),
     "estimator": lambda dtype: fit(FastMLPClassifier, NAMES, dtype, hidden_layer_sizes=(7, 4)),
     "estimator, two": lambda dtype: fit(FastMLPClassifier, TWO, dtype),
     "estimator, several": lambda dtype: fit(FastMLPClassifier, SEVERAL, dtype),

@@ -329,7 +329,7 @@ def test_validation_curves(path):
 @pytest.mark.parametrize("make", [sparse.csr_matrix, sparse.csr_array])
 @pytest.mark.parametrize("average", [False, True])
 def test_sparse_coefficients(make, average, path):
-    model = fitted(FastLinearClassifier, penalty="l1", alpha=0.05, average=average)
+    model = fitted(FastLinearClassifier, penalty="l1", alpha=0.05, average=average, batch_size="full")
     model.coef_ = make(model.coef_)
     assert 0 < model.coef_.nnz < C * N or average
     loaded = again(model, path)
