@@ -22,6 +22,7 @@ if importlib.util.find_spec("fastclf.kernels") is None:
     )
 
 if TYPE_CHECKING:
+    from .cli.info import show_versions
     from .engine.progress import TrainingDivergedWarning, TrainingInterruptedWarning
     from .estimators import *
     from .io.persist import load, save
@@ -44,6 +45,7 @@ __all__ = [
     "linear_prediction",
     "load",
     "save",
+    "show_versions",
     "sigmoid",
     "softmax",
     "stochastic_gradient_descent_step",
@@ -57,6 +59,7 @@ __all__ = [
 _ELSEWHERE = {
     "FastLinearClassifier": "estimators", "FastMLPClassifier": "estimators", "load": "io.persist", "save": "io.persist",
     "TrainingDivergedWarning": "engine.progress", "TrainingInterruptedWarning": "engine.progress",
+    "show_versions": "cli.info",
 }  # fmt: skip
 
 

@@ -19,6 +19,7 @@ from sklearn.utils.class_weight import compute_class_weight, compute_sample_weig
 from sklearn.utils.multiclass import unique_labels
 from sklearn.utils.validation import _check_sample_weight, validate_data
 
+from ..datasets import Column
 from ..engine.losses import LossRule
 from ..engine.minibatch import Samples
 from ..engine.progress import Reporter, copy_into, warn_interrupted
@@ -188,6 +189,7 @@ class FastClassifier(Portable, CallbackSupportMixin, ClassifierMixin, BaseEstima
     verbose: Any
     classes_: NDArray[Any]
     scale_: float
+    encoding_: list[tuple[str | None, list[str] | None]]
     n_iter_: int
     loss_curve_: list[float]
     validation_scores_: list[float] | None
@@ -264,9 +266,22 @@ class FastClassifier(Portable, CallbackSupportMixin, ClassifierMixin, BaseEstima
         own_parameters, own_fitted = cls._before_training(layers, len(known), several)
         return cls._from_state({"parameters": {**own_parameters, **parameters}, "fitted": fitted | own_fitted})
 
-    def _name_features(self, names: Sequence[str]) -> None:
-        """Set the names of the features, as if X had been a data frame with these columns."""
-        self.feature_names_in_ = np.array(names, object)
+    def _name_features(self, names: Sequence[str] | None, encoding: Sequence[Column] | None = None) -> None:
+        """Set the names of the features, if there are some, as if X had been a data frame with these columns.
+
+        ``encoding`` has the columns of the table that the features were made of, if some of them are encoded text. It
+        becomes the attribute ``encoding_``, a list of pairs of a name and the categories, either of which may be None.
+        """
+        if names is not None:
+            self.feature_names_in_ = np.array(names, object)
+        if encoding is not None:
+            self.encoding_ = [(name, None if texts is None else [*texts]) for name, texts in encoding]
+
+    def _columns(self) -> list[Column]:
+        """The columns of a table that the model takes, as ``datasets.read`` wants to be told."""
+        if hasattr(self, "encoding_"):
+            return [Column(*column) for column in self.encoding_]
+        return [*map(Column, getattr(self, "feature_names_in_", [None] * self.n_features_in_))]
 
     def _fold_in(self, mean: NDArray[Any], spread: NDArray[Any]) -> None:
         """Turn a model of standardised features, in place, into one of the original features.
@@ -310,6 +325,8 @@ class FastClassifier(Portable, CallbackSupportMixin, ClassifierMixin, BaseEstima
 
         For a model that scales bytes, other integers in 0 … 255 become bytes: they mean the same.
         """
+        if reset and hasattr(self, "encoding_"):
+            del self.encoding_  # it is of the table that the model was trained on before
         check_file(X, "X")
         given_sparse = sparse.issparse(X)
         if given_sparse:

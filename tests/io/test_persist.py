@@ -12,6 +12,7 @@ from sklearn.base import clone
 
 import fastclf
 from fastclf import DeepMLPClassifier, FastLinearClassifier, FastMLPClassifier, ImageLinearClassifier, MLPClassifier
+from fastclf.datasets import Column
 
 from ..helpers import in_new_process, problem
 
@@ -317,6 +318,20 @@ def test_feature_names(path):
         assert loaded.feature_names_in_.tolist() == [*X.columns]
         with pytest.raises(ValueError, match="feature names should match"):
             loaded.predict(X[X.columns[::-1]])
+
+
+@pytest.mark.parametrize("named", [True, False])
+def test_the_columns_of_a_table(named, path):
+    columns = [Column("a"), Column("b é", ("x", "y", "")), Column("c"), Column("d", ("1",))]
+    columns = [Column(c.name if named else None, c.categories and sorted(c.categories)) for c in columns]
+    names = [name for column in columns for name in column.feature_names] if named else None
+    for kind in (FastLinearClassifier, FastMLPClassifier):
+        model = fitted(kind)
+        model._name_features(names, columns)
+        loaded = again(model, path)
+        same(model, loaded)
+        assert loaded._columns() == columns
+        assert hasattr(loaded, "feature_names_in_") == named
 
 
 def test_validation_curves(path):
