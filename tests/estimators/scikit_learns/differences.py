@@ -26,7 +26,6 @@ HINGE = (
 )
 SOFTMAX = "The test expects models of one class against the rest to tell a rare class badly; a softmax tells it well."
 PRIVATE = "The test reads, sets or patches private names of scikit-learn's class."
-MEANWHILE = "FastMLPClassifier has no activation but ReLU, no lbfgs and no sparse input."
 
 LISTED = {
     "test_sgd": (
@@ -58,22 +57,7 @@ LISTED = {
         Difference(PRIVATE, ("test_plain_has_no_average_attr", "test_validation_mask_correctly_subsets")),
     ),
     "test_mlp": (
-        Difference(
-            MEANWHILE,
-            (
-                "test_gradient",
-                "test_lbfgs_classification",
-                "test_lbfgs_classification_maxfun",
-                "test_multilabel_classification",
-                "test_partial_fit_errors",
-                "test_predict_proba_binary",
-                "test_predict_proba_multilabel",
-                "test_sparse_matrices",
-                "test_warm_start",
-                "test_mlp_warm_start_no_convergence[lbfgs-FastMLPClassifier]",
-            ),
-        ),
-        Difference(PRIVATE, ("test_fit",)),
+        Difference(PRIVATE, ("test_fit", "test_gradient")),
     ),
 }
 
