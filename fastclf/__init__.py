@@ -22,6 +22,7 @@ if importlib.util.find_spec("fastclf.kernels") is None:
     )
 
 if TYPE_CHECKING:
+    from .cli.info import show_versions
     from .engine.distributed import RankError
     from .engine.progress import TrainingDivergedWarning, TrainingInterruptedWarning
     from .estimators import *
@@ -46,6 +47,7 @@ __all__ = [
     "linear_prediction",
     "load",
     "save",
+    "show_versions",
     "sigmoid",
     "softmax",
     "stochastic_gradient_descent_step",
@@ -60,15 +62,20 @@ _ELSEWHERE = {
     "FastLinearClassifier": "estimators", "FastMLPClassifier": "estimators", "load": "io.persist", "save": "io.persist",
     "TrainingDivergedWarning": "engine.progress", "TrainingInterruptedWarning": "engine.progress",
     "RankError": "engine.distributed",
+    "show_versions": "cli.info",
 }  # fmt: skip
 
 
-def __getattr__(name: str) -> Any:
+def _imported(name: str) -> Any:
     if name in __all__:
         value = getattr(importlib.import_module(f".{_ELSEWHERE.get(name, 'lab')}", __name__), name)
         globals()[name] = value
         return value
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+if not TYPE_CHECKING:  # a checker would take any name for one that is there
+    __getattr__ = _imported
 
 
 for _name in (
@@ -78,7 +85,7 @@ for _name in (
     "ImageLinearClassifier",
     "MLPClassifier",
 ):
-    _CLASSES_OF_FILES[_name] = partial(__getattr__, _name)
+    _CLASSES_OF_FILES[_name] = partial(_imported, _name)
 del _name
 
 

@@ -218,6 +218,8 @@ def check_sparse(X: Any, name: str) -> None:
         if X.format in ("csr", "csc", "bsr"):
             # A matrix of the same arrays, because the check may replace the arrays of the one that it looks at.
             type(X)((X.data, X.indices, X.indptr), shape=X.shape, copy=False).check_format(full_check=True)
+            if (np.diff(X.indptr) < 0).any():  # SciPy does not look where the last one is 0
+                raise ValueError("index pointer values must form a non-decreasing sequence")
         elif X.format == "coo":
             for axis, (places, size) in enumerate(zip((X.row, X.col), X.shape)):
                 if len(places) != len(X.data):

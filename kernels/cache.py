@@ -18,13 +18,14 @@ import sys
 import tempfile
 import threading
 import time
-import warnings
 from pathlib import Path
 from typing import Any
 
 import llvmlite
 import numba
 from numba.core import caching, config
+
+from .warning import warn_user
 
 
 @functools.cache
@@ -64,10 +65,9 @@ def _warn_once(what: str, reason: str) -> None:
     """Warn of the first of several faults of one kind."""
     if what not in _warned:
         _warned.add(what)
-        warnings.warn(
+        warn_user(
             f"{what}: {reason}. Kernels are compiled anew, which takes seconds. FASTCLF_CACHE_DIR chooses another folder.",
             RuntimeWarning,
-            stacklevel=2,
         )
 
 

@@ -275,7 +275,12 @@ def _tanh(b, x):
     power = _scaled(b, c(1.0), k)
     small = fma(b, b.fmul(r, r), _polynomial(b, r, f.exp), r)
     t = fma(b, power, small, b.fsub(power, c(1.0)))
-    return call(b, "copysign", x.type, b.fdiv(t, b.fadd(t, c(2.0))), x)
+    below = b.fadd(t, c(2.0))
+    lost = b.fsub(t, b.fsub(below, c(2.0)))  # by the rounding of t + 2
+    inverse = b.fdiv(c(1.0), below)
+    near = b.fmul(t, inverse)
+    rest = fma(b, b.fneg(near), lost, fma(b, b.fneg(near), below, t))
+    return call(b, "copysign", x.type, fma(b, rest, inverse, near), x)
 
 
 def _log(b, x):

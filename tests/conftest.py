@@ -1,5 +1,6 @@
 """Fixtures that every test may ask for. Compiled kernels come from the user's own cache, as they do for a user."""
 
+import contextlib
 import importlib
 import importlib.util
 import os
@@ -9,7 +10,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 
 from fastclf.engine import threads
 
@@ -21,7 +21,10 @@ if os.environ.get("FASTCLF_GUARDED"):
 
     guards.install()
 
-torch.set_num_threads(1)  # tiny problems, and pytest-xdist has a process for every processor already
+with contextlib.suppress(ImportError):
+    import torch
+
+    torch.set_num_threads(1)  # tiny problems, and pytest-xdist has a process for every processor already
 
 
 @pytest.fixture(autouse=True)
@@ -67,7 +70,11 @@ def import_torchvision():
 
 @pytest.fixture(scope="session")
 def torchvision():
-    return import_torchvision()
+    """torchvision; a test that asks for it is skipped where it is not installed."""
+    try:
+        return import_torchvision()
+    except ImportError as error:
+        pytest.skip(f"torchvision can not be imported: {error}")
 
 
 @pytest.fixture

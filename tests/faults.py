@@ -30,13 +30,16 @@ class Fault(NamedTuple):
 
 
 LINEAR, MLP = "tests/estimators/test_linear.py", "tests/estimators/test_mlp.py"
+VALIDATION = "tests/estimators/test_validation.py"
 ANSWERS, ATTACKS, CACHE = (f"tests/robustness/test_{name}.py" for name in ("answers", "attacks", "cache"))
 KILLS, REFUSED, DROPOUT = (
     "tests/robustness/test_kills.py",
     "tests/estimators/test_refused.py",
     "tests/kernels/test_dropout.py",
 )
+COLUMNS, DELIMITED = "tests/datasets/test_columns.py", "tests/datasets/test_delimited.py"
 MATMUL = "tests/kernels/test_matmul.py"
+ACTIVATION, PAIRS = "tests/kernels/test_activation.py", "tests/kernels/test_pairs.py"
 BFLOAT16 = "tests/kernels/test_bfloat16.py"
 K_MLP, K_SGD, K_LINEAR, K_SOFTMAX, K_UPDATE = (
     f"tests/kernels/test_{name}.py" for name in ("mlp", "sgd", "linear", "softmax", "update")
@@ -101,8 +104,8 @@ FAULTS = [
     Fault("kernels/dropout.py", "scrambled(np.uint64(batch.seed) + ", "scrambled(", DROPOUT),
     Fault(
         "kernels/dropout.py",
-        "start, larger = rows_at(1, l, batch), 1 / (1 - p)",
-        "start, larger = rows_at(1, l, batch), p / p",
+        "start, larger = rows_at(buffer, l, batch), 1 / (1 - p)",
+        "start, larger = rows_at(buffer, l, batch), p / p",
         MLP,
     ),
     Fault("kernels/dropout.py", "key + np.uint64(i) *", "key + np.uint64(i - r0 * n_out) *", MLP),
@@ -114,8 +117,8 @@ FAULTS = [
     ),
     Fault(
         "kernels/mlp.py",
-        "MASK, zero, larger, zero, panel, False,",
-        "MASK, zero, larger / larger, zero, panel, False,",
+        "mode, zero, larger, unlimited, panel, False,",
+        "mode, zero, larger / larger, unlimited, panel, False,",
         DROPOUT,
     ),
     Fault(
@@ -210,6 +213,14 @@ FAULTS = [
     Fault("kernels/operands.py", "0x7FC00000), near)", "0), near)", BFLOAT16),
     Fault("kernels/operands.py", "is_there = r + 1 < n_rows", "is_there = True", BFLOAT16),
     Fault("kernels/matmul.py", "min(p + terms, n_terms) - 1", "p", BFLOAT16),
+    # ------------------------------------------------------------ other activations, rows of pairs
+    Fault("kernels/activation.py", "one - a * a", "one - a", ACTIVATION),
+    Fault("kernels/activation.py", "2 if back else 1", "1", ACTIVATION),
+    Fault("kernels/activation.py", "1 - dropout if dropping else real(A, 1.0)", "real(A, 1.0)", ACTIVATION),
+    Fault("kernels/simd.py", "b.fsub(power, c(1.0))", "power", "tests/kernels/test_simd.py"),
+    Fault("kernels/pairs.py", "if batch.phases & ADD == 0:", "if True:", PAIRS),
+    Fault("kernels/pairs.py", "or not is_relu or z != z", "or not is_relu", PAIRS),
+    Fault("kernels/pairs.py", "if batch.phases & HOLD == 0:", "if True:", PAIRS),
     # ------------------------------------------------------------ training
     Fault(
         "fastclf/engine/minibatch.py",
@@ -232,27 +243,33 @@ FAULTS = [
     Fault("fastclf/estimators/mlp.py", "float(np.average(right, weights=weights))", "float(right.mean())", MLP),
     Fault(
         "fastclf/estimators/mlp.py",
-        "            if best is not None:\n                net.params[:] = best",
-        "            if best is not None and self.n_iter_ == epochs:\n                net.params[:] = best",
+        "            best.bring_back()",
+        "            _ = best.bring_back() if self.n_iter_ == epochs else None",
         MLP,
     ),
     Fault("fastclf/estimators/mlp.py", "better = plateau.after(value)", "better = plateau.after(loss)", MLP),
     Fault(
         "fastclf/estimators/linear.py",
-        "of_each = None if weights is None else weights[held_out]",
-        "of_each = None",
+        "np.ones(len(rows)) if samples.weights is None else samples.weights[rows].astype(np.float64)",
+        "np.ones(len(rows))",
         LINEAR,
     ),
+    Fault("fastclf/estimators/linear.py", "return rate, bias_rate / rate", "return rate, 1 / rate", LINEAR),
     Fault(
-        "fastclf/estimators/linear.py", "return batch, rate, bias_rate / rate", "return batch, rate, 1 / rate", LINEAR
+        "fastclf/estimators/linear.py",
+        "if not by_score and of_held_out < best.loss:",
+        "if not by_score:",
+        VALIDATION,
     ),
+    Fault("fastclf/estimators/linear.py", "            best.bring_back()\n", "", VALIDATION),
+    Fault("fastclf/estimators/linear.py", "best.t if best.exists() else self.t_", "self.t_", VALIDATION),
     Fault(
         "fastclf/estimators/linear.py",
         "train = train if self.shuffle else np.sort(train)",
         "train = np.asarray(train)",
         ANSWERS,
     ),
-    Fault("fastclf/estimators/linear.py", "            average = 0\n", "            pass\n", ANSWERS),
+    Fault("fastclf/estimators/linear.py", "            average = 0  # it does", "            pass  # it does", ANSWERS),
     Fault(
         "fastclf/engine/schedules.py",
         "self.count = 0 if gain >= self.best + self.tol else self.count + 1",
@@ -357,6 +374,17 @@ FAULTS = [
         "tests/io/test_files.py",
     ),
     Fault("fastclf/cli/outputs.py", "os.path.samefile(path, read)", "path == read", "tests/cli/test_outputs.py"),
+    Fault("fastclf/cli/messages.py", "(?= (?!of ))", "(?= )", "tests/cli/test_messages.py"),
+    Fault("fastclf/datasets/columns.py", "return max(others)", "return min(others)", COLUMNS),
+    Fault("fastclf/datasets/columns.py", "if label is None and len(features) ==", "if len(features) ==", COLUMNS),
+    Fault("fastclf/datasets/delimited.py", "(widths.count(n), n) if", "(n, widths.count(n)) if", DELIMITED),
+    Fault("fastclf/datasets/encoding.py", "if dtype == np.uint8 and any(", "if False and any(", COLUMNS),
+    Fault(
+        "fastclf/estimators/base.py",
+        'if reset and hasattr(self, "encoding_"):',
+        "if False:",
+        "tests/cli/test_tables.py",
+    ),
 ]
 
 

@@ -9,9 +9,10 @@ import sys
 import tempfile
 import textwrap
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
+import pytest
 
 from fastclf import reference
 from fastclf.engine.descent import NarrowTrainer, WideTrainer
@@ -59,6 +60,19 @@ def edges(*sizes: int) -> list[int]:
 
 
 LANES = sorted({TARGET.lanes(4), TARGET.lanes(8)})
+
+
+class IfInstalled:
+    """A module that not everybody has: it is imported when it is used, and where it is missing, that skips the test."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+
+    def __getattr__(self, attribute: str) -> Any:
+        if attribute.startswith("_"):  # pytest asks every object of a module for its own attributes
+            raise AttributeError(attribute)
+        return getattr(pytest.importorskip(self._name, exc_type=ImportError), attribute)
+
 
 # ---------------------------------------------------------------- problems
 

@@ -28,7 +28,7 @@ distributed.init_process_group(
 for number, _ in enumerate(sys.stdin):
     with open(f"{folder}/call{number}", "rb") as file:
         code, name, arguments = pickle.load(file)
-    names = {}
+    names = {"__name__": "__main__"}  # a warning without a module is not shown
     exec(code, names)
     try:
         found = True, names[name](rank, size, *arguments)

@@ -46,13 +46,18 @@ def suite():
 
 def results(suite, benchmark):
     """The results of a benchmark for each of its parameters; None where it is skipped."""
-    if (key := benchmark.setup_cache_key) not in suite.caches:
-        suite.caches[key] = benchmark.do_setup_cache()
-    benchmark.set_cache(suite.caches[key])
-    for index in range(math.prod(map(len, benchmark.params))):
-        benchmark.set_param_idx(index)
-        yield None if benchmark.do_setup() else benchmark.do_run()
-        benchmark.do_teardown()
+    try:
+        if (key := benchmark.setup_cache_key) not in suite.caches:
+            suite.caches[key] = benchmark.do_setup_cache()
+        benchmark.set_cache(suite.caches[key])
+        for index in range(math.prod(map(len, benchmark.params))):
+            benchmark.set_param_idx(index)
+            yield None if benchmark.do_setup() else benchmark.do_run()
+            benchmark.do_teardown()
+    except ImportError as error:
+        if "torch" in str(error):
+            pytest.importorskip("torch", exc_type=ImportError)
+        raise
 
 
 def figures(result):

@@ -9,9 +9,10 @@ import re
 
 import numpy as np
 import pytest
-import torch
 
-from .helpers import TRAJECTORY, assert_close
+from .helpers import TRAJECTORY, IfInstalled, assert_close
+
+torch = IfInstalled("torch")
 
 LINEAR_DATA = """
 import numpy as np
@@ -35,13 +36,19 @@ X_train, X_test, y_train, y_test = train_test_split(X, y.reshape(-1, 1), test_si
 
 DIGITS = """
 import numpy as np
-import torch
 from sklearn.datasets import load_digits
-from torch.utils.data import DataLoader, TensorDataset
 
 X, y = load_digits(return_X_y=True)
 X, X_test, y, y_test = X[:400] / 16, X[400:600] / 16, y[:400], y[400:600]
 """
+
+LOADERS = (
+    DIGITS
+    + """
+import torch
+from torch.utils.data import DataLoader, TensorDataset
+"""
+)
 
 TRAIN_LINEAR = """
 from lab import add_bias_term, linear_prediction, softmax, train_model
@@ -152,7 +159,7 @@ for epoch in range(8):
 print(mlp.relu(np.array([-1.0, 2.0])), mlp.relu_derivative(np.array([-1.0, 0.0, 2.0])))
 results = mlp.W1, mlp.b1, mlp.W2, mlp.b2
 """,
-    "two hidden layers, a DataLoader": DIGITS + """
+    "two hidden layers, a DataLoader": LOADERS + """
 from lab import DeepMLPClassifier as MLPClassifier
 
 np.random.seed(10)
@@ -168,7 +175,7 @@ predictions = mlp.forward(X_test.T).argmax(axis=0)
 print("accuracy", np.mean(predictions == y_test))
 results = losses, mlp.W1, mlp.b1, mlp.W3, mlp.b3, mlp.W2, mlp.b2
 """,
-    "early stopping": DIGITS + """
+    "early stopping": LOADERS + """
 from lab import DeepMLPClassifier
 
 np.random.seed(11)
@@ -194,7 +201,7 @@ for epoch in range(12):
     mlp.backward(X.T, y, learning_rate=0.5, clip_threshold=0.01)
 results = mlp.W1, mlp.b1, mlp.W3, mlp.b3, mlp.W2, mlp.b2, mlp.Z3, mlp.A3
 """,
-    "a part of a data set": DIGITS + """
+    "a part of a data set": LOADERS + """
 from lab import DeepMLPClassifier, subsample_dataset
 
 np.random.seed(13)
@@ -214,7 +221,8 @@ def run(source, package):
     """What a script prints, and its results, with the names of ``package``."""
     printed, names = io.StringIO(), {}
     np.random.seed(0)
-    torch.manual_seed(0)
+    if "import torch" in source:
+        torch.manual_seed(0)
     with contextlib.redirect_stdout(printed):
         exec(compile(source.replace("from lab import", f"from {package} import"), package, "exec"), names)
     return printed.getvalue(), names["results"]

@@ -2,6 +2,7 @@
 
 import ast
 import inspect
+import re
 from pathlib import Path
 
 import pytest
@@ -106,6 +107,16 @@ def test_modules_are_looked_up_by_name_in_the_face_alone():
         if getattr(node, "attr", "") == "import_module"
     }
     assert users == {FACE}
+
+
+def test_tests_are_collected_without_torch():
+    """At its top, a module imports torch only after a line that skips it where torch is missing."""
+    for path in Path(__file__).parent.rglob("*.py"):
+        for statement in ast.parse(path.read_text()).body:
+            if isinstance(statement, ast.Expr) and "importorskip('torch'" in ast.unparse(statement):
+                break
+            imports = isinstance(statement, (ast.Import, ast.ImportFrom))
+            assert not (imports and re.search(r"\btorch", ast.unparse(statement))), f"{path}: {ast.unparse(statement)}"
 
 
 # ---------------------------------------------------------------- arguments

@@ -6,8 +6,6 @@ import re
 
 import numpy as np
 import pytest
-import torch
-from torch.utils.data import TensorDataset
 
 import fastclf
 from fastclf import inputs
@@ -25,7 +23,9 @@ from fastclf.inputs import (
 )
 from fastclf.kernels import threads as pool
 
-from .helpers import problem
+from .helpers import IfInstalled, problem
+
+torch, torch_data = IfInstalled("torch"), IfInstalled("torch.utils.data")
 
 M, N, C, H = 12, 4, 3, 5
 DATA = problem(M, N, C)
@@ -107,20 +107,21 @@ def test_numbers_of_any_dtype_are_taken_for_what_they_are(dtype):
     )  # fmt: skip
 
 
-@pytest.mark.parametrize("dtype", [torch.float16, torch.float32, torch.uint8, torch.int64])
+@pytest.mark.parametrize("dtype", ["float16", "float32", "uint8", "int64"])
 def test_tensors_of_any_dtype(dtype):
-    X = torch.randint(0, 100, (M, N), generator=torch.Generator().manual_seed(0)).to(dtype)
+    X = torch.randint(0, 100, (M, N), generator=torch.Generator().manual_seed(0)).to(getattr(torch, dtype))
     assert_same(results(X, DATA.labels, DATA.targets), results(X.numpy().astype(float), DATA.labels, DATA.targets))
 
 
 INTEGERS = [np.int8, np.int16, np.int32, np.int64, np.uint8, np.uint16, np.uint32, np.uint64]
+INTEGERS_OF_TORCH = ["uint8", "int8", "int16", "int32", "int64"]
 
 
 @pytest.mark.parametrize(
     "convert",
-    [*(lambda y, d=d: y.astype(d) for d in INTEGERS), *(lambda y, d=d: torch.tensor(y, dtype=d) for d in (torch.uint8,
-      torch.int8, torch.int16, torch.int32, torch.int64))],
-    ids=[*(d.__name__ for d in INTEGERS), *(f"torch.{d}" for d in ("uint8", "int8", "int16", "int32", "int64"))],
+    [*(lambda y, d=d: y.astype(d) for d in INTEGERS),
+     *(lambda y, d=d: torch.tensor(y, dtype=getattr(torch, d)) for d in INTEGERS_OF_TORCH)],
+    ids=[*(d.__name__ for d in INTEGERS), *(f"torch.{d}" for d in INTEGERS_OF_TORCH)],
 )  # fmt: skip
 def test_labels_of_any_integer_dtype(convert):
     expected = results(DATA.X, DATA.labels, DATA.targets)
@@ -134,14 +135,17 @@ def test_inputs_are_never_modified():
         np.testing.assert_array_equal(array, original)
 
 
+def test_a_tensor_that_fits_is_not_copied():
+    tensor = torch.tensor(DATA.X)
+    assert as_matrix(tensor, "X", FLOAT64).__array_interface__["data"][0] == tensor.data_ptr()
+
+
 def test_what_fits_is_not_copied():
     X = np.ascontiguousarray(DATA.X)
-    tensor = torch.tensor(X)
     view = X.view()
     view.flags.writeable = False
     for given in (X, view):
         assert np.shares_memory(as_matrix(given, "X", FLOAT64), X)
-    assert as_matrix(tensor, "X", FLOAT64).__array_interface__["data"][0] == tensor.data_ptr()
     assert np.shares_memory(as_rows_of_columns(X.T, "X", FLOAT64, N).array, X)
     assert not np.shares_memory(as_labels(DATA.labels, "y", M, C), DATA.labels)  # a kernel indexes by them
 
@@ -323,9 +327,9 @@ ARGUMENTS = {
                        BAD_MATRICES | ANOTHER_WIDTH),
     "train(y_train)": (lambda v: fastclf.train(image(), DATA.X, v, 2, 0.1, **QUIET), DATA.labels, BAD_LABELS),
     "subsample_dataset(sample_size)": (
-        lambda v: fastclf.subsample_dataset(TensorDataset(torch.zeros(9)), v), 5, BAD_COUNTS | {"too many": 10}),
+        lambda v: fastclf.subsample_dataset(torch_data.TensorDataset(torch.zeros(9)), v), 5, BAD_COUNTS | {"too many": 10}),
     "subsample_dataset(random_state)": (
-        lambda v: fastclf.subsample_dataset(TensorDataset(torch.zeros(9)), 5, random_state=v), 0, BAD_STATES),
+        lambda v: fastclf.subsample_dataset(torch_data.TensorDataset(torch.zeros(9)), 5, random_state=v), 0, BAD_STATES),
 }  # fmt: skip
 
 for option, good, faults in (
@@ -602,7 +606,8 @@ def test_a_later_batch_is_checked_like_the_first(spoil, message):
     assert np.isfinite(model.W1).all()
 
 
-def test_batches_of_every_kind_train_alike():
+@pytest.mark.parametrize("kind", ["array", "tensor"])
+def test_batches_of_every_kind_train_alike(kind):
     """Batches that are taken as they are, and batches that are converted, in turn: the same bits."""
     X, y = np.ascontiguousarray(DATA.X), DATA.labels
     ways = [
@@ -610,7 +615,7 @@ def test_batches_of_every_kind_train_alike():
         [
             (X.tolist(), y.tolist()),
             (np.asfortranarray(X)[:5], y[:5].astype(np.uint8)),
-            [torch.tensor(X), torch.tensor(y)],
+            [torch.tensor(X), torch.tensor(y)] if kind == "tensor" else [X[::-1].copy()[::-1], y.astype(np.int16)],
         ],
         [(X, y), [X[:5], y[:5]], (np.asfortranarray(X), y)],
     ]
@@ -626,11 +631,17 @@ def test_batches_of_every_kind_train_alike():
 
 
 def test_counts():
-    assert as_count(3, "n") == as_count(np.int8(3), "n") == as_count(torch.tensor(3), "n") == 3
+    assert as_count(3, "n") == as_count(np.int8(3), "n") == 3
+
+
+def test_numbers_in_tensors():
+    assert as_count(torch.tensor(3), "n") == 3
+    assert as_scalar(torch.tensor(0.5), "x") == 0.5
+    assert type(as_scalar(torch.tensor(0.5), "x")) is float
 
 
 def test_scalars():
-    for value in (0.5, np.float32(0.5), np.array(0.5), torch.tensor(0.5)):
+    for value in (0.5, np.float32(0.5), np.array(0.5)):
         assert as_scalar(value, "x") == 0.5
         assert type(as_scalar(value, "x")) is float
     assert as_scalar(3, "x") == 3

@@ -87,6 +87,7 @@ def kinds_of_output(cell):
 
 
 def test_it_runs_from_top_to_bottom_and_shows_what_is_stored(stored, execute):
+    pytest.importorskip("torch", exc_type=ImportError)  # one cell says otherwise that it is missing
     shown = [kinds_of_output(cell) for cell in code(stored)]
     assert [kinds_of_output(cell) for cell in code(execute(stored))] == shown
 

@@ -4,13 +4,13 @@ import inspect
 
 import numpy as np
 import pytest
-import torch
-from torch.nn import functional as F
 
 import fastclf
 from fastclf import lab, reference
 
-from .helpers import assert_close, in_new_process, problem
+from .helpers import IfInstalled, assert_close, in_new_process, problem
+
+torch, F = IfInstalled("torch"), IfInstalled("torch.nn.functional")
 
 PUBLIC = sorted({*lab.__all__} - {"Batches"})  # Batches is ours alone
 

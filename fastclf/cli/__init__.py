@@ -6,12 +6,17 @@ import os
 import sys
 from collections.abc import Sequence
 
+from .messages import of_error
 from .options import parser
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command that ``argv`` names, ``sys.argv`` if None, and return its exit status."""
-    args = parser().parse_args(argv)
+    options = parser()
+    args = options.parse_args(argv)
+    if args.command is None:
+        options.print_help()
+        return 0
     from . import commands  # imports NumPy, so only once the options are known to be valid
 
     try:
@@ -22,8 +27,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     except BrokenPipeError:  # the reader has closed the pipe, as in `fastclf predict … | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
-    except (ValueError, TypeError, ImportError, OSError, RuntimeError) as error:
+    except (ValueError, TypeError, ImportError, OSError, RuntimeError, MemoryError) as error:
         if os.environ.get("FASTCLF_DEBUG"):
             raise
-        print(f"fastclf {args.command}: {error}", file=sys.stderr)
+        print(f"fastclf {args.command}: {of_error(error)}", file=sys.stderr)
         return 2

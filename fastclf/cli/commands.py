@@ -10,6 +10,7 @@ import argparse
 import csv
 import io
 import json
+import math
 import sys
 import time
 import warnings
@@ -22,16 +23,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..datasets import Dataset, read
+from ..datasets.columns import listed
+from ..datasets.delimited import STANDARD_INPUT
+from ..datasets.sources import existing_file
 from ..engine.distributed import Alone, is_known
 from ..inputs import precision
 from ..io.files import replacing
 from . import info as installation
+from .messages import warnings_as_lines
 from .outputs import check_output, saved
-from .ranks import joined, part_of
+from .ranks import joined, part_of, said_once
 
 INTERRUPTED = 130  # the exit status after Ctrl-C: 128 + SIGINT
-_MOST_NAMED = 8  # a message lists at most so many columns or classes
 _MOST_TEMPLATES = 20  # a report draws the weights of at most so many hidden units
+_PREDICTIONS = (".csv", ".npy")  # what predictions are written to
 
 
 # ---------------------------------------------------------------- lab, info, warmup
@@ -50,10 +55,10 @@ def lab(args: argparse.Namespace) -> int:
 
 def info(args: argparse.Namespace) -> int:
     """Print the facts that a bug report needs."""
-    facts = installation.describe()
-    width = max(map(len, facts))
-    for name, value in facts.items():
-        print(f"{name.ljust(width)}  {value}")
+    if args.json:
+        print(json.dumps(installation.describe()))
+    else:
+        installation.show_versions()
     return 0
 
 
@@ -69,6 +74,35 @@ def warmup(args: argparse.Namespace) -> int:
     return 0
 
 
+# ---------------------------------------------------------------- data
+
+
+def _files(args: argparse.Namespace, *others: str) -> list[str]:
+    """The files that a command reads: its data, their labels, and others."""
+    return [path for path in (args.data, args.labels, *others) if path not in (None, STANDARD_INPUT)]
+
+
+def _source(args: argparse.Namespace) -> str:
+    """How a message calls the data."""
+    return "standard input" if args.data == STANDARD_INPUT else args.data
+
+
+def _read(args: argparse.Namespace, **how: Any) -> Dataset:
+    """The data set that the options name."""
+    options = {name: getattr(args, name) for name in ("labels", "target", "split", "delimiter", "columns", "drop")}
+    with warnings_as_lines(args.command):
+        return read(args.data, **options, **how)
+
+
+def _read_for(model: Any, args: argparse.Namespace, need_labels: bool) -> Dataset:
+    """The data set that the options name, with the features that the model was trained on."""
+    data = _read(args, like=model._columns(), need_labels=need_labels)
+    if data.X.shape[1] != model.n_features_in_:
+        has = _counted(data.X.shape[1], "feature")
+        raise ValueError(f"{_source(args)} has {has}, and the model was trained on {model.n_features_in_:,}")
+    return data
+
+
 # ---------------------------------------------------------------- train
 
 
@@ -76,7 +110,7 @@ def train(args: argparse.Namespace) -> int:
     """Train an estimator on a data set, and save it; with the other ranks, if a launcher has started several."""
     with joined() as comm:
         try:
-            with comm.together(deferring=False):
+            with comm.together(deferring=False), said_once(comm):
                 return _train(args, comm)
         except Exception as error:
             if comm.rank > 0 and is_known(error):
@@ -85,25 +119,27 @@ def train(args: argparse.Namespace) -> int:
 
 
 def _train(args: argparse.Namespace, comm: Alone) -> int:
-    inputs = (args.data, args.labels)
+    inputs = _files(args)
     check_output("--save", args.save, inputs, args.force)
     if args.checkpoint is not None:
-        check_output("--checkpoint", args.checkpoint, (*inputs, args.save), force=args.resume or args.force)
+        check_output("--checkpoint", args.checkpoint, [*inputs, args.save], force=args.resume or args.force)
     elif args.resume:
         raise ValueError("--resume needs --checkpoint FILE, the file to go on from")
-    data = read(args.data, labels=args.labels, target=args.target, split=args.split)
+    if comm.size > 1 and args.data == STANDARD_INPUT:
+        raise ValueError("several ranks can not read one standard input: name a file")
+    data = _read(args, one_hot=args.one_hot or args.one_hot is not None)
     report = None
     if args.report is not None:
         from .report import Report
 
         report = Report(args.report, f"{data.name}, trained by fastclf")
     y, X = _classes_of(data), data.X
+    _check_classes(y, args)
     model = _estimator(args, data)
     if args.dtype is not None and X.dtype != np.uint8:
         X = X.astype(precision(args.dtype)[0], copy=False)
-    if comm.rank == 0:
-        print(f"{data.name}: {_counted(len(X), 'sample')}, {_counted(X.shape[1], 'feature')}, "
-              f"{_counted(len(np.unique(y)), 'class')}, {X.dtype}{_by(comm.size)}")  # fmt: skip
+    print(f"{data.name}: {_counted(len(X), 'sample')}, {_counted(X.shape[1], 'feature')}, "
+          f"{_counted(len(np.unique(y)), 'class')}, {X.dtype}{_by(comm.size)}")  # fmt: skip
     start = time.perf_counter()
     how = {"checkpoint": args.checkpoint, "checkpoint_every": args.checkpoint_every, "resume": args.resume}
     how = (how if args.checkpoint else {}) | ({"process_group": True} if comm.grouped else {})
@@ -114,8 +150,7 @@ def _train(args: argparse.Namespace, comm: Alone) -> int:
         comm.gather(None)  # rank 0 has saved the model
         return INTERRUPTED if was_interrupted else 0
     seconds = time.perf_counter() - start
-    if data.feature_names is not None:
-        model._name_features(data.feature_names)
+    model._name_features(data.feature_names, data.encoding)
     place = saved(model.save, args.save)
     print(_summary(model, seconds))
     print(f"{'interrupted; ' if was_interrupted else ''}saved to {place}")
@@ -142,6 +177,28 @@ def _classes_of(data: Dataset) -> NDArray[Any]:
     return np.array(data.class_names)[y]
 
 
+def _check_classes(y: NDArray[Any], args: argparse.Namespace) -> None:
+    """Raise ValueError if there is one class alone, or if --validation can not set samples of every class aside."""
+    classes, counts = np.unique(y, return_counts=True)
+    n, k = len(y), len(classes)
+    if k < 2:
+        raise ValueError(
+            f"{_source(args)} has samples of one class only, {classes[0]}: a classifier needs at least two"
+        )
+    if args.validation is None:
+        return
+    if counts.min() < 2:
+        raise ValueError(
+            f"--validation needs two samples of every class, and there is one of {classes[counts.argmin()]}"
+        )
+    aside = math.ceil(args.validation * n)
+    if not k <= aside <= n - k:
+        raise ValueError(
+            f"--validation {args.validation:g} sets {aside:,} of {_counted(n, 'sample')} aside, and leaves {n - aside:,}: "
+            f"both must be as many as the classes at least, which are {k:,}"
+        )
+
+
 def _scale(args: argparse.Namespace, data: Dataset) -> float:
     """The factor for bytes: the option's, the data set's, or that of pixels."""
     if args.scale is not None:
@@ -158,6 +215,8 @@ def _estimator(args: argparse.Namespace, data: Dataset) -> Any:
         raise ValueError(f"--{given[0]} belongs to --model mlp")
     if args.model == "linear" and args.dtype == "bfloat16":
         raise ValueError("--dtype bfloat16 belongs to --model mlp")
+    if args.model == "linear" and args.alpha == 0 and args.learning_rate is None:
+        raise ValueError("--alpha 0 leaves --model linear without a schedule: give it a --learning-rate")
     if args.standardize and data.X.dtype == np.uint8:
         raise ValueError("--standardize is for numbers of different units; bytes are brought into [0, 1] by --scale")
     options: dict[str, Any] = {
@@ -200,14 +259,10 @@ def _fit(model: Any, X: NDArray[Any], y: NDArray[Any], standardize: bool, comm: 
         X, y = scaler.transform(X[part]), y[part]
     else:
         X, y = X[part], y[part]
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always")
+    with warnings_as_lines("train", ConvergenceWarning, TrainingInterruptedWarning) as caught:
         model.fit(X, y, **how)
     if scaler is not None:
         model._fold_in(scaler.mean_, scaler.scale_)  # the saved model takes features that are not standardised
-    for warning in caught:
-        if comm.rank == 0 and not issubclass(warning.category, (ConvergenceWarning, TrainingInterruptedWarning)):
-            print(f"fastclf train: {warning.message}", file=sys.stderr)
     return any(issubclass(warning.category, TrainingInterruptedWarning) for warning in caught)
 
 
@@ -247,12 +302,12 @@ def evaluate(args: argparse.Namespace) -> int:
     from sklearn.metrics import accuracy_score, classification_report, log_loss
 
     model = _loaded(args.model)
-    data = read(args.data, labels=args.labels, target=args.target, split=args.split)
-    y, X = _classes_of(data), _features_of(data, model)
+    data = _read_for(model, args, need_labels=True)
+    y, X = _classes_of(data), data.X
     known = {*model.classes_.tolist()}  # a set, because NumPy takes the number 1 for the text "1"
     if unknown := [label for label in np.unique(y).tolist() if label not in known]:
         raise ValueError(
-            f"{args.data} has classes that the model does not know: {_listed(unknown)}; it knows {_listed(model.classes_)}"
+            f"{_source(args)} has classes that the model does not know: {listed(unknown)}; it knows {listed(model.classes_)}"
         )
     with _without_names():
         P = model.predict_proba(X)
@@ -282,10 +337,12 @@ def evaluate(args: argparse.Namespace) -> int:
 def predict(args: argparse.Namespace) -> int:
     """Write a saved model's predictions to a file, or print them as CSV."""
     if args.out is not None:
-        check_output("--out", args.out, (args.model, args.data, args.labels), args.force)
+        check_output("--out", args.out, _files(args, args.model), args.force)
+        if Path(args.out).suffix.lower() not in _PREDICTIONS:
+            raise ValueError(f"--out must end in {' or '.join(_PREDICTIONS)}, got {args.out}")
     model = _loaded(args.model)
-    data = read(args.data, labels=args.labels, target=args.target, split=args.split, need_labels=False)
-    X = _features_of(data, model)
+    data = _read_for(model, args, need_labels=False)
+    X = data.X
     with _without_names():
         values = model.predict_proba(X) if args.proba else model.predict(X)
     if args.out is not None and Path(args.out).suffix.lower() == ".npy":
@@ -313,11 +370,11 @@ def _loaded(path: str) -> Any:
     from ..estimators import as_estimator
     from ..io.persist import load
 
-    model = as_estimator(load(path))
+    model = as_estimator(load(existing_file(path)))
     try:
         check_is_fitted(model)
     except NotFittedError:
-        raise ValueError(f"{path} holds a model that has not been trained") from None
+        raise ValueError(f"{path!r} holds a model that has not been trained") from None
     return model
 
 
@@ -327,23 +384,6 @@ def _without_names() -> Iterator[None]:
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="X does not have valid feature names")
         yield
-
-
-def _features_of(data: Dataset, model: Any) -> NDArray[Any]:
-    """The columns of X that the model was trained on, found by name if both the data and the model have names."""
-    wanted = getattr(model, "feature_names_in_", None)
-    if wanted is None or data.feature_names is None:
-        return data.X
-    there = {name: i for i, name in enumerate(data.feature_names)}
-    if missing := [name for name in wanted if name not in there]:
-        raise ValueError(f"{data.name} does not have the columns that the model was trained on: {_listed(missing)}")
-    columns = [there[name] for name in wanted]
-    return data.X if columns == [*range(data.X.shape[1])] else np.ascontiguousarray(data.X[:, columns])
-
-
-def _listed(values: Any) -> str:
-    named = ", ".join(map(str, values[:_MOST_NAMED]))
-    return f"{named}, …" if len(values) > _MOST_NAMED else named
 
 
 COMMANDS: dict[str, Callable[[argparse.Namespace], int]] = {

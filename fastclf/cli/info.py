@@ -70,6 +70,14 @@ def describe() -> dict[str, str]:
     }
 
 
+def show_versions() -> None:
+    """Print versions, processor, threads and the state of the kernels' cache, as ``fastclf info`` does, for a bug report."""
+    facts = describe()
+    width = max(map(len, facts))
+    for name, value in facts.items():
+        print(f"{name.ljust(width)}  {value}")
+
+
 def warm_up() -> tuple[int, float]:
     """Compile every kernel that is not in the cache, with a progress bar; return how many, and the seconds."""
     from tqdm.auto import tqdm

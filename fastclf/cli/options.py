@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import argparse
+import math
+from collections.abc import Callable
 from datetime import timedelta
+from importlib.metadata import version
 from typing import Any
 
 
 def parser() -> argparse.ArgumentParser:
     """The parser of the command line, with a subparser for each command."""
     top = argparse.ArgumentParser(prog="fastclf", description="The fastest way to train small classifiers on a CPU.")
-    commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    top.add_argument("--version", action="version", version=f"fastclf {version('fastclf')}")
+    commands = top.add_subparsers(dest="command", metavar="COMMAND")
 
     lab = commands.add_parser(
         "lab",
@@ -32,7 +36,8 @@ def parser() -> argparse.ArgumentParser:
     )
 
     _add_training(commands)
-    commands.add_parser("info", help="versions, processor, tile, threads, cache: what a bug report needs")
+    info = commands.add_parser("info", help="versions, processor, tile, threads, cache: what a bug report needs")
+    info.add_argument("--json", action="store_true", help="print one line of JSON instead")
     commands.add_parser("warmup", help="compile every kernel and keep it, so that no later run waits")
     return top
 
@@ -41,8 +46,10 @@ _DATA = """\
 DATA is one of
   FILE.npz        arrays X and y, or X_train, y_train, X_test, y_test
   FILE.npy        samples, read from the disk as they are needed; with --labels FILE
-  FILE.csv        numbers, and a column of labels: the last one, or --target
+  FILE.csv        a table with a column of labels: the last one, or --target; also .tsv, .csv.gz and .tsv.gz;
+                  columns are cut at commas, semicolons, tabs or vertical bars, or at --delimiter
   FILE.parquet    the same (pip install 'fastclf[parquet]')
+  -               the same as FILE.csv, from standard input
   digits          scikit-learn's handwritten digits
   cifar10:DIR     CIFAR-10 in a folder, as torchvision lays it out
 
@@ -52,6 +59,7 @@ _EXAMPLES = """\
 examples:
   fastclf train digits --model mlp --hidden 100 100 --save digits.safetensors
   fastclf train flowers.csv --model linear --target species --standardize --save flowers.safetensors
+  fastclf train patients.csv.gz --target died --drop id --one-hot --balanced --save patients.safetensors
   fastclf train images.npy --labels labels.npy --model mlp --scale 0.00392 --epochs 20 --save images.safetensors
   torchrun --nproc-per-node 2 -m fastclf train digits --save digits.safetensors
 
@@ -70,6 +78,10 @@ def _add_training(commands: Any) -> None:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     _add_data(train, "train")
+    train.add_argument(
+        "--one-hot", nargs="*", metavar="COLUMN",
+        help="for tables: encode columns of text, a feature for each text; without names, all that hold no number",
+    )  # fmt: skip
     train.add_argument("--save", metavar="FILE", required=True, help="where to save the model, in safetensors format")
     train.add_argument("--force", action="store_true", help="let --save replace a file that is there")
     train.add_argument("--report", metavar="DIR", help="write a page with pictures into this folder")
@@ -80,20 +92,25 @@ def _add_training(commands: Any) -> None:
     model.add_argument(
         "--hidden", nargs="+", type=_count, metavar="N", help="mlp: units of each hidden layer (default: 100)"
     )
-    model.add_argument("--dropout", type=float, metavar="P", help="mlp: leave hidden units out with this probability")
-    model.add_argument("--alpha", type=float, metavar="A", help="strength of the L2 penalty (default: 0.0001)")
+    model.add_argument(
+        "--dropout", type=_number(0, 1), metavar="P", help="mlp: leave hidden units out with this probability"
+    )
+    model.add_argument("--alpha", type=_number(0), metavar="A", help="strength of the L2 penalty (default: 0.0001)")
     training = train.add_argument_group("training")
     training.add_argument("--epochs", type=_count, default=100, metavar="N", help="at most (default: %(default)s)")
     training.add_argument(
         "--batch-size", type=_count, metavar="N", help="samples per step (default: 200 for mlp, 1 for linear)"
     )
     training.add_argument(
-        "--learning-rate", type=float, metavar="R", help="default: 0.001 for mlp, for linear it falls by a schedule"
+        "--learning-rate",
+        type=_number(0, with_low=False),
+        metavar="R",
+        help="default: 0.001 for mlp, for linear it falls by a schedule",
     )
     training.add_argument("--solver", choices=("adam", "sgd"), help="mlp (default: adam)")
     training.add_argument(
         "--validation",
-        type=float,
+        type=_number(0, 1, with_low=False),
         metavar="F",
         help="set this fraction of the samples aside, and end by the score on them",
     )
@@ -102,7 +119,7 @@ def _add_training(commands: Any) -> None:
         help="end after so many epochs without an improvement (default: 10 for mlp, 5 for linear)",
     )  # fmt: skip
     training.add_argument("--balanced", action="store_true", help="let every class weigh the same, however rare it is")
-    training.add_argument("--seed", type=int, default=0, metavar="N", help="for what is drawn at random (default: 0)")
+    training.add_argument("--seed", type=_seed, default=0, metavar="N", help="for what is drawn at random (default: 0)")
     training.add_argument(
         "--sync-every", type=_count, metavar="N",
         help="under torchrun: let each rank take so many steps on its own, and then the average",
@@ -121,13 +138,16 @@ def _add_training(commands: Any) -> None:
         help="compute in this (default: that of the data); bfloat16, of mlp, is for the operands of products",
     )
     precision.add_argument(
-        "--scale", type=float, metavar="S", help="what bytes are multiplied by (default: 1/255, as for pixels)"
+        "--scale",
+        type=_number(0, with_low=False),
+        metavar="S",
+        help="what bytes are multiplied by (default: 1/255, as for pixels)",
     )
     precision.add_argument(
         "--standardize", action="store_true",
         help="train on features of mean 0 and deviation 1; the saved model takes them as they are",
     )  # fmt: skip
-    precision.add_argument("--jobs", type=int, metavar="N", help="threads (default: all)")
+    precision.add_argument("--jobs", type=_jobs, metavar="N", help="threads (default, and -1: all)")
     train.add_argument("--quiet", action="store_true", help="no progress bar")
 
     evaluate = commands.add_parser(
@@ -165,9 +185,15 @@ def _add_data(command: argparse.ArgumentParser, split: str) -> None:
     command.add_argument(
         "--labels", metavar="FILE", help="for .npy: the labels, a .npy file or a text with one per line"
     )
+    command.add_argument("--target", metavar="COLUMN", help="for tables: the labels' column, by name or number")
     command.add_argument(
-        "--target", metavar="COLUMN", help="for .csv and .parquet: the labels' column, by name or number"
+        "--columns", nargs="+", metavar="COLUMN", help="for tables: the columns of features (default: all others)"
     )
+    command.add_argument("--drop", nargs="+", default=[], metavar="COLUMN", help="for tables: columns to leave out")
+    command.add_argument(
+        "--delimiter", type=_delimiter, metavar="C",
+        help='for tables of text: what stands between columns, as in ";" or tab (default: it is found out)',
+    )  # fmt: skip
     command.add_argument(
         "--split",
         choices=("train", "test"),
@@ -176,19 +202,67 @@ def _add_data(command: argparse.ArgumentParser, split: str) -> None:
     )
 
 
+# ---------------------------------------------------------------- what an option takes
+
+
+def _as(kind: Callable[[str], Any], text: str) -> Any:
+    """The number that an argument is; argparse's own message would name the function that converts it."""
+    try:
+        return kind(text)
+    except ValueError:
+        what = "whole number" if kind is int else "number"
+        raise argparse.ArgumentTypeError(f"{text!r} is no {what}") from None
+
+
 def _epochs_or_minutes(text: str) -> int | timedelta:
     """Convert an argument to a number of epochs, or to a time if it ends in min."""
     if not text.endswith("min"):
         return _count(text)
-    minutes = float(text.removesuffix("min"))
+    minutes = _as(float, text.removesuffix("min"))
     if not minutes > 0:
         raise argparse.ArgumentTypeError(f"{text} is no time")
     return timedelta(minutes=minutes)
 
 
+def _number(low: float, high: float = math.inf, *, with_low: bool = True) -> Callable[[str], float]:
+    """The converter of an argument to a number from ``low`` on, or above it, and below ``high``."""
+    wanted = f"{low} or more" if with_low else f"more than {low}"
+    if high < math.inf:
+        wanted += f", and below {high}"
+
+    def number(text: str) -> float:
+        value = _as(float, text)
+        if not (low < value < high or (with_low and value == low)):
+            raise argparse.ArgumentTypeError(f"{text} is not {wanted}")
+        return value
+
+    return number
+
+
 def _count(text: str) -> int:
     """Convert an argument to a whole number of at least 1."""
-    number = int(text)
+    number = _as(int, text)
     if number < 1:
         raise argparse.ArgumentTypeError(f"{text} is not 1 or more")
     return number
+
+
+def _seed(text: str) -> int:
+    """Convert an argument to a seed of NumPy's generator."""
+    number = _as(int, text)
+    if not 0 <= number < 2**32:
+        raise argparse.ArgumentTypeError(f"{text} is not in 0 … {2**32 - 1}")
+    return number
+
+
+def _jobs(text: str) -> int:
+    """Convert an argument to a number of threads, where a negative one counts from the end."""
+    number = _as(int, text)
+    if number == 0:
+        raise argparse.ArgumentTypeError("0 is no number of threads: 1 is one thread, -1 all of them")
+    return number
+
+
+def _delimiter(text: str) -> str:
+    """A tab for the words that stand for one, which is not easily typed in a shell; any other argument unchanged."""
+    return {"tab": "\t", "\\t": "\t"}.get(text, text)

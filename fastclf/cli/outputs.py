@@ -17,10 +17,12 @@ def check_output(option: str, path: str, inputs: Iterable[str | None], force: bo
     folder = Path(path).absolute().parent
     if not folder.is_dir():
         raise FileNotFoundError(f"{option} {path}: there is no folder {folder}")
-    if not os.access(folder, os.W_OK):
-        raise PermissionError(f"{option} {path}: {folder} can not be written to")
     if Path(path).is_dir():
         raise IsADirectoryError(f"{option} {path} is a folder: name a file in it")
+    if Path(path).exists() and not Path(path).is_file():
+        raise OSError(f"{option} {path} is a device, and no file")
+    if not os.access(folder, os.W_OK):
+        raise PermissionError(f"{option} {path}: {folder} can not be written to")
     if not os.path.lexists(path):
         return
     for read in inputs:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
 
 from ..engine.distributed import ALONE, Alone, communicator
 
@@ -30,6 +30,16 @@ def joined() -> Iterator[Alone]:
         yield communicator(True)
     finally:
         distributed.destroy_process_group()  # without it, a process may abort when it exits
+
+
+@contextmanager
+def said_once(comm: Alone) -> Iterator[None]:
+    """Let rank 0 alone print."""
+    if comm.rank == 0:
+        yield
+        return
+    with open(os.devnull, "w") as nowhere, redirect_stdout(nowhere), redirect_stderr(nowhere):
+        yield
 
 
 def part_of(comm: Alone, m: int) -> slice:

@@ -15,10 +15,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .tables import class_labels, computing_dtype, read_labels
+from .columns import Column
+from .delimited import suffix_of
+from .encoding import computing_dtype
+from .tables import class_labels, read_labels
 
 SPLITS = ("train", "test")
-LABELS_ARE = {".npz": "an array y, labels or target, or y_train and y_test", ".npy": "in a file that labels names"}
+LABELS_ARE = {".npz": "an array y, labels or target, or y_train and y_test", ".npy": "in a file that `labels` names"}
 _DIGITS_TO_TRAIN = 1000
 
 
@@ -41,6 +44,8 @@ class Dataset:
         The shape of one sample as an image; empty if the samples are not images.
     scale : float or None
         The factor that bytes are to be multiplied by; None if it is not known.
+    encoding : tuple of Column or None
+        The columns of the table, with the categories of those that hold text; None if every column is a feature as it is.
     """
 
     name: str
@@ -50,6 +55,7 @@ class Dataset:
     class_names: tuple[str, ...] | None = None
     shape: tuple[int, ...] = ()
     scale: float | None = None
+    encoding: tuple[Column, ...] | None = None
 
 
 def digits(split: str = "train") -> Dataset:
@@ -132,7 +138,17 @@ def _reading(path: Path) -> Iterator[None]:
     try:
         yield
     except (ValueError, EOFError, OSError, OverflowError, zipfile.BadZipFile, zlib.error) as error:
-        raise ValueError(f"{path} must be a {path.suffix} file of numbers: {error}") from None
+        raise ValueError(f"{path} must be a {path.suffix} file of numbers: {_reason(error)}") from None
+
+
+def _reason(error: Exception) -> str:
+    """What NumPy says, but for its advice to unpickle, which would run what a file says."""
+    text = str(error)
+    if "allow_pickle" not in text:
+        return text
+    if text.startswith("Object arrays"):
+        return "Object arrays are not read"
+    return "its header is too long" if text.startswith("Header") else "it does not begin as a file of NumPy does"
 
 
 def read_npy(path: Path, **options: Any) -> NDArray[Any]:
@@ -182,15 +198,16 @@ def _one_of(names: Sequence[str], there: Sequence[str]) -> str | None:
     return found[0] if found else None
 
 
-def read_label_file(path: Path) -> NDArray[Any]:
-    if path.suffix.lower() == ".npy":
+def read_label_file(path: Path | None) -> NDArray[Any]:
+    suffix = ".txt" if path is None else suffix_of(path)
+    if path is not None and suffix == ".npy":
         return class_labels(read_npy(path), str(path))
-    if path.suffix.lower() in (".csv", ".txt"):
+    if suffix in (".csv", ".txt"):
         return read_labels(path)
     raise ValueError(f"labels must be a .npy, .csv or .txt file, got {str(path)!r}")
 
 
-def as_samples(X: NDArray[Any], path: Path) -> NDArray[Any]:
+def as_samples(X: NDArray[Any], path: Path | str) -> NDArray[Any]:
     """Samples as rows, copied only if the dtype or the memory order has to change."""
     if X.dtype.kind not in "biuf":
         raise ValueError(f"X of {path} must hold real numbers, got dtype {X.dtype}")

@@ -1,12 +1,12 @@
-"""Tables with a row per sample and a column of labels, from .csv and .parquet files.
+"""Tables with a row per sample and a column of labels, from text and from .parquet files.
 
-Every column but the labels must hold finite numbers. If a cell does not, the error names the file, the line or row, the
-column, and the content of the cell. Columns and rows are counted from 0, lines from 1.
+Every feature must be a finite number, or a text that is encoded. If a cell is neither, the error names the file, the line or
+row, the column, and the content of the cell. Columns and rows are counted from 0, lines from 1.
 """
 
 from __future__ import annotations
 
-import csv
+import functools
 import itertools
 from array import array
 from collections.abc import Callable, Iterator, Sequence
@@ -16,22 +16,26 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-_KEPT = (np.dtype(np.float64), np.dtype(np.float32), np.dtype(np.uint8))
+from .columns import Column, Layout, Selection, is_number, layout_of
+from .delimited import file_name, rows_of
+from .encoding import side_by_side
+
 _TOO_LARGE = 2.0**63  # labels from here on do not fit int64; the comparison rules out infinity, too
+_ADVICE = ": a column of text is left out by `drop`, or encoded by `one_hot`"
 
 
 class Table(NamedTuple):
-    """Samples (m, n), labels (m,) or None, and the names of the n columns, or None."""
+    """Samples (m, n), labels (m,) or None, and the n features' names or None.
+
+    ``encoding`` has the columns that the features were made of, or is None if every feature is a column. ``surplus`` is the
+    number of a column that was taken for labels and left out, or None.
+    """
 
     X: NDArray[Any]
     y: NDArray[Any] | None
     feature_names: tuple[str, ...] | None
-
-
-def computing_dtype(*dtypes: np.dtype[Any]) -> np.dtype[Any]:
-    """The one dtype for samples of these dtypes: float64, float32 or uint8 if all are the same one, else float64."""
-    native = {dtype.newbyteorder("=") for dtype in dtypes}
-    return native.pop() if len(native) == 1 and native <= {*_KEPT} else np.dtype(np.float64)
+    encoding: tuple[Column, ...] | None
+    surplus: int | None
 
 
 def class_labels(values: NDArray[Any], where: str) -> NDArray[Any]:
@@ -52,90 +56,126 @@ def class_labels(values: NDArray[Any], where: str) -> NDArray[Any]:
     return labels.astype(np.int64)
 
 
+def _known_columns(layout: Layout, selection: Selection) -> list[Column]:
+    """The columns of the features, with the categories that the model knows; without a model, none are known yet."""
+    names = [None if layout.names is None else layout.names[i] for i in layout.features]
+    categories = [None] * len(names) if selection.like is None else [column.categories for column in selection.like]
+    return [*map(Column, names, categories)]
+
+
+def _table(
+    X: NDArray[Any], y: NDArray[Any] | None, layout: Layout, columns: Sequence[Column], is_encoded: bool
+) -> Table:
+    names = tuple(name for column in columns for name in column.feature_names) if layout.names else None
+    return Table(X, y, names, tuple(columns) if is_encoded else None, layout.surplus)
+
+
 # ---------------------------------------------------------------- text
 
 
-def read_csv(path: Path, target: str | int | None, need_labels: bool) -> Table:
-    """Read a comma-separated table in UTF-8, with or without a header.
+def read_text(path: Path | None, selection: Selection, delimiter: str | None) -> Table:
+    """Read a table from a text file, or from standard input if ``path`` is None, with or without a header.
 
-    The first line is a header if ``target`` is the name of a column, or if none of the line's feature cells is a number. If
-    some of them are numbers, the line counts as a sample, so that no sample is lost, and the other cells are errors.
+    ``layout_of`` says when the first line is a header. If some of its features are numbers, the line counts as a sample, so
+    that no sample is lost, and the other cells are errors.
     """
-    rows = _rows(path)
+    # pyarrow's reader counts rows, without blank lines and line breaks in quotes, so that its errors do not name the line.
+    where, rows = file_name(path), rows_of(path, delimiter)
     first = next(rows, None)
     if first is None:
-        raise ValueError(f"{path} is empty")
+        raise ValueError(f"{where} is empty")
     cells = [cell.strip() for cell in first[1]]
-    column = _label_column(target, cells, path, need_labels)
-    features = [i for i in range(len(cells)) if i != column]
-    numbers = [i for i in features if _is_number(cells[i])]
-    names = cells if _is_name(target) or not numbers else None
+    n, layout = len(cells), layout_of(selection, cells, where, has_names=None)
+    column, features, columns = layout.label, layout.features, _known_columns(layout, selection)
 
     def place(line: int, i: int) -> str:
-        return f"{path}, line {line}, column {_called(i, names, len(cells))}"
+        return f"{where}, line {line}, column {layout.called(i, n)}"
 
+    def in_column(i: int) -> Callable[[int], str]:
+        return lambda k: place(lines[k], i)
+
+    def samples() -> Iterator[tuple[int, list[str]]]:
+        for line, row in rows if layout.names else itertools.chain([first], rows):
+            if len(row) != n:
+                raise ValueError(f"{where}, line {line}: expected {n} columns, as in the first line, got {len(row)}")
+            yield line, row
+
+    rest = samples()
+    head = next(rest, None)
+    if head is None:
+        raise ValueError(f"{where} holds a header, but no samples")
+    texts = {i: list[str]() for i in _columns_of_text(head[1], layout, selection, functools.partial(place, head[0]))}
+    numbers, shared = [i for i in features if i not in texts], dict[str, str]()
     values, lines, labels = array("d"), array("q"), list[str]()
-    for line, row in rows if names else itertools.chain([first], rows):
-        if len(row) != len(cells):
-            raise ValueError(
-                f"{path}, line {line}: expected {len(cells)} columns, as in the first line, got {len(row)}"
-            )
+    for line, row in itertools.chain([head], rest):
         try:
-            values.extend([float(row[i]) for i in features])
+            values.extend([float(row[i]) for i in numbers])
         except ValueError:
-            wrong = next(i for i in features if not _is_number(row[i]))
+            wrong = next(i for i in numbers if not is_number(row[i]))
             raise ValueError(f"{place(line, wrong)}: expected a number, got {_quoted(row[wrong])}") from None
+        for i, written in texts.items():
+            text = row[i].strip()
+            written.append(shared.setdefault(text, text))  # one string for each text, and not for each cell
         lines.append(line)
         if column is not None:
             labels.append(row[column].strip())
-    if not lines:
-        raise ValueError(f"{path} holds a header, but no samples")
-    X = np.frombuffer(values).reshape(len(lines), -1)
+    X = np.frombuffer(values).reshape(len(lines), -1) if numbers else np.empty((len(lines), 0))
     if not np.isfinite(X).all():
         k, j = np.argwhere(~np.isfinite(X))[0]
-        raise ValueError(f"{place(lines[k], features[j])}: expected a finite number, got {X[k, j]}")
+        raise ValueError(f"{place(lines[k], numbers[j])}: expected a finite number, got {X[k, j]}")
+    if texts:
+        for i, written in texts.items():
+            _check_texts(written, i in layout.as_text or selection.like is not None, in_column(i))
+        columns_of_numbers = iter(X.T)
+        parts = [texts[i] if i in texts else next(columns_of_numbers) for i in features]
+        X, columns = side_by_side(parts, columns, lambda j: f"{where}, column {layout.called(features[j], n)}")
     if column is None:
-        return Table(X, None, tuple(names) if names else None)
-    y = _labels_of(labels, lambda k: place(lines[k], column))
-    if not names and len(y) > 1 and not _is_number(labels[0]) and all(map(_is_number, labels[1:])):
+        return _table(X, None, layout, columns, bool(texts))
+    y = _labels_of(labels, in_column(column))
+    if not layout.names and len(y) > 1 and not is_number(labels[0]) and all(map(is_number, labels[1:])):
         raise ValueError(
             f"{place(lines[0], column)}: expected a number, as in the lines below, got {labels[0]!r}; if this line is a "
-            "header, give this name as target"
+            "header, give this name as `target`"
         )
-    return Table(X, y, tuple(names[i] for i in features) if names else None)
+    return _table(X, y, layout, columns, bool(texts))
 
 
-def read_labels(path: Path) -> NDArray[Any]:
-    """Read labels from a text file in UTF-8 with one label per line."""
-    labels, lines = list[str](), list[int]()
-    for line, row in _rows(path):
+def _columns_of_text(
+    row: Sequence[str], layout: Layout, selection: Selection, place: Callable[[int], str]
+) -> list[int]:
+    """The features that hold text: those that the model or the caller says, or else those that do in the first sample."""
+    if selection.like is not None:
+        return [i for i, column in zip(layout.features, selection.like) if column.categories is not None]
+    found = [i for i in layout.features if i in layout.as_text]
+    for i in layout.features:
+        if i not in layout.as_text and row[i].strip() and not is_number(row[i]):
+            if selection.one_hot is not True:
+                raise ValueError(f"{place(i)}: expected a number, got {_quoted(row[i])}{_ADVICE}")
+            found.append(i)
+    return found
+
+
+def _check_texts(texts: Sequence[str], may_be_numbers: bool, place: Callable[[int], str]) -> None:
+    """Raise ValueError if a text is missing, or if one is a number, unless somebody has said that the column holds text."""
+    for text in dict.fromkeys(texts):
+        if not text:
+            raise ValueError(f"{place(texts.index(text))}: expected a text, got {_quoted(text)}")
+        if not may_be_numbers and is_number(text):
+            raise ValueError(
+                f"{place(texts.index(text))}: expected a text, as in the first sample, got {text!r}: `one_hot` takes "
+                "numbers for texts in the columns that it names"
+            )
+
+
+def read_labels(path: Path | None) -> NDArray[Any]:
+    """Read labels from a text file, or from standard input if ``path`` is None, with one label per line."""
+    where, labels, lines = file_name(path), list[str](), list[int]()
+    for line, row in rows_of(path, ","):
         if len(row) != 1:
-            raise ValueError(f"{path}, line {line}: expected one label, got {len(row)} columns")
+            raise ValueError(f"{where}, line {line}: expected one label, got {len(row)} columns")
         labels.append(row[0].strip())
         lines.append(line)
-    return _labels_of(labels, lambda k: f"{path}, line {lines[k]}")
-
-
-def _rows(path: Path) -> Iterator[tuple[int, list[str]]]:
-    """The line number and the cells of each row, without blank lines; a row of several lines has the number of its last."""
-    with path.open(newline="", encoding="utf-8-sig") as file:
-        reader = csv.reader(file, skipinitialspace=True, strict=True)
-        try:
-            for cells in reader:
-                if cells:
-                    yield reader.line_num, cells
-        except csv.Error as error:
-            raise ValueError(f"{path}, line {reader.line_num}: {error}") from None
-        except UnicodeDecodeError as error:
-            raise ValueError(f"{path} must be text in UTF-8, got {error}") from None
-
-
-def _is_number(cell: str) -> bool:
-    try:
-        float(cell)
-    except ValueError:
-        return False
-    return True
+    return _labels_of(labels, lambda k: f"{where}, line {lines[k]}")
 
 
 def _quoted(cell: str) -> str:
@@ -150,7 +190,7 @@ def _labels_of(texts: Sequence[str], place: Callable[[int], str]) -> NDArray[Any
         return np.array([int(text) for text in texts], np.int64)
     except (ValueError, OverflowError):
         pass
-    if not all(map(_is_number, texts)):
+    if not all(map(is_number, texts)):
         return np.array(texts)
     numbers = [float(text) for text in texts]
     for k, number in enumerate(numbers):
@@ -162,7 +202,7 @@ def _labels_of(texts: Sequence[str], place: Callable[[int], str]) -> NDArray[Any
 # ---------------------------------------------------------------- parquet
 
 
-def read_parquet(path: Path, target: str | int | None, need_labels: bool) -> Table:
+def read_parquet(path: Path, selection: Selection) -> Table:
     """Read a parquet file with pyarrow."""
     try:
         import pyarrow
@@ -176,11 +216,11 @@ def read_parquet(path: Path, target: str | int | None, need_labels: bool) -> Tab
     names, m = table.column_names, table.num_rows
     if not m or not names:
         raise ValueError(f"{path} holds no samples: it has {m} rows and {len(names)} columns")
-    column = _label_column(target, names, path, need_labels)
-    features = [i for i in range(len(names)) if i != column]
+    layout = layout_of(selection, names, str(path), has_names=True)
+    columns = _known_columns(layout, selection)
 
     def place(k: int, i: int) -> str:
-        return f"{path}, row {k} (of 0 … {m - 1}), column {_called(i, names, len(names))}"
+        return f"{path}, row {k} (of 0 … {m - 1}), column {layout.called(i, len(names))}"
 
     def values(i: int) -> Any:
         cells = table.column(i)
@@ -189,56 +229,36 @@ def read_parquet(path: Path, target: str | int | None, need_labels: bool) -> Tab
             raise ValueError(f"{place(k, i)}: expected a value, got null (a missing value)")
         return cells.cast(cells.type.value_type) if types.is_dictionary(cells.type) else cells
 
-    def numbers(i: int) -> NDArray[Any]:
-        cells = values(i)
+    def is_text(cells: Any) -> bool:
+        return types.is_string(cells.type) or types.is_large_string(cells.type)
+
+    def numbers(cells: Any, i: int, advice: str = "") -> NDArray[Any]:
         if not (types.is_integer(cells.type) or types.is_floating(cells.type) or types.is_boolean(cells.type)):
-            raise ValueError(f"{place(0, i)}: expected a number, got {cells[0].as_py()!r} ({cells.type})")
-        return cells.to_numpy()
+            raise ValueError(f"{place(0, i)}: expected a number, got {cells[0].as_py()!r} ({cells.type}){advice}")
+        array = cells.to_numpy()
+        if not np.isfinite(array).all():
+            k = int(np.argmin(np.isfinite(array)))
+            raise ValueError(f"{place(k, i)}: expected a finite number, got {array[k]}")
+        return array
 
-    columns = [numbers(i) for i in features]
-    X = np.empty((m, len(features)), computing_dtype(*(c.dtype for c in columns)))
-    for j, cells in enumerate(columns):
-        X[:, j] = cells
-        if not np.isfinite(X[:, j]).all():
-            k = int(np.argmin(np.isfinite(X[:, j])))
-            raise ValueError(f"{place(k, features[j])}: expected a finite number, got {X[k, j]}")
-    feature_names = tuple(names[i] for i in features)
-    if column is None:
-        return Table(X, None, feature_names)
-    labels = values(column)
-    is_text = types.is_string(labels.type) or types.is_large_string(labels.type)
-    y = np.array(labels.to_pylist()) if is_text else numbers(column)
-    return Table(X, class_labels(y, f"{path}, column {names[column]!r}"), feature_names)
+    def feature(i: int, known: Column) -> NDArray[Any] | list[str]:
+        cells = values(i)
+        if selection.like is not None:
+            as_text = known.categories is not None
+        else:
+            as_text = i in layout.as_text or (selection.one_hot is True and is_text(cells))
+        if as_text:
+            try:
+                return [*map(str.strip, cells.cast(pyarrow.string()).to_pylist())]
+            except pyarrow.ArrowException as error:
+                raise ValueError(f"{place(0, i)}: expected a text, got {cells.type}: {error}") from None
+        return numbers(cells, i, _ADVICE if is_text(cells) and selection.like is None else "")
 
-
-# ---------------------------------------------------------------- columns
-
-
-def _is_name(target: str | int | None) -> bool:
-    """Whether ``target`` is the name of a column; a string of digits is the number of a column instead."""
-    return isinstance(target, str) and not target.removeprefix("-").isdecimal()
-
-
-def _label_column(target: str | int | None, cells: Sequence[str], path: Path, need_labels: bool) -> int | None:
-    """The number of the label column: ``target``, or without a target the last column if labels are needed, else None."""
-    n = len(cells)
-    if target is None and not need_labels:
-        return None
-    if target is None:
-        column = n - 1
-    elif isinstance(target, str) and _is_name(target):
-        if cells.count(target) != 1:
-            there = f"{cells.count(target)} columns of that name" if target in cells else f"the columns {[*cells]}"
-            raise ValueError(f"target must name a column of {path}, got {target!r}; it has {there}")
-        column = cells.index(target)
-    else:
-        column = int(target)
-        if not -n <= column < n:
-            raise ValueError(f"target must be a column of {path}, 0 … {n - 1} or from the end, got {column}")
-    if n == 1:
-        raise ValueError(f"{path} must have columns of features beside the labels, got only column {cells[0]!r}")
-    return column % n
-
-
-def _called(i: int, names: Sequence[str] | None, n: int) -> str:
-    return repr(names[i]) if names else f"{i} (of 0 … {n - 1})"
+    parts = [feature(i, known) for i, known in zip(layout.features, columns)]
+    X, columns = side_by_side(parts, columns, lambda j: f"{path}, column {layout.called(layout.features[j], 0)}")
+    is_encoded = any(isinstance(part, list) for part in parts)
+    if layout.label is None:
+        return _table(X, None, layout, columns, is_encoded)
+    labels = values(layout.label)
+    y = np.array(labels.to_pylist()) if is_text(labels) else numbers(labels, layout.label)
+    return _table(X, class_labels(y, f"{path}, column {names[layout.label]!r}"), layout, columns, is_encoded)

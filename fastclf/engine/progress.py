@@ -7,15 +7,14 @@ A run that is interrupted, or diverges, ends with a warning, and with the parame
 
 from __future__ import annotations
 
-import sys
 import time
-import warnings
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 
 from ..kernels.aside import CompilationInterrupted
+from ..kernels.warning import warn_user
 from .distributed import ALONE, Alone
 
 STRETCH = 0.2  # seconds
@@ -32,29 +31,19 @@ class TrainingDivergedWarning(UserWarning):
     """A loss or a parameter became infinite or NaN. Training ends there, with the last parameters that were finite."""
 
 
-def users_level() -> int:
-    """The ``stacklevel`` with which a caller's warning names the line of the user's code."""
-    level, frame = 1, sys._getframe(1)
-    while frame.f_back is not None and str(frame.f_globals.get("__name__", "")).partition(".")[0] == "fastclf":
-        level, frame = level + 1, frame.f_back
-    return level
-
-
-def warn_interrupted(interrupt: KeyboardInterrupt, stacklevel: int | None = None) -> None:
+def warn_interrupted(interrupt: KeyboardInterrupt) -> None:
     """Warn, unless a kernel was still being compiled, so that nothing has been trained: then raise the interrupt."""
     if isinstance(interrupt, CompilationInterrupted):
         raise interrupt
-    message = "Training interrupted by user: the model is what it has become so far."
-    warnings.warn(message, TrainingInterruptedWarning, stacklevel=stacklevel or users_level())
+    warn_user("Training interrupted by user: the model is what it has become so far.", TrainingInterruptedWarning)
 
 
 def warn_diverged(epoch: int) -> None:
     """Say in which epoch, counted from 1, a run has diverged."""
-    warnings.warn(
+    warn_user(
         f"Training diverged in epoch {epoch}: a loss or a parameter is not finite any more. It ends with the last "
         "parameters that were. Try a smaller learning rate, or features of a smaller scale.",
         TrainingDivergedWarning,
-        stacklevel=users_level(),
     )
 
 

@@ -3,43 +3,68 @@
 from __future__ import annotations
 
 import functools
-import warnings
+import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from numbers import Integral
-from typing import Any, ClassVar, NamedTuple
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, TypeVar, cast
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import sparse
 from sklearn.base import BaseEstimator, ClassifierMixin
-from sklearn.utils.class_weight import compute_sample_weight
+from sklearn.exceptions import DataConversionWarning
+from sklearn.utils import column_or_1d
+from sklearn.utils.class_weight import compute_class_weight, compute_sample_weight
+from sklearn.utils.multiclass import unique_labels
 from sklearn.utils.validation import _check_sample_weight, validate_data
 
+from ..datasets import Column
 from ..engine.distributed import ALONE, Alone, Shards
 from ..engine.losses import LossRule
 from ..engine.mapped import Blocks
-from ..engine.progress import Reporter, warn_interrupted
+from ..engine.minibatch import Samples
+from ..engine.progress import Reporter, copy_into, warn_interrupted
 from ..engine.rows import Rows, SparseRows, read_as_stored
 from ..inputs import as_floats, check_file, check_sparse, fits
 from ..io.checkpoint import Checkpoint, SharedCheckpoint, checkpoint_of
 from ..io.layers import Layer, entries
 from ..io.portable import Portable
-from .proof import factor_of
+from ..kernels.warning import warn_user
+from .proof import class_numbers, factor_of
 from .state import with_classes
 
-try:
-    from sklearn.callback import CallbackSupportMixin, with_callbacks
-except ImportError:  # before scikit-learn 1.9
+_Method = TypeVar("_Method", bound=Callable[..., Any])
 
-    class CallbackSupportMixin:  # type: ignore[no-redef]
-        """Replaces scikit-learn's class of this name in versions that lack it."""
+if TYPE_CHECKING:  # scikit-learn has no types: to a checker, its decorators leave the signatures as they are
+    from sklearn.callback import CallbackSupportMixin
+    from typing_extensions import Self
 
-    def with_callbacks(method: Callable[..., Any]) -> Callable[..., Any]:  # type: ignore[no-redef]
-        return method
+    def available_if(check: Callable[[Any], bool]) -> Callable[[_Method], _Method]: ...
+
+    def fit_context(*, prefer_skip_nested_validation: bool) -> Callable[[_Method], _Method]: ...
+
+    def with_callbacks(method: _Method) -> _Method: ...
+
+else:
+    from sklearn.base import _fit_context as fit_context
+    from sklearn.utils.metaestimators import available_if
+
+    try:
+        from sklearn.callback import CallbackSupportMixin, with_callbacks
+    except ImportError:  # before scikit-learn 1.9
+
+        class CallbackSupportMixin:
+            """Replaces scikit-learn's class of this name in versions that lack it."""
+
+        def with_callbacks(method):
+            return method
 
 
-__all__ = ["FastClassifier", "Kept", "all_or_nothing", "clipped", "with_callbacks"]
+__all__ = [
+    "Best", "FastClassifier", "HeldOut", "Kept", "all_or_nothing", "as_vector", "available_if", "clipped", "fit_context",
+    "with_callbacks",
+]  # fmt: skip
 
 DTYPES = (np.float64, np.float32, np.uint8)
 _LARGEST_BYTE = 255
@@ -52,11 +77,24 @@ def clipped(dtype: Any) -> LossRule:
     return LossRule(float(np.log(eps)), float(np.log1p(-eps)), 0.0)
 
 
+def as_vector(y: Any) -> Any:
+    """y; a column becomes a vector, with scikit-learn's warning, which would point at a line of scikit-learn's."""
+    shape: tuple[int, ...] = getattr(y, "shape", ())
+    if len(shape) != 2 or shape[1] != 1:
+        return y
+    warn_user(
+        "A column-vector y was passed when a 1d array was expected. Please change the shape of y to (n_samples, ), for "
+        "example using ravel().",
+        DataConversionWarning,
+    )
+    return column_or_1d(y)
+
+
 #: Attributes of a fitted model beside those whose names end in an underscore.
 _OWN = ("_network", "_shown", "_optimiser", "_plateau", "_label_binarizer", "_mean", "_last")
 
 
-def all_or_nothing(fit: Callable[..., Any]) -> Callable[..., Any]:
+def all_or_nothing(fit: _Method) -> _Method:
     """Let a fit that raises leave the model as it was or, if parameters may have changed, unfitted: never a mixture.
 
     An exception of a callback passes through, and leaves the model as it has been trained.
@@ -80,7 +118,7 @@ def all_or_nothing(fit: Callable[..., Any]) -> Callable[..., Any]:
         finally:
             attributes.pop("_stage", None)
 
-    return guarded
+    return cast(_Method, guarded)
 
 
 class Kept(NamedTuple):
@@ -102,6 +140,50 @@ class Kept(NamedTuple):
         self.checkpoint.after(epochs, lambda: {"fit": self.state(), "over": over}, ended)
 
 
+class HeldOut(NamedTuple):
+    """The validation samples, on which a model is scored after each epoch."""
+
+    samples: Samples
+    y: NDArray[Any]
+    rows: NDArray[np.int64]  # the validation samples' rows in ``samples`` and ``y``
+    score_decides: bool  # the accuracy ends training; otherwise the validation loss does, and picks the best epoch
+    shards: Shards  # in a group, ``rows`` are numbered as they are here
+
+
+class Best:
+    """A copy of the best epoch's parameters. ``memory`` gives the arrays in which they change, by name."""
+
+    def __init__(self, memory: Callable[[], dict[str, NDArray[Any]]]) -> None:
+        self._memory = memory
+        self._copies: dict[str, NDArray[Any]] | None = None
+        self.loss, self.t = math.inf, 0.0  # the validation loss, and the model's ``t_``, at the end of that epoch
+
+    def keep(self, loss: float, t: float) -> None:
+        """Make the epoch that has just ended the best one."""
+        self._copies = {name: array.copy() for name, array in self._memory().items()}
+        self.loss, self.t = loss, t
+
+    def exists(self) -> bool:
+        return self._copies is not None
+
+    def bring_back(self) -> None:
+        """Put the best epoch's parameters, if there is one, back to where they came from."""
+        if self._copies is not None:
+            for name, array in self._memory().items():
+                array[...] = self._copies[name]
+
+    def state(self) -> dict[str, Any]:
+        return {"copies": self._copies, "loss": float(self.loss), "t": self.t}
+
+    def restore(self, saved: dict[str, Any]) -> None:
+        """Take back what ``state`` has given; ValueError if it does not fit."""
+        self._copies, self.loss, self.t = None, saved["loss"], saved["t"]
+        if saved["copies"] is not None:
+            self._copies = {name: array.copy() for name, array in self._memory().items()}
+            for name, array in self._copies.items():
+                copy_into(array, saved["copies"][name])
+
+
 class FastClassifier(Portable, CallbackSupportMixin, ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     """The base of both estimators, with everything that does not depend on the kind of model."""
 
@@ -111,8 +193,11 @@ class FastClassifier(Portable, CallbackSupportMixin, ClassifierMixin, BaseEstima
     verbose: Any
     classes_: NDArray[Any]
     scale_: float
+    encoding_: list[tuple[str | None, list[str] | None]]
     n_iter_: int
     loss_curve_: list[float]
+    validation_scores_: list[float] | None
+    validation_loss_curve_: list[float] | None
     _stage: str  # of a fit that is under way: see ``all_or_nothing``
     _parameter_names: ClassVar[tuple[str, str]]  # the attributes with the trained weights and biases
     _activations: ClassVar[tuple[str, ...]] = ("relu",)  # that a torch module for this class may have
@@ -120,7 +205,7 @@ class FastClassifier(Portable, CallbackSupportMixin, ClassifierMixin, BaseEstima
     # ------------------------------------------------------------ files and other libraries
 
     @classmethod
-    def from_torch(cls, module: Any, *, classes: ArrayLike | None = None, **parameters: Any) -> Any:
+    def from_torch(cls, module: Any, *, classes: ArrayLike | None = None, **parameters: Any) -> Self:
         """A fitted estimator with the parameters of a torch module.
 
         Parameters
@@ -158,7 +243,7 @@ class FastClassifier(Portable, CallbackSupportMixin, ClassifierMixin, BaseEstima
         return {"parameters": parameters, "fitted": self._fitted_state() if is_fitted else None}
 
     @classmethod
-    def _from_state(cls, state: Any) -> Any:
+    def _from_state(cls, state: Any) -> Self:
         entries(state, cls.__name__, ("parameters", "fitted"))
         model = cls(**state["parameters"])
         if state["fitted"] is not None:
@@ -169,7 +254,7 @@ class FastClassifier(Portable, CallbackSupportMixin, ClassifierMixin, BaseEstima
     @classmethod
     def _from_layers(
         cls, layers: list[Layer], top: str | None, *, classes: ArrayLike | None = None, **parameters: Any
-    ) -> Any:
+    ) -> Self:
         several = top == "sigmoid" and len(layers[-1]["bias"]) > 1
         layers, known = with_classes(layers, top, several, classes)
         scale = parameters.get("scale")
@@ -180,13 +265,27 @@ class FastClassifier(Portable, CallbackSupportMixin, ClassifierMixin, BaseEstima
             "n_iter_": 0,
             "loss_curve_": [],
             "validation_scores_": None,
+            "validation_loss_curve_": None,
         }
         own_parameters, own_fitted = cls._before_training(layers, len(known), several)
         return cls._from_state({"parameters": {**own_parameters, **parameters}, "fitted": fitted | own_fitted})
 
-    def _name_features(self, names: Sequence[str]) -> None:
-        """Set the names of the features, as if X had been a data frame with these columns."""
-        self.feature_names_in_ = np.array(names, object)
+    def _name_features(self, names: Sequence[str] | None, encoding: Sequence[Column] | None = None) -> None:
+        """Set the names of the features, if there are some, as if X had been a data frame with these columns.
+
+        ``encoding`` has the columns of the table that the features were made of, if some of them are encoded text. It
+        becomes the attribute ``encoding_``, a list of pairs of a name and the categories, either of which may be None.
+        """
+        if names is not None:
+            self.feature_names_in_ = np.array(names, object)
+        if encoding is not None:
+            self.encoding_ = [(name, None if texts is None else [*texts]) for name, texts in encoding]
+
+    def _columns(self) -> list[Column]:
+        """The columns of a table that the model takes, as ``datasets.read`` wants to be told."""
+        if hasattr(self, "encoding_"):
+            return [Column(*column) for column in self.encoding_]
+        return [*map(Column, getattr(self, "feature_names_in_", [None] * self.n_features_in_))]
 
     def _fold_in(self, mean: NDArray[Any], spread: NDArray[Any]) -> None:
         """Turn a model of standardised features, in place, into one of the original features.
@@ -230,6 +329,8 @@ class FastClassifier(Portable, CallbackSupportMixin, ClassifierMixin, BaseEstima
 
         For a model that scales bytes, other integers in 0 … 255 become bytes: they mean the same.
         """
+        if reset and hasattr(self, "encoding_"):
+            del self.encoding_  # it is of the table that the model was trained on before
         check_file(X, "X")
         given_sparse = sparse.issparse(X)
         if given_sparse:
@@ -259,11 +360,9 @@ class FastClassifier(Portable, CallbackSupportMixin, ClassifierMixin, BaseEstima
         if are_whole and least >= 0 and most <= _LARGEST_BYTE:
             return X.astype(np.uint8)
         if most > 1.5 * _LARGEST_BYTE * factor:
-            warnings.warn(
+            warn_user(
                 f"X holds numbers up to {most:g}, but this model multiplies bytes by scale={factor:g}. Only bytes, and "
-                f"whole numbers from 0 to {_LARGEST_BYTE}, are multiplied: these numbers are taken as they are.",
-                UserWarning,
-                stacklevel=4,
+                f"whole numbers from 0 to {_LARGEST_BYTE}, are multiplied: these numbers are taken as they are."
             )
         return X
 
@@ -296,14 +395,14 @@ class FastClassifier(Portable, CallbackSupportMixin, ClassifierMixin, BaseEstima
         return X, y
 
     @staticmethod
-    def _weights_of_shard(sample_weight: Any, m: int, dtype: Any, shards: Shards) -> NDArray[Any]:
+    def _weights_of_shard(
+        sample_weight: Any, m: int, dtype: Any, shards: Shards, *, ensure_non_negative: bool = True, **_: bool
+    ) -> NDArray[Any]:
         """The checked sample weights of a rank, which, unlike those of all ranks, may all be 0."""
-        if sample_weight is None:
-            return np.ones(m, dtype)
         weights = as_floats(sample_weight, "sample_weight", np.dtype(dtype))
         if weights.shape != (m,):
             raise ValueError(f"sample_weight must have shape ({m},), got {weights.shape}")
-        if (weights < 0).any():
+        if ensure_non_negative and (weights < 0).any():
             raise ValueError("sample_weight must not be negative")
         if not any(shards.comm.gather(bool(weights.any()))):
             raise ValueError("sample_weight must contain at least one number that is not 0, on any rank")
@@ -340,30 +439,66 @@ class FastClassifier(Portable, CallbackSupportMixin, ClassifierMixin, BaseEstima
         """The dtype to compute in: float32 for bytes, otherwise X's own."""
         return np.dtype(np.float32 if X.dtype == np.uint8 else X.dtype)
 
-    def _weights(self, sample_weight: Any, y: Any, X: Any, dtype: Any, shards: Shards) -> NDArray[Any] | None:
-        """Sample weights times class weights; None if neither is given."""
+    def _check_both(self, X: Any, y: Any, reset: bool, comm: Alone = ALONE) -> tuple[Any, NDArray[Any]]:
+        """X and y, checked for training or, without ``reset``, against the fitted model."""
+        raise NotImplementedError
+
+    def _check_validation(self, validation: tuple[Any, Any, Any], dtype: Any, comm: Alone) -> tuple[Any, ...]:
+        """Validation data of the user's own: X, y, weights, and how they lie with the ranks."""
+        X, y, sample_weight = validation
+        if X is None or y is None:
+            raise ValueError(f"X_val and y_val go together: {'X_val' if X is None else 'y_val'} is None")
+        X, y = self._check_both(X, y, False, comm)
+        shards = Shards.of(comm, X.shape[0])
+        given = shards.labels(y)
+        labels = np.unique(given) if given.ndim == 1 else unique_labels(given)
+        if unknown := {*labels.tolist()} - {*self.classes_.tolist()}:
+            raise ValueError(f"y_val has classes that y does not have: {sorted(unknown)}")
+        return X, y, self._weights(sample_weight, y, X, dtype, shards), shards
+
+    def _note_validation(self, loss: float, score: float) -> None:
+        self.validation_loss_curve_.append(loss)  # type: ignore[union-attr]
+        self.validation_scores_.append(score)  # type: ignore[union-attr]
+
+    def _sample_weights(
+        self, sample_weight: Any, X: Any, dtype: Any, shards: Shards, **allowed: bool
+    ) -> NDArray[Any] | None:
+        """Checked sample weights; None if none are given. ``allowed`` are options of scikit-learn's check."""
         shards.comm.agree(use_of_sample_weight=sample_weight is not None)
-        if sample_weight is None and self.class_weight is None:
+        if sample_weight is None:
             return None
         if shards.comm.grouped:
-            weights = self._weights_of_shard(sample_weight, X.shape[0], dtype, shards)
-        else:
-            weights = _check_sample_weight(sample_weight, X, dtype=dtype, ensure_non_negative=True)
+            return self._weights_of_shard(sample_weight, X.shape[0], dtype, shards, **allowed)
+        return _check_sample_weight(sample_weight, X, dtype=dtype, **{"ensure_non_negative": True, **allowed})
+
+    def _weights(
+        self, sample_weight: Any, y: Any, X: Any, dtype: Any, shards: Shards, **allowed: bool
+    ) -> NDArray[Any] | None:
+        """Sample weights times class weights; None if neither is given."""
+        weights = self._sample_weights(sample_weight, X, dtype, shards, **allowed)
         if self.class_weight is not None:
-            try:
-                of_classes = compute_sample_weight(self.class_weight, shards.of_all(y))[shards.first : shards.end]
-                of_classes = of_classes.astype(dtype, copy=False)
-            except ValueError as error:
-                raise ValueError(f"class_weight can not be {self.class_weight!r}: {error}") from None
-            weights = weights * of_classes
-            if not (np.isfinite(weights) & (weights >= 0)).all():
+            of_classes = self._class_weights(shards.of_all(y))[shards.first : shards.end].astype(dtype, copy=False)
+            weights = of_classes if weights is None else weights * of_classes
+            if not (np.isfinite(weights).all() and (of_classes >= 0).all()):
                 raise ValueError(f"class_weight must hold finite numbers of at least 0, got {self.class_weight!r}")
-        return np.ascontiguousarray(weights, dtype)
+        return None if weights is None else np.ascontiguousarray(weights, dtype)
+
+    def _class_weights(self, y: Any) -> NDArray[Any]:
+        """The class weight of each sample. A dict may name classes that these samples do not have."""
+        try:
+            if isinstance(self.class_weight, dict) and y.ndim == 1:
+                of_classes = compute_class_weight(self.class_weight, classes=self.classes_, y=y)
+                return of_classes[class_numbers(self, y)]
+            return compute_sample_weight(self.class_weight, y)
+        except ValueError as error:
+            raise ValueError(f"class_weight can not be {self.class_weight!r}: {error}") from None
 
     def _checkpoint(
         self, path: Any, every: Any, resume: bool, *data: Any, comm: Alone = ALONE
     ) -> Checkpoint | SharedCheckpoint | None:
         """The checkpoints of a fit on these arrays: X, y and the like; None if there shall be none."""
+        if path is None:
+            return checkpoint_of(path, every, resume, {}, comm=comm)  # describing a run takes as long as a small fit
         random = self.random_state if isinstance(self.random_state, Integral) else None
         parameters = {**self.get_params(deep=False), "random_state": random}
         given = {name: repr(value) for name, value in parameters.items() if name not in _MAY_CHANGE}
@@ -438,6 +573,6 @@ class FastClassifier(Portable, CallbackSupportMixin, ClassifierMixin, BaseEstima
                     if over:
                         return False
             except KeyboardInterrupt as interrupt:
-                warn_interrupted(interrupt, 7)
+                warn_interrupted(interrupt)
                 return False
         return not over

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import math
-import warnings
+import os
 from collections.abc import Iterable
 from datetime import timedelta
+from inspect import signature
 from numbers import Integral, Real
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import sparse
 from scipy.special import expit, log_expit, log_softmax, softmax
-from sklearn.base import _fit_context
+from sklearn._loss._loss import CyHalfBinomialLoss
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model._base import LinearClassifierMixin, SparseCoefMixin
 from sklearn.metrics import accuracy_score
@@ -22,26 +22,37 @@ from sklearn.model_selection import train_test_split
 from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import Hidden, Interval, StrOptions
 from sklearn.utils.extmath import row_norms, safe_sparse_dot
-from sklearn.utils.multiclass import _check_partial_fit_first_call, check_classification_targets
-from sklearn.utils.validation import check_is_fitted
+from sklearn.utils.multiclass import _check_partial_fit_first_call, check_classification_targets, unique_labels
+from sklearn.utils.validation import _check_sample_weight, check_is_fitted
 
 from ..engine.distributed import ALONE, Alone, Shards, communicator, same_numbers, same_random
 from ..engine.mapped import shuffled
 from ..engine.minibatch import Samples
 from ..engine.progress import copy_into
 from ..engine.schedules import Plateau
-from ..engine.sgd import Task, stepper_for
+from ..engine.sgd import Mean, Task, stepper_for
 from ..engine.threads import check_n_jobs
 from ..inputs import as_floats, as_order, is_finite
 from ..io.checkpoint import Checkpoint, SharedCheckpoint, set_random, state_of_random
 from ..io.layers import Layer
-from .base import FastClassifier, Kept, all_or_nothing, with_callbacks
+from ..kernels.warning import warn_user
+from .base import Best, FastClassifier, HeldOut, Kept, all_or_nothing, as_vector, fit_context, with_callbacks
 from .proof import check_finite_linear, class_numbers, linear_parameters
 from .state import linear_state, restore_linear, with_two_scores
 
-_FEW_SAMPLES = 100  # up to so many, batch_size="auto" takes full batches
+if TYPE_CHECKING:
+    from typing_extensions import Self
+
+#: Before it had this option, scikit-learn's check let weights pass that are all zero.
+_ALL_ZERO = {name: True for name in ("allow_all_zero_weights",) if name in signature(_check_sample_weight).parameters}
 _FIRST_SOFTMAX_RATE = 0.5  # of "optimal"; scikit-learn's, for one class against the rest, is 10 at the default alpha
 _DECISION_ROWS = 4096  # validation samples that are scored at a time
+
+
+class SparseMatrix(Protocol):
+    """A matrix or array of ``scipy.sparse``, which has no types, in any format."""
+
+    def tocsr(self) -> Any: ...
 
 
 class FastLinearClassifier(FastClassifier, LinearClassifierMixin, SparseCoefMixin):  # type: ignore[misc]
@@ -70,6 +81,8 @@ class FastLinearClassifier(FastClassifier, LinearClassifierMixin, SparseCoefMixi
         than half of the free memory. CSR rows are shuffled one by one.
     verbose : int, bool or "bar", default=0
         True prints a line per epoch, "bar" shows a progress bar.
+    epsilon : float, default=0.1
+        Not used: it is a parameter of other losses.
     n_jobs : int or None, default=None
         Threads for mini-batches and full batches; per-sample SGD takes one. Results are bit-identical for any number.
     random_state : int, RandomState instance or None, default=None
@@ -79,7 +92,8 @@ class FastLinearClassifier(FastClassifier, LinearClassifierMixin, SparseCoefMixi
     eta0 : float, default=0.01
     power_t : float, default=0.5
     early_stopping : bool, default=False
-        Hold out ``validation_fraction`` of the data, and end training when the accuracy on it stops improving.
+        End training when the accuracy on a ``validation_fraction`` of the data stops improving, or, if ``X_val`` is given,
+        the loss on it.
     validation_fraction : float, default=0.1
     n_iter_no_change : int, default=5
     class_weight : dict, "balanced" or None, default=None
@@ -87,8 +101,8 @@ class FastLinearClassifier(FastClassifier, LinearClassifierMixin, SparseCoefMixi
     average : bool or int, default=False
         Make ``coef_`` and ``intercept_`` averages over the steps; with an int n, over the steps from sample n on.
     batch_size : int, "full" or "auto", default="auto"
-        Samples per step. "auto" is 1 (per-sample SGD) with ``average`` or more than 100 samples, else "full", where an
-        integer sample weight equals repetition. CSR matrices take 1 or "full".
+        Samples per step. "auto" is 1: per-sample SGD, as in scikit-learn. With "full", an integer sample weight equals
+        repetition. CSR matrices take 1 or "full".
     scale : float or None, default=1.0
         Factor for X if it holds bytes (uint8), or, where it is not 1, other whole numbers from 0 to 255. 1/255 brings pixels
         into [0, 1]. None is 1.
@@ -102,7 +116,9 @@ class FastLinearClassifier(FastClassifier, LinearClassifierMixin, SparseCoefMixi
     loss_curve_ : list of float
         Mean loss of each epoch in nats, without the penalty; each sample or batch counts as before its step.
     validation_scores_ : list of float
-        Accuracy on the validation samples after each epoch; None without early stopping.
+        Accuracy on the validation samples after each epoch; None without validation.
+    validation_loss_curve_ : list of float
+        Mean loss on the validation samples after each epoch, without the penalty; None without validation.
     n_iter_ : int
         Number of epochs in the last ``fit`` or ``partial_fit``.
     t_ : float
@@ -122,11 +138,12 @@ class FastLinearClassifier(FastClassifier, LinearClassifierMixin, SparseCoefMixi
         "tol": [Interval(Real, 0, None, closed="left"), None, Hidden(Interval(Real, None, None, closed="both"))],
         "shuffle": ["boolean", StrOptions({"blocks"})],
         "verbose": ["verbose", StrOptions({"bar"})],
+        "epsilon": [Interval(Real, 0, None, closed="left")],
         "n_jobs": [Integral, None],
         "random_state": ["random_state"],
         "learning_rate": [StrOptions({"optimal", "constant", "invscaling", "adaptive"})],
         "eta0": [Interval(Real, 0, None, closed="neither")],
-        "power_t": [Interval(Real, 0, None, closed="left")],
+        "power_t": [Interval(Real, None, None, closed="neither")],
         "early_stopping": ["boolean"],
         "validation_fraction": [Interval(Real, 0, 1, closed="neither")],
         "n_iter_no_change": [Interval(Integral, 1, None, closed="left")],
@@ -136,6 +153,9 @@ class FastLinearClassifier(FastClassifier, LinearClassifierMixin, SparseCoefMixi
         "batch_size": [StrOptions({"full", "auto"}), Interval(Integral, 1, None, closed="left")],
         "scale": [Interval(Real, 0, None, closed="neither"), None],
     }
+
+    #: The losses that ``loss`` may name, in the form of scikit-learn's attribute of this name.
+    loss_functions: ClassVar[dict[str, tuple[Any, ...]]] = {"log_loss": (CyHalfBinomialLoss,)}
 
     _parameter_names = ("coef_", "intercept_")
     _mean: Any
@@ -147,12 +167,13 @@ class FastLinearClassifier(FastClassifier, LinearClassifierMixin, SparseCoefMixi
         *,
         penalty: str | None = "l2",
         alpha: float = 0.0001,
-        l1_ratio: float = 0.15,
+        l1_ratio: float | None = 0.15,
         fit_intercept: bool = True,
         max_iter: int = 1000,
         tol: float | None = 1e-3,
         shuffle: bool | str = True,
         verbose: int | str = 0,
+        epsilon: float = 0.1,
         n_jobs: int | None = None,
         random_state: Any = None,
         learning_rate: str = "optimal",
@@ -176,6 +197,7 @@ class FastLinearClassifier(FastClassifier, LinearClassifierMixin, SparseCoefMixi
         self.tol = tol
         self.shuffle = shuffle
         self.verbose = verbose
+        self.epsilon = epsilon
         self.n_jobs = n_jobs
         self.random_state = random_state
         self.learning_rate = learning_rate
@@ -192,23 +214,26 @@ class FastLinearClassifier(FastClassifier, LinearClassifierMixin, SparseCoefMixi
 
     # ------------------------------------------------------------ fitting
 
-    @with_callbacks  # type: ignore[untyped-decorator]
-    @_fit_context(prefer_skip_nested_validation=True)  # type: ignore[untyped-decorator]
+    @with_callbacks
+    @fit_context(prefer_skip_nested_validation=True)
     @all_or_nothing
     def fit(
         self,
-        X: ArrayLike,
+        X: ArrayLike | SparseMatrix,
         y: ArrayLike,
         coef_init: ArrayLike | None = None,
         intercept_init: ArrayLike | None = None,
         sample_weight: ArrayLike | None = None,
+        X_val: ArrayLike | None = None,
+        y_val: ArrayLike | None = None,
+        sample_weight_val: ArrayLike | None = None,
         *,
-        checkpoint: Path | str | None = None,
+        checkpoint: str | os.PathLike[str] | None = None,
         checkpoint_every: int | timedelta = 1,
         resume: bool = False,
         process_group: Any = None,
         sync_every: int | None = None,
-    ) -> FastLinearClassifier:
+    ) -> Self:
         """Train on X and y.
 
         Parameters
@@ -220,6 +245,12 @@ class FastLinearClassifier(FastClassifier, LinearClassifierMixin, SparseCoefMixi
         coef_init, intercept_init : array-like, optional
             Initial parameters, in the shapes of ``coef_`` and ``intercept_``; 0 if not given.
         sample_weight : array-like of shape (n_samples,), optional
+            Negative weights are allowed for per-sample SGD, as in scikit-learn.
+        X_val, y_val : array-like or CSR matrix, array-like, optional
+            Validation data. ``fit`` records their loss and accuracy after every epoch, and keeps the parameters of the epoch
+            with the lowest validation loss. With ``early_stopping``, training ends when that loss stops improving.
+        sample_weight_val : array-like, optional
+            Weights of the validation samples.
         checkpoint : str or os.PathLike, optional
             A file that receives the run's state, so that a run whose process is killed can go on with the same bits.
         checkpoint_every : int or datetime.timedelta
@@ -246,47 +277,57 @@ class FastLinearClassifier(FastClassifier, LinearClassifierMixin, SparseCoefMixi
             If a parameter or an argument does not match its description, or if training diverges.
         """
         wish, comm = (checkpoint, checkpoint_every, resume), communicator(process_group, sync_every)
+        validation = None if X_val is None and y_val is None else (X_val, y_val, sample_weight_val)
         with comm.together():
-            self._fit((X, y, sample_weight), coef_init, intercept_init, wish, comm)
+            self._fit((X, y, sample_weight), (coef_init, intercept_init), validation, wish, comm)
         if self.tol is not None and self.n_iter_ == self.max_iter and self.tol > -np.inf:
-            warnings.warn(
+            warn_user(
                 "Maximum number of iteration reached before convergence. Consider increasing max_iter to improve the fit.",
                 ConvergenceWarning,
-                stacklevel=3,
+            )
+        if self.power_t < 0:
+            warn_user(
+                "Negative values for `power_t` are deprecated in version 1.8 of scikit-learn and will raise an error in "
+                "1.10. Use values in the range [0.0, inf) instead.",
+                FutureWarning,
             )
         return self
 
     def _fit(
-        self, data: tuple[Any, Any, Any], coef_init: Any, intercept_init: Any, wish: tuple[Any, Any, bool], comm: Alone
+        self,
+        data: tuple[Any, Any, Any],
+        initial: tuple[Any, Any],
+        validation: Any,
+        wish: tuple[Any, Any, bool],
+        comm: Alone,
     ) -> None:
-        X, y, sample_weight = data
+        (X, y, sample_weight), (coef_init, intercept_init) = data, initial
+        self._check_penalty()
+        if self.warm_start and hasattr(self, "coef_"):
+            check_finite_linear(self)
+            coef, intercept = linear_parameters(self)
+            coef_init = coef if coef_init is None else coef_init
+            intercept_init = intercept if intercept_init is None else intercept_init
         X, y = self._check_both(X, y, True, comm)
         shards = Shards.of(comm, X.shape[0])
-        start = None
-        if self.warm_start and hasattr(self, "coef_"):
-            dtype = self._computing_dtype(X)
-            start = tuple(np.asarray(a, dtype) for a in self._parameters())
-        self.classes_ = np.unique(shards.labels(y))
+        self.classes_ = self._classes_in(shards.labels(y))
         self._forget()
         self._note_scale()
-        if coef_init is not None or intercept_init is not None or start is None or start[0].shape != self._shape(X):
-            start = self._initial(coef_init, intercept_init, X)
-        if comm.grouped:
-            start = tuple(np.array(a) for a in start)
-            same_numbers(comm, *start)
-            comm.agree(sync_every=comm.sync_every)
+        start = self._initial(coef_init, intercept_init, X)
+        same_numbers(comm, *start)
+        comm.agree(use_of_X_val=validation is not None, sync_every=comm.sync_every)
         kept = self._checkpoint(*wish, X, y, sample_weight, comm=comm)
-        self._train(X, y, sample_weight, start, self.max_iter, shards, kept)
+        self._train((X, y, sample_weight), start, self.max_iter, shards, validation, kept)
 
-    @_fit_context(prefer_skip_nested_validation=True)  # type: ignore[untyped-decorator]
+    @fit_context(prefer_skip_nested_validation=True)
     @all_or_nothing
     def partial_fit(
         self,
-        X: ArrayLike,
+        X: ArrayLike | SparseMatrix,
         y: ArrayLike,
         classes: ArrayLike | None = None,
         sample_weight: ArrayLike | None = None,
-    ) -> FastLinearClassifier:
+    ) -> Self:
         """Train for one epoch on the given data.
 
         Parameters
@@ -303,20 +344,24 @@ class FastLinearClassifier(FastClassifier, LinearClassifierMixin, SparseCoefMixi
         Raises
         ------
         ValueError, TypeError
-            As in ``fit``; also for ``early_stopping`` and ``class_weight="balanced"``, which need all data at once.
+            As in ``fit``; before a first ``fit`` also for ``early_stopping`` and ``class_weight="balanced"``, which need all
+            data at once.
         """
-        if self.early_stopping:
-            raise ValueError("partial_fit does not support early_stopping=True")
         first = not hasattr(self, "classes_")
+        if first and self.early_stopping:
+            raise ValueError("early_stopping should be False with partial_fit")
+        self._check_penalty()
+        if first and self.class_weight == "balanced":
+            raise ValueError(
+                "class_weight 'balanced' is not supported for partial_fit. In order to use 'balanced' weights, use "
+                "compute_class_weight('balanced', classes=classes, y=y). In place of y you can use a large enough sample of "
+                "the full training set target to properly estimate the class frequency distributions. Pass the resulting "
+                "weights as the class_weight parameter."
+            )
         if hasattr(self, "coef_"):
             linear_parameters(self)
         X, y = self._check_both(X, y, reset=first)
         _check_partial_fit_first_call(self, classes)
-        if self.class_weight == "balanced":
-            raise ValueError(
-                "class_weight 'balanced' is not supported for partial_fit. In order to use 'balanced' weights, use "
-                "compute_class_weight('balanced', classes=classes, y=y) on all data and pass them as class_weight"
-            )
         if first or not hasattr(self, "coef_"):
             self._forget()
             self._note_scale()
@@ -324,22 +369,33 @@ class FastLinearClassifier(FastClassifier, LinearClassifierMixin, SparseCoefMixi
         else:
             start = self._parameters()
         if unknown := {*np.unique(y).tolist()} - {*self.classes_.tolist()}:
-            raise ValueError(f"y has classes that the first call to partial_fit was not told of: {sorted(unknown)}")
-        self._train(X, y, sample_weight, start, 1, Shards.of(ALONE, len(y)))
+            raise ValueError(
+                "classes should include all valid labels that can be in y: the first call to partial_fit was not told of "
+                f"{sorted(unknown)}"
+            )
+        self._train((X, y, sample_weight), start, 1, Shards.of(ALONE, len(y)))
         return self
 
     def _forget(self) -> None:
         """Reset the attributes that training adds to."""
         self.t_, self._mean, self._last = 1.0, None, None
         self.loss_curve_: list[float] = []
-        self.validation_scores_: list[float] | None = [] if self.early_stopping else None
+        self.validation_scores_: list[float] | None = None
+        self.validation_loss_curve_: list[float] | None = None
 
     def _check_both(self, X: Any, y: Any, reset: bool, comm: Alone = ALONE) -> tuple[Any, NDArray[Any]]:
-        X, y = self._check_shard(comm, (X, y), reset, accept_sparse="csr", accept_large_sparse=False)
-        if comm.grouped and not len(y):
-            return X, y
-        check_classification_targets(y)
+        X, y = self._check_shard(comm, (X, as_vector(y)), reset, accept_sparse="csr", accept_large_sparse=False)
         return X, y
+
+    @staticmethod
+    def _classes_in(y: NDArray[Any]) -> NDArray[Any]:
+        """The classes in y, in the dtype that scikit-learn gives them: objects that are strings become strings."""
+        classes = np.unique(y)
+        try:
+            return unique_labels(classes)
+        except ValueError:
+            check_classification_targets(classes)  # its error says more
+            raise
 
     def _shape(self, X: Any) -> tuple[int, int]:
         n_classes = len(self.classes_)
@@ -348,18 +404,18 @@ class FastLinearClassifier(FastClassifier, LinearClassifierMixin, SparseCoefMixi
         return 1 if n_classes == 2 else n_classes, X.shape[1]
 
     def _initial(self, coef: Any, intercept: Any, X: Any) -> tuple[NDArray[Any], NDArray[Any]]:
+        """The parameters to start from: copies of the given ones, or 0. For two classes, coefficients may be a vector."""
         shape, dtype = self._shape(X), self._computing_dtype(X)
-        W = np.zeros(shape, dtype) if coef is None else as_floats(coef, "coef_init", dtype).copy()
-        b = (
-            np.zeros(shape[:1], dtype)
-            if intercept is None
-            else as_floats(intercept, "intercept_init", dtype).reshape(-1)
-        )
-        W = W.reshape(shape) if W.size == math.prod(shape) else W
-        for name, array, wanted in (("coef_init", W, shape), ("intercept_init", b, shape[:1])):
-            if array.shape != wanted:
-                raise ValueError(f"{name} must have the shape {wanted}, got {array.shape}")
-        return W, b
+        start = []
+        for name, given, wanted in (("coef_init", coef, shape), ("intercept_init", intercept, shape[:1])):
+            array = np.zeros(wanted, dtype) if given is None else as_floats(given, name, dtype).copy()
+            for_two = shape[0] == 1 and (array.size == shape[1] if name == "coef_init" else array.shape == ())
+            if array.shape != wanted and not for_two:
+                raise ValueError(
+                    f"Provided {name} does not match dataset: {name} must have the shape {wanted}, got {array.shape}"
+                )
+            start.append(array.reshape(wanted))
+        return start[0], start[1]
 
     def _parameters(self) -> tuple[NDArray[Any], NDArray[Any]]:
         """The parameters to continue training from: those of the last step, not their average."""
@@ -368,34 +424,56 @@ class FastLinearClassifier(FastClassifier, LinearClassifierMixin, SparseCoefMixi
 
     def _train(
         self,
-        X: Any,
-        y: Any,
-        sample_weight: Any,
+        data: tuple[Any, Any, Any],
         start: Any,
         epochs: int,
         shards: Shards,
+        validation: Any = None,
         checkpoint: Checkpoint | SharedCheckpoint | None = None,
     ) -> None:
         check_n_jobs(self.n_jobs)
-        comm = shards.comm
+        (X, y, sample_weight), comm = data, shards.comm
         random, dtype = same_random(comm, check_random_state(self.random_state)), start[0].dtype
-        weights = self._weights(sample_weight, y, X, dtype, shards)
-        labels = class_numbers(self, y)
-        rows, held_out = np.arange(shards.total), None
-        if self.early_stopping:
-            rows, held_out = self._split(shards.of_all(y), None if weights is None else shards.of_all(weights), random)
-        samples = Samples(X if sparse.issparse(X) else self._rows(X, dtype), labels, weights=weights)
+        allowed = {"ensure_non_negative": self.batch_size not in ("auto", 1)}  # a batch is divided by its total weight
+        if self.early_stopping and validation is None:
+            allowed |= _ALL_ZERO  # ``_split`` knows a clearer error
+        weights = self._weights(sample_weight, y, X, dtype, shards, **allowed)
+        samples, rows = self._samples(X, y, weights, dtype), np.arange(shards.total)
+        held_out: HeldOut | None = None
+        if validation is not None:
+            X_val, y_val, weights_val, of_val = self._check_validation(validation, dtype, comm)
+            of_ones_own = self._samples(X_val, y_val, weights_val, dtype)
+            held_out = HeldOut(of_ones_own, y_val, np.arange(of_val.total), False, of_val)
+        elif self.early_stopping:
+            # Without class weights, as in scikit-learn.
+            scored = self._sample_weights(sample_weight, X, dtype, shards, **allowed)
+            of_all = None if scored is None else shards.of_all(scored)
+            rows, rows_val = self._split(shards.of_all(y), of_all, random)
+            held_out = HeldOut(samples._replace(weights=scored), y, rows_val, True, shards)
+        by_score = held_out is not None and held_out.score_decides
+        if held_out is not None and self.validation_scores_ is None:
+            self.validation_scores_, self.validation_loss_curve_ = [], []
+        own = shards.own(rows)
+        total_weight = len(rows) if weights is None else sum(comm.gather(float(np.abs(weights[own]).sum()))) or 1.0
         average = int(self.average)
-        if average > self.t_ - 1 + len(rows) * epochs:  # it does not begin in this run
-            average = 0
-        batch, rate, bias_rate = self._steps(samples, rows, average, shards)
+        if average >= self.t_ - 1 + len(rows) * epochs and self._mean is None:
+            average = 0  # it does not begin in this run, or with its very last parameters
+        batch = self._batch_size(X, len(rows))
+        rate, bias_rate = self._first_rates(samples, rows, batch, shards)
         n_jobs = comm.threads(self.n_jobs)
         task = Task(samples, self._penalties(), bias_rate, average, self._mean, n_jobs, shards)
         stepper = stepper_for(task, start, batch)
         blocks = self._blocks(getattr(samples.X, "array", None), shards)
-        plateau = Plateau(-np.inf if self.tol is None else self.tol, rising=self.early_stopping)
+        plateau, best = Plateau(-np.inf if self.tol is None else self.tol, rising=by_score), Best(stepper.state)
 
         done, total = 0, 0.0  # samples of the epoch that have been trained on, and the sum of their losses
+
+        def averages(t: float) -> Mean | None:
+            """The averages, if they are what the model shows when its ``t_`` is t."""
+            mean = stepper.mean()
+            if mean is None and self.average and self.average == t - 1:
+                mean = (*stepper.parameters(), 1)
+            return mean if mean is not None and self.average <= t - 1 else None
 
         def train(on_samples: Any) -> float:
             nonlocal rows, done, total
@@ -407,7 +485,7 @@ class FastLinearClassifier(FastClassifier, LinearClassifierMixin, SparseCoefMixi
                 on_samples(taken)
                 if kept is not None and done < len(rows):
                     kept.after(self.n_iter_, over=False, ended=False)
-            loss = total / comm.sum(samples.total_weight(shards.own(rows)))
+            loss = total / total_weight
             self.t_ += len(rows)
             done, total = 0, 0.0
             return loss
@@ -418,43 +496,48 @@ class FastLinearClassifier(FastClassifier, LinearClassifierMixin, SparseCoefMixi
                     f"Floating-point under-/overflow occurred at epoch #{self.n_iter_}. Scaling input data with "
                     "StandardScaler or MinMaxScaler might help."
                 )
-            if held_out is not None or self._is_watched():
-                self.coef_, self.intercept_ = stepper.parameters()
             value = comm.of_first(loss + stepper.penalty())
+            if held_out is not None or self._is_watched():
+                mean = None if by_score or held_out is None else averages(self.t_)
+                self.coef_, self.intercept_ = stepper.parameters() if mean is None else mean[:2]
             if held_out is not None:
-                value = self._score(samples, y, held_out, shards)
-                self.validation_scores_.append(value)  # type: ignore[union-attr]
+                of_held_out, score = self._validate(held_out)
+                self._note_validation(of_held_out, score)
+                if self.early_stopping:
+                    value = score if by_score else of_held_out
+                if not by_score and of_held_out < best.loss:
+                    best.keep(of_held_out, self.t_)
             plateau.after(value)
 
         def is_over(reporter: Any) -> bool:
             nonlocal rate
             if self.tol is None or plateau.count < self.n_iter_no_change:
                 return False
-            if self.learning_rate != "adaptive" or rate <= 1e-6:
+            if self.learning_rate != "adaptive" or rate is None or rate <= 1e-6:
                 return True
             rate, plateau.count = rate / 5, 0
             return False
 
         def state() -> dict[str, Any]:
             return {
-                "stepper": stepper.state(), "rows": rows, "held_out": held_out, "rate": rate, "t": self.t_,
-                "plateau": [float(plateau.best), plateau.count], "losses": self.loss_curve_,
-                "scores": self.validation_scores_, "random": state_of_random(random), "done": [done, total],
+                "stepper": stepper.state(), "rows": rows, "held_out": held_out.rows if held_out is not None else None,
+                "rate": rate, "t": self.t_, "plateau": [float(plateau.best), plateau.count], "best": best.state(),
+                "curves": [self.loss_curve_, self.validation_scores_, self.validation_loss_curve_],
+                "random": state_of_random(random), "done": [done, total],
             }  # fmt: skip
 
         def restore(saved: dict[str, Any]) -> None:
             nonlocal rows, held_out, rate, done, total
             for name, memory in stepper.state().items():
                 copy_into(memory, saved["stepper"][name])
-            rows, rate, self.t_ = (
-                as_order(saved["rows"], "the checkpoint's rows", shards.total),
-                saved["rate"],
-                saved["t"],
-            )
+            best.restore(saved["best"])
+            rows, rate = as_order(saved["rows"], "the checkpoint's rows", shards.total), saved["rate"]
             if held_out is not None:
-                held_out = as_order(saved["held_out"], "the checkpoint's rows", shards.total)
+                rows_val = as_order(saved["held_out"], "the checkpoint's rows", held_out.shards.total)
+                held_out = held_out._replace(rows=rows_val)
             plateau.best, plateau.count = saved["plateau"]
-            self.loss_curve_, self.validation_scores_ = saved["losses"], saved["scores"]
+            self.loss_curve_, self.validation_scores_, self.validation_loss_curve_ = saved["curves"]
+            self.t_ = saved["t"]
             done, total = saved["done"]
             set_random(random, saved["random"])
 
@@ -464,51 +547,73 @@ class FastLinearClassifier(FastClassifier, LinearClassifierMixin, SparseCoefMixi
             said = lambda epoch, loss: line(epoch + 1, loss)  # noqa: E731
             self._run_epochs(data, epochs, said, train, evaluate, is_over, kept, comm)
         finally:  # a callback may raise
-            self.coef_, self.intercept_ = stepper.parameters()
-            self._mean = stepper.mean()
-            if self._mean is not None:
-                self._last = self.coef_, self.intercept_
-                if self.average <= self.t_ - 1:
-                    self.coef_, self.intercept_ = self._mean[:2]
+            best.bring_back()
+            self.coef_, self.intercept_ = last = stepper.parameters()
+            self._mean, mean = stepper.mean(), averages(best.t if best.exists() else self.t_)
+            if mean is not None:
+                self._mean, (self.coef_, self.intercept_) = mean, mean[:2]
+            self._last = None if self._mean is None else last
 
-    def _score(self, samples: Samples, y: Any, held_out: NDArray[np.int64], shards: Shards) -> float:
-        """The accuracy on the validation samples."""
-        rows, value, weight = shards.own(held_out), 0.0, 0.0
-        if len(rows):
-            weight, of_each = samples.total_weight(rows), None if samples.weights is None else samples.weights[rows]
-            value = float(accuracy_score(y[rows], self._labels(self._logits(samples.X, rows)), sample_weight=of_each))
-        [score] = shards.comm.mean(weight, value)
-        return score
+    def _samples(self, X: Any, y: NDArray[Any], weights: NDArray[Any] | None, dtype: Any) -> Samples:
+        return Samples(X if sparse.issparse(X) else self._rows(X, dtype), class_numbers(self, y), None, weights)
+
+    def _validate(self, held_out: HeldOut) -> tuple[float, float]:
+        """The loss, without the penalty, and the accuracy on the validation samples."""
+        rows = held_out.shards.own(held_out.rows)
+        weight, *own = self._validate_own(held_out, rows) if len(rows) else (0.0, 0.0, 0.0)
+        loss, score = held_out.shards.comm.mean(weight, *own)
+        return loss, score
+
+    def _validate_own(self, held_out: HeldOut, rows: NDArray[np.int64]) -> tuple[float, float, float]:
+        """The total weight of this rank's validation samples, their loss and their accuracy."""
+        samples, y, _, score_decides, _ = held_out
+        labels: Any = samples.labels
+        weights = np.ones(len(rows)) if samples.weights is None else samples.weights[rows].astype(np.float64)
+        Z = self._logits(samples.X, rows if score_decides else None)
+        if Z.ndim == 1:
+            log_p = log_expit(np.where(labels[rows] == 1, Z, -Z))
+        else:
+            log_p = log_softmax(Z, axis=1)[np.arange(len(rows)), labels[rows]]
+        total = float(weights.sum())  # of a part of the training data, whose weights may be negative
+        loss = -float(weights @ log_p) / total if total else math.nan
+        return total, loss, float(accuracy_score(y[rows], self._labels(Z), sample_weight=weights))
 
     def _split(self, y: Any, weights: Any, random: Any) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """The rows to train on and the rows to score on; samples of weight 0 belong to neither."""
-        rows = np.arange(len(y)) if weights is None else np.flatnonzero(weights > 0)
+        """The rows to train on and the rows to score on, which ``weights`` must not leave without any weight."""
         train, held_out = train_test_split(
-            rows, test_size=self.validation_fraction, random_state=random, stratify=y[rows]
+            np.arange(len(y)), test_size=self.validation_fraction, random_state=random, stratify=y
         )
+        if weights is not None and not (weights[held_out] > 0).any():
+            raise ValueError(
+                "The sample weights for validation set are all zero, consider using a different random state."
+            )
         train = train if self.shuffle else np.sort(train)
         return np.ascontiguousarray(train), np.ascontiguousarray(held_out)
 
-    def _batch_size(self, X: Any, n: int, average: int) -> int:
-        batch = self.batch_size
-        if batch == "auto":
-            batch = "full" if n <= _FEW_SAMPLES and not average else 1
+    def _batch_size(self, X: Any, n: int) -> int:
+        batch = 1 if self.batch_size == "auto" else self.batch_size
         if sparse.issparse(X) and batch not in (1, "full"):
             raise ValueError(f'batch_size must be 1, "full" or "auto" for a CSR matrix, got {batch!r}')
         return n if batch == "full" else min(int(batch), n)
 
-    def _steps(
-        self, samples: Samples, rows: NDArray[np.int64], average: int, shards: Shards
-    ) -> tuple[int, float, float]:
-        """The batch size, the learning rate where no schedule sets it, and the ratio of the intercepts' rate to that rate.
+    def _first_rates(
+        self, samples: Samples, rows: NDArray[np.int64], batch: int, shards: Shards
+    ) -> tuple[float | None, float]:
+        """The learning rate, None for per-sample "optimal", and the ratio of the intercepts' rate to the learning rate.
 
         For full batches, "optimal" is 1 / L, where L bounds the curvature of the objective. The log-loss's Hessian is at
         most mean(z z^T) / 2 with z = (x, 1) (Böhning, 1992). That is at most the matrix of the diagonal blocks mean(x x^T)
         and, for the intercepts, 1. So the intercepts have a rate of 1, and large features do not slow them down.
         """
-        batch, bias_rate = self._batch_size(samples.X, len(rows), average), float(self.fit_intercept)
-        if not batch == len(rows) > 1 or self.learning_rate != "optimal":
-            return batch, self.eta0, bias_rate
+        bias_rate = float(self.fit_intercept)
+        if self.learning_rate != "optimal":
+            return self.eta0, bias_rate
+        if self.batch_size != "full" and not batch == len(rows) > 1:
+            if self.alpha == 0:
+                raise ValueError(
+                    "alpha must be > 0 since learning_rate is 'optimal'. alpha is used to compute the optimal learning rate."
+                )
+            return None, bias_rate
         blocks = ((slice(None), samples.X),) if sparse.issparse(samples.X) else samples.X.blocks()
         own = [row_norms(block, squared=True) for _, block in blocks] if samples.X.shape[0] else [np.empty(0)]
         norms, weights = shards.of_all(np.concatenate(own)), samples.weights
@@ -517,33 +622,33 @@ class FastLinearClassifier(FastClassifier, LinearClassifierMixin, SparseCoefMixi
         if not math.isfinite(curvature):
             raise ValueError("X has features too large to be squared: scale them, or give learning_rate and eta0")
         rate = 1 / curvature if curvature > 0 else 1.0
-        return batch, rate, bias_rate / rate
+        return rate, bias_rate / rate
+
+    def _check_penalty(self) -> None:
+        if self.penalty == "elasticnet" and self.l1_ratio is None:
+            raise ValueError("l1_ratio must be set when penalty is 'elasticnet'")
 
     def _penalties(self) -> tuple[float, float]:
         """The strengths of the l1 and the l2 penalty."""
-        if self.penalty == "elasticnet" and self.l1_ratio is None:
-            raise ValueError('l1_ratio must be a number for penalty="elasticnet", got None')
-        ratio = {None: 0.0, "l2": 0.0, "l1": 1.0, "elasticnet": self.l1_ratio}[self.penalty]
+        ratio: Any = {None: 0.0, "l2": 0.0, "l1": 1.0, "elasticnet": self.l1_ratio}[self.penalty]
         alpha = 0.0 if self.penalty is None else self.alpha
         return alpha * ratio, alpha * (1 - ratio)
 
-    def _rates(self, rate: float, n: int, batch: int) -> NDArray[np.float64]:
+    def _rates(self, rate: float | None, n: int, batch: int) -> NDArray[np.float64]:
         """The learning rate of each step of an epoch."""
         t = self.t_ + np.arange(0, n, batch, dtype=np.float64)
-        if self.learning_rate == "optimal" and batch < n:
-            if self.alpha == 0:
-                raise ValueError('alpha must be > 0 for learning_rate="optimal", got 0')
+        if rate is None:
             first = _FIRST_SOFTMAX_RATE
             if len(self.classes_) == 2:
                 first = math.sqrt(1 / math.sqrt(self.alpha))  # Bottou's heuristic: a typical weight
             return 1 / (self.alpha * (1 / (first * self.alpha) + t - 1))
         if self.learning_rate == "invscaling":
-            return self.eta0 / t**self.power_t
+            return self.eta0 / t ** float(self.power_t)
         return np.full(len(t), rate)
 
     # ------------------------------------------------------------ predicting
 
-    def decision_function(self, X: ArrayLike) -> NDArray[Any]:
+    def decision_function(self, X: ArrayLike | SparseMatrix) -> NDArray[Any]:
         """The logits of each sample; for two classes, only the logit of the second.
 
         Parameters
@@ -561,7 +666,7 @@ class FastLinearClassifier(FastClassifier, LinearClassifierMixin, SparseCoefMixi
         if not sparse.issparse(self.coef_) and self._is_as_stored(given, coef.dtype) and is_finite(given, self.n_jobs):
             Z = np.dot(given, coef.T)
             Z += intercept
-            Z = Z[:, 0] if Z.shape[1] == 1 else Z
+            Z = self._as_scores(Z)
         else:
             samples = self._check(given, reset=False, accept_sparse="csr")
             if not sparse.issparse(samples):
@@ -583,13 +688,18 @@ class FastLinearClassifier(FastClassifier, LinearClassifierMixin, SparseCoefMixi
         coef, intercept = linear_parameters(self)
         coef = self.coef_ if sparse.issparse(self.coef_) else coef
         Z = np.vstack([safe_sparse_dot(block, coef.T, dense_output=True) for block in blocks]) + intercept
-        return Z[:, 0] if Z.shape[1] == 1 else Z
+        return self._as_scores(Z)
+
+    @staticmethod
+    def _as_scores(Z: NDArray[Any]) -> NDArray[Any]:
+        """The logits; for two classes a vector, which is float64 for data of any dtype, as scikit-learn's is."""
+        return Z[:, 0].astype(np.float64, copy=False) if Z.shape[1] == 1 else Z
 
     def _labels(self, logits: NDArray[Any]) -> NDArray[Any]:
         """The class of each sample, from its logits."""
         return self.classes_[(logits > 0).astype(int) if logits.ndim == 1 else logits.argmax(axis=1)]
 
-    def predict(self, X: ArrayLike) -> NDArray[Any]:
+    def predict(self, X: ArrayLike | SparseMatrix) -> NDArray[Any]:
         """The most probable class of each sample.
 
         Parameters
@@ -602,12 +712,12 @@ class FastLinearClassifier(FastClassifier, LinearClassifierMixin, SparseCoefMixi
         """
         return self._labels(self.decision_function(X))
 
-    def predict_proba(self, X: ArrayLike) -> NDArray[Any]:
+    def predict_proba(self, X: ArrayLike | SparseMatrix) -> NDArray[Any]:
         """The probability of each class, (n_samples, n_classes), in the order of ``classes_``."""
         Z = self.decision_function(X)
         return np.column_stack([expit(-Z), expit(Z)]) if Z.ndim == 1 else softmax(Z, axis=1)
 
-    def predict_log_proba(self, X: ArrayLike) -> NDArray[Any]:
+    def predict_log_proba(self, X: ArrayLike | SparseMatrix) -> NDArray[Any]:
         """The logarithm of ``predict_proba(X)``, computed from the logits: finite where a probability underflows."""
         Z = self.decision_function(X)
         return np.column_stack([log_expit(-Z), log_expit(Z)]) if Z.ndim == 1 else log_softmax(Z, axis=1)
@@ -620,7 +730,7 @@ class FastLinearClassifier(FastClassifier, LinearClassifierMixin, SparseCoefMixi
         return int(self.t_) - 1
 
     def _validation_score(self) -> float | None:
-        return self.validation_scores_[-1] if self.validation_scores_ else None
+        return self.validation_scores_[-1] if self.validation_scores_ else None  # unless there was X_val
 
     def _first_layer(self) -> tuple[NDArray[Any], NDArray[Any]]:
         return linear_parameters(self)

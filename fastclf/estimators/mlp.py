@@ -3,22 +3,20 @@
 from __future__ import annotations
 
 import math
+import os
 import warnings
 from collections.abc import Sequence
 from datetime import timedelta
 from numbers import Integral, Real
-from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from sklearn.base import _fit_context
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.model_selection import train_test_split
 from sklearn.preprocessing import LabelBinarizer
-from sklearn.utils import check_random_state, column_or_1d
+from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import Interval, Options, StrOptions
-from sklearn.utils.metaestimators import available_if
 from sklearn.utils.multiclass import _check_partial_fit_first_call, type_of_target, unique_labels
 from sklearn.utils.optimize import _check_optimize_result
 from sklearn.utils.validation import check_is_fitted
@@ -39,25 +37,33 @@ from ..io.checkpoint import Checkpoint, SharedCheckpoint, set_random, state_of_r
 from ..io.layers import Layer, layers_of
 from ..kernels.codes import ACTIVATIONS, FORWARD, LOSS, MARK
 from ..kernels.records import Settings
-from .base import FastClassifier, Kept, all_or_nothing, clipped, with_callbacks
+from ..kernels.warning import warn_user
+from .base import (
+    Best,
+    FastClassifier,
+    HeldOut,
+    Kept,
+    all_or_nothing,
+    as_vector,
+    available_if,
+    clipped,
+    fit_context,
+    with_callbacks,
+)
 from .proof import check_finite_network, check_network, class_numbers, network_shown
 from .state import mlp_state, restore_mlp, with_two_scores
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
 
 _CURVES = (
     "loss_curve_", "loss_", "best_loss_", "validation_scores_", "best_validation_score_", "validation_loss_curve_",
 )  # fmt: skip
+_NOT_FINITE = (
+    "Solver produced non-finite parameter weights. The input data may contain large values and need to be preprocessed."
+)
 _PREDICT_ROWS = 1024  # in a batch of predictions, at most
 _PREDICT_NUMBERS = 1 << 18  # in the widest layer's activations of a batch, at most: they stay in the L2 cache
-
-
-class HeldOut(NamedTuple):
-    """The validation samples, on which a network is scored after each epoch."""
-
-    samples: Samples
-    y: NDArray[Any]
-    rows: NDArray[np.int64]  # the validation samples' rows in ``samples`` and ``y``; in a group, in those of all ranks
-    score_decides: bool  # the accuracy ends training and picks the best epoch; otherwise the loss does
-    shards: Shards
 
 
 def _is_stochastic(classifier: FastMLPClassifier) -> bool:
@@ -266,8 +272,8 @@ class FastMLPClassifier(FastClassifier):
 
     # ------------------------------------------------------------ fitting
 
-    @with_callbacks  # type: ignore[untyped-decorator]
-    @_fit_context(prefer_skip_nested_validation=True)  # type: ignore[untyped-decorator]
+    @with_callbacks
+    @fit_context(prefer_skip_nested_validation=True)
     @all_or_nothing
     def fit(
         self,
@@ -278,13 +284,13 @@ class FastMLPClassifier(FastClassifier):
         y_val: ArrayLike | None = None,
         sample_weight_val: ArrayLike | None = None,
         *,
-        checkpoint: Path | str | None = None,
+        checkpoint: str | os.PathLike[str] | None = None,
         checkpoint_every: int | timedelta = 1,
         resume: bool = False,
         process_group: Any = None,
         sync_every: int | None = None,
         compress: str | None = None,
-    ) -> FastMLPClassifier:
+    ) -> Self:
         """Train on X and y.
 
         Parameters
@@ -332,8 +338,8 @@ class FastMLPClassifier(FastClassifier):
         with comm.together():
             return self._fit(X, y, sample_weight, validation, incremental=False, wish=wish, comm=comm)
 
-    @available_if(_is_stochastic)  # type: ignore[untyped-decorator]
-    @_fit_context(prefer_skip_nested_validation=True)  # type: ignore[untyped-decorator]
+    @available_if(_is_stochastic)
+    @fit_context(prefer_skip_nested_validation=True)
     @all_or_nothing
     def partial_fit(
         self,
@@ -341,7 +347,7 @@ class FastMLPClassifier(FastClassifier):
         y: ArrayLike,
         sample_weight: ArrayLike | None = None,
         classes: ArrayLike | None = None,
-    ) -> FastMLPClassifier:
+    ) -> Self:
         """Train for one epoch on the given data.
 
         Parameters
@@ -373,14 +379,13 @@ class FastMLPClassifier(FastClassifier):
         incremental: bool,
         wish: tuple[Any, Any, bool] = (None, 1, False),
         comm: Alone = ALONE,
-    ) -> FastMLPClassifier:
+    ) -> Self:
         self._check_parameters(wish[0], comm)
         first = not hasattr(self, "coefs_") or not (self.warm_start or incremental)
         known = None if first else self._bound()
-        X, y = self._check_shard(comm, (X, y), first, multi_output=True, accept_sparse="csr")
-        y = column_or_1d(y, warn=True) if y.ndim == 2 and y.shape[1] == 1 else y
+        X, y = self._check_both(X, y, first, comm)
         shards = Shards.of(comm, X.shape[0])
-        self._take_classes(y if not comm.grouped else shards.labels(y), incremental)
+        self._take_classes(shards.labels(y), incremental)
         if first:
             self._note_scale()
         dtype = self._computing_dtype(X) if known is None else known.dtype
@@ -403,7 +408,9 @@ class FastMLPClassifier(FastClassifier):
             of_X_val = self._samples(X_val, y_val, weights_val, net)
             held_out = HeldOut(of_X_val, y_val, np.arange(of_val.total), False, of_val)
         elif self.early_stopping and not incremental and self.solver != "lbfgs":
-            stratify = shards.of_all(y) if self.n_outputs_ == 1 else None  # as in scikit-learn, for the same split
+            # As in scikit-learn, for the same split and the same words where there are too few samples.
+            numbers = shards.of_all(class_numbers(self, y)) if self.n_outputs_ == 1 else None
+            stratify = None if numbers is None else numbers.astype(bool)[:, None]
             rows, rows_val = train_test_split(
                 rows, random_state=random, test_size=self.validation_fraction, stratify=stratify
             )
@@ -511,16 +518,9 @@ class FastMLPClassifier(FastClassifier):
         simple = self.clip_threshold is None or self.alpha == 0
         return SGD(net, self.learning_rate_init, self.momentum, self.nesterovs_momentum, simple)
 
-    def _check_validation(self, validation: tuple[Any, Any, Any], dtype: Any, comm: Alone) -> tuple[Any, ...]:
-        X, y, sample_weight = validation
-        if X is None or y is None:
-            raise ValueError(f"X_val and y_val go together: {'X_val' if X is None else 'y_val'} is None")
-        X, y = self._check_shard(comm, (X, y), False, multi_output=True, accept_sparse="csr")
-        y = column_or_1d(y) if y.ndim == 2 and y.shape[1] == 1 else y
-        shards = Shards.of(comm, X.shape[0])
-        if unknown := {*unique_labels(shards.labels(y)).tolist()} - {*self.classes_.tolist()}:
-            raise ValueError(f"y_val has classes that y does not have: {sorted(unknown)}")
-        return X, y, self._weights(sample_weight, y, X, dtype, shards), shards
+    def _check_both(self, X: Any, y: Any, reset: bool, comm: Alone = ALONE) -> tuple[Any, NDArray[Any]]:
+        X, y = self._check_shard(comm, (X, y), reset, multi_output=True, accept_sparse="csr")
+        return X, as_vector(y)
 
     def _samples(self, X: Any, y: NDArray[Any], weights: NDArray[Any] | None, net: Network) -> Samples:
         """The data as kernels take them: y as class numbers, or as a matrix of 0 and 1 for several labels."""
@@ -551,13 +551,23 @@ class FastMLPClassifier(FastClassifier):
         trainer = trainer_on(shards, self._trainer(net, samples, per_rank(shards, batch_size), comm))
         decay = StepDecay(optimiser.learning_rate, self.step_size, self.gamma) if self.learning_rate == "step" else None
         by_score = held_out is not None and held_out.score_decides
-        plateau = self._plateau if incremental and self._plateau else Plateau(self.tol, rising=by_score)
-        self._plateau, best, lowest, diverged = plateau, None, math.inf, False
+        of_ones_own = held_out is not None and not by_score
+        plateau = None if of_ones_own else self._plateau
+        if plateau is None or plateau.sign != (1 if by_score else -1):
+            plateau = Plateau(self.tol, rising=by_score)
+            if held_out is not None:
+                self.validation_scores_, self.validation_loss_curve_ = [], []
+                self.best_validation_score_ = -math.inf
+        elif not incremental:
+            plateau.tol = self.tol  # a warm start goes on counting, as in scikit-learn
+        self._plateau, diverged = None if of_ones_own else plateau, False
+        best = Best(lambda: {"params": net.params})
+        if by_score:
+            self.best_loss_ = None
+        elif of_ones_own or self.best_loss_ is None:
+            self.best_loss_ = math.inf
         epochs, sizes = 1 if incremental else self.max_iter, np.full(-(-n // batch_size), batch_size)
         sizes[-1] = n - (len(sizes) - 1) * batch_size
-        if held_out is not None:
-            self.validation_scores_, self.validation_loss_curve_ = [], []
-            self.best_validation_score_, self.best_loss_ = -math.inf, None if by_score else math.inf
 
         done, total, seed = 0, 0.0, 0  # samples of the epoch that have been trained on, and the sum of their losses
 
@@ -579,45 +589,40 @@ class FastMLPClassifier(FastClassifier):
             return self.loss_
 
         def evaluate(loss: float) -> None:
-            nonlocal best, lowest, diverged
-            value, is_best = loss, False
+            nonlocal diverged
+            value = of_held_out = loss
             if held_out is not None:
                 of_held_out, score = self._validate(net, held_out)
-                self.validation_loss_curve_.append(of_held_out)  # type: ignore[union-attr]
-                self.validation_scores_.append(score)  # type: ignore[union-attr]
-                self.best_validation_score_ = max(score, self.best_validation_score_)  # type: ignore[type-var]
                 if self.early_stopping:
                     value = score if by_score else of_held_out
-                is_best = of_held_out < lowest
             diverged = not all_finite(loss, net.params)
             if diverged:
-                if best is None:
-                    raise ValueError(
-                        "Solver produced non-finite parameter weights. The input data may contain large values and need to "
-                        "be preprocessed."
-                    )
+                if not best.exists():
+                    raise ValueError(_NOT_FINITE)
                 warn_diverged(self.n_iter_)
             better = plateau.after(value)
             if self.best_loss_ is not None:
                 self.best_loss_ = min(self.best_loss_, loss)
-            if held_out is not None and not diverged and (better if by_score else is_best):
-                best, lowest = net.params.copy(), of_held_out
+            if held_out is not None and not diverged and (better if by_score else of_held_out < best.loss):
+                best.keep(of_held_out, self.t_)
             self._change_rate(optimiser, decay)
 
         def is_over(reporter: Reporter) -> bool:
+            if held_out is not None and self.verbose != "bar":
+                reporter.say(f"Validation score: {self.validation_scores_[-1]:f}")  # type: ignore[index]
             return diverged or self._is_over(plateau, optimiser, reporter)
 
         def state() -> dict[str, Any]:
             return {
                 "params": net.params, "optimiser": optimiser.state, "rate": optimiser.learning_rate,
                 "steps": getattr(optimiser, "t", 0), "decayed": None if decay is None else decay.learning_rate,
-                "plateau": [float(plateau.best), plateau.count], "best": best, "lowest": float(lowest), "order": order,
+                "plateau": [float(plateau.best), plateau.count], "best": best.state(), "order": order,
                 "held_out": None if held_out is None else held_out.rows, "random": state_of_random(random),
                 "curves": [getattr(self, name, None) for name in _CURVES], "t": self.t_, "done": [done, total, seed],
             }  # fmt: skip
 
         def restore(saved: dict[str, Any]) -> None:
-            nonlocal order, held_out, best, lowest, done, total, seed
+            nonlocal order, held_out, done, total, seed
             copy_into(net.params, saved["params"])
             if optimiser.state is not None:
                 copy_into(optimiser.state, saved["optimiser"])
@@ -631,9 +636,7 @@ class FastMLPClassifier(FastClassifier):
             if held_out is not None:
                 rows = as_order(saved["held_out"], "the checkpoint's rows", held_out.shards.total)
                 held_out = held_out._replace(rows=rows)
-            if saved["best"] is not None:
-                best, lowest = net.params.copy(), saved["lowest"]
-                copy_into(best, saved["best"])
+            best.restore(saved["best"])
             for name, value in zip(_CURVES, saved["curves"], strict=True):
                 setattr(self, name, value)
             self.t_, (done, total, seed) = saved["t"], saved["done"]
@@ -646,20 +649,19 @@ class FastMLPClassifier(FastClassifier):
                 data, epochs, lambda epoch, loss: line(epoch + 1, loss), train, evaluate, is_over, kept, comm
             )
         finally:  # a callback may raise
-            if best is not None:
-                net.params[:] = best
+            best.bring_back()
         comm.end()
         if ended and not incremental:
-            warnings.warn(
+            warn_user(
                 f"Stochastic Optimizer: Maximum iterations ({self.max_iter}) reached and the optimization "
                 "hasn't converged yet.",
                 ConvergenceWarning,
-                stacklevel=5,
             )
 
     def _minimise(self, given: tuple[Any, Any], samples: Samples, held_out: HeldOut | None) -> None:
         """Train by L-BFGS on all samples; with validation data, keep the weights of the iteration with the lowest loss."""
-        net, rows, best, lowest = self._bound(), np.arange(len(samples.X)), None, math.inf
+        net, rows = self._bound(), np.arange(len(samples.X))
+        best = Best(lambda: {"params": net.params})
         trainer = self._trainer(net, samples, len(rows))
         self._stage, self.n_iter_, result = "training", 0, None
         if held_out is not None:
@@ -673,17 +675,13 @@ class FastMLPClassifier(FastClassifier):
         ):
 
             def after(loss: float) -> bool:
-                nonlocal best, lowest
                 self.n_iter_ += 1
                 self.loss_curve_.append(loss)
                 reporter.epoch(self.n_iter_ - 1, loss, lambda: None)
                 if held_out is not None:
-                    of_held_out, score = self._validate(net, held_out)
-                    self.validation_loss_curve_.append(of_held_out)  # type: ignore[union-attr]
-                    self.validation_scores_.append(score)  # type: ignore[union-attr]
-                    self.best_validation_score_ = max(score, self.best_validation_score_)  # type: ignore[type-var]
-                    if of_held_out < lowest:
-                        best, lowest = net.params.copy(), of_held_out
+                    of_held_out, _ = self._validate(net, held_out)
+                    if of_held_out < best.loss:
+                        best.keep(of_held_out, self.t_)
                 self._stage = "callback"
                 stop = after_iteration()
                 self._stage = "training"
@@ -695,28 +693,25 @@ class FastMLPClassifier(FastClassifier):
                     trainer, rows, decay, after, max_iter=self.max_iter, max_fun=self.max_fun, tol=self.tol
                 )
             except KeyboardInterrupt as interrupt:
-                warn_interrupted(interrupt, 6)
+                warn_interrupted(interrupt)
             finally:
-                if best is not None:
-                    net.params[:] = best
+                best.bring_back()
+        self.loss_ = (self.loss_curve_ or [math.inf])[-1]
         if result is not None:
-            self.n_iter_ = _check_optimize_result("lbfgs", result, self.max_iter)
-        self.loss_ = (
-            self.loss_curve_[-1] if result is None and self.loss_curve_ else float(getattr(result, "fun", math.nan))
-        )
-        self.best_loss_ = min(self.loss_curve_, default=self.loss_)
-        if not all_finite(self.loss_, net.params):
-            raise ValueError(
-                "Solver produced non-finite parameter weights. The input data may contain large values and need to be "
-                "preprocessed."
-            )
+            with warnings.catch_warnings(record=True) as caught:
+                warnings.simplefilter("always")
+                self.n_iter_ = _check_optimize_result("lbfgs", result, self.max_iter)
+            for warning in caught:
+                warn_user(str(warning.message), warning.category)
+            self.loss_ = float(result.fun)
+            if not all_finite(self.loss_, net.params):
+                raise ValueError(_NOT_FINITE)
+        self.best_loss_ = min([*self.loss_curve_, self.loss_])
 
     def _samples_per_step(self, n: int) -> int:
         batch_size = min(200, n) if self.batch_size == "auto" else int(self.batch_size)
         if batch_size > n:
-            warnings.warn(
-                "Got `batch_size` less than 1 or larger than sample size. It is going to be clipped", stacklevel=6
-            )
+            warn_user("Got `batch_size` less than 1 or larger than sample size. It is going to be clipped")
         return min(batch_size, n)
 
     def _trainer(self, net: Network, samples: Samples, batch_size: int, comm: Alone = ALONE) -> BatchTrainer:
@@ -754,19 +749,25 @@ class FastMLPClassifier(FastClassifier):
         return True
 
     def _validate(self, net: Network, held_out: HeldOut) -> tuple[float, float]:
-        """The loss, without the penalty, and the accuracy on the validation samples."""
+        """The loss, without the penalty, and the accuracy on the validation samples; both go into the curves."""
         samples, y, rows, _, shards = held_out
-        rows = shards.own(rows)
-        if not len(rows):  # on this rank
-            loss, score = shards.comm.mean(0.0, 0.0, 0.0)
-            return loss, score
+        loss, score = shards.comm.mean(*self._validate_own(net, samples, y, shards.own(rows)))
+        self._note_validation(loss, score)
+        self.best_validation_score_ = max(score, self.best_validation_score_)  # type: ignore[type-var]
+        return loss, score
+
+    def _validate_own(
+        self, net: Network, samples: Samples, y: NDArray[Any], rows: NDArray[np.int64]
+    ) -> tuple[float, float, float]:
+        """The total weight of this rank's validation samples, their loss and their accuracy."""
+        if not len(rows):
+            return 0.0, 0.0, 0.0
         results = self._room(net, len(rows), decide=True)
         loss = self._forward(net, samples, rows, results, FORWARD | LOSS)
         weights = np.ones(len(rows)) if samples.weights is None else samples.weights[rows]
         right = self._labels(results) == y[rows]
         right = right.all(axis=1) if right.ndim == 2 else right
-        loss, score = shards.comm.mean(float(weights.sum()), loss, float(np.average(right, weights=weights)))
-        return loss, score
+        return float(weights.sum()), loss, float(np.average(right, weights=weights))
 
     # ------------------------------------------------------------ predicting
 
@@ -894,6 +895,16 @@ class FastMLPClassifier(FastClassifier):
         return {"hidden_layer_sizes": tuple(len(layer["bias"]) for layer in layers[:-1])}, fitted
 
     # ------------------------------------------------------------ scikit-learn
+
+    @property
+    def _optimizer(self) -> SGD | Adam | None:
+        """The optimiser by scikit-learn's name, with its ``learning_rate``."""
+        return self._optimiser
+
+    @property
+    def _no_improvement_count(self) -> int:
+        """The number of epochs since the last improvement."""
+        return 0 if self._plateau is None else self._plateau.count
 
     def __getstate__(self) -> dict[str, Any]:
         """Leave out the network: ``coefs_`` and ``intercepts_`` hold the same parameters."""

@@ -16,6 +16,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy import sparse
 from sklearn.preprocessing import LabelBinarizer
 
+from ..datasets import Column
 from ..engine.network import Network
 from ..engine.optimisers import SGD, Adam
 from ..engine.schedules import Plateau
@@ -33,6 +34,20 @@ def _is_curve(value: Any) -> bool:
     return isinstance(value, list) and all(isinstance(v, float) for v in value)
 
 
+def _is_encoding(value: Any) -> bool:
+    """Whether these are pairs of a name and categories, as ``encoding_`` has them."""
+
+    def is_column(pair: Any) -> bool:
+        if not isinstance(pair, tuple) or len(pair) != 2 or not isinstance(pair[0], str | None):
+            return False
+        texts = pair[1]
+        if not isinstance(texts, list) or not all(isinstance(text, str) for text in texts):
+            return texts is None
+        return bool(texts) and texts == sorted({*texts})
+
+    return isinstance(value, list) and all(map(is_column, value))
+
+
 def _or_none(rule: Rule) -> Rule:
     return lambda value: value is None or rule[0](value), f"{rule[1]} or None"
 
@@ -42,22 +57,23 @@ _NUMBER: Rule = is_number, "a number"
 _FINITE: Rule = lambda value: is_number(value) and math.isfinite(value), "a finite number"
 _TOP: Rule = lambda value: isinstance(value, str) and value in ("logistic", "softmax"), "logistic or softmax"
 _NAMES: Rule = lambda value: isinstance(value, np.ndarray) and value.dtype == object, "an array of strings"
+_ENCODING: Rule = _is_encoding, "a list of columns, each with its name and its sorted categories"
 _CURVE: Rule = _is_curve, "a list of floats"
 _IN_BOTH = ("classes_", "n_features_in_")
-_OPTIONAL = ("feature_names_in_",)
+_OPTIONAL = ("feature_names_in_", "encoding_")
 _LINEAR_ARRAYS = ("coef_", "intercept_", "_mean", "_last")
 _BOTH: dict[str, Rule] = {
     "scale_": (lambda value: is_number(value) and 0 < value < math.inf, "a positive number"),
     "n_iter_": _WHOLE,
     "loss_curve_": _CURVE,
     "validation_scores_": _or_none(_CURVE),
+    "validation_loss_curve_": _or_none(_CURVE),
 }
 _LINEAR = _BOTH | {"t_": (lambda value: is_number(value) and 1 <= value < 2**53, "a number from 1 on")}
 _MLP = _BOTH | {
     "t_": _WHOLE,
     "best_loss_": _or_none(_NUMBER),
     "best_validation_score_": _or_none(_NUMBER),
-    "validation_loss_curve_": _or_none(_CURVE),
 }
 _MLP_REMADE = (
     "coefs_",
@@ -127,11 +143,18 @@ def _set(model: Any, fitted: dict[str, Any], rules: dict[str, Rule], n_features:
         check("feature_names_in_", names, _NAMES)
         check("feature_names_in_", names, (lambda array: array.shape == (n_features,), f"{n_features} names"))
         model.feature_names_in_ = names
+    if "encoding_" in fitted:
+        check("encoding_", fitted["encoding_"], _ENCODING)
+        width = sum(Column(*column).width for column in fitted["encoding_"])
+        check("encoding_", width, (lambda n: n == n_features, f"columns that become {n_features} features"))
+        model.encoding_ = fitted["encoding_"]
 
 
 def restore_linear(model: Any, fitted: Any) -> None:
     """Check that ``linear_state`` could have made these values, and set the fitted attributes of a linear model."""
-    entries(fitted, "fitted", (*_IN_BOTH, *_LINEAR, *_LINEAR_ARRAYS), _OPTIONAL)
+    lacking = {"validation_loss_curve_": None}  # in files from before linear models had it
+    required = [name for name in (*_IN_BOTH, *_LINEAR, *_LINEAR_ARRAYS) if name not in lacking]
+    fitted = {**lacking, **entries(fitted, "fitted", required, (*_OPTIONAL, *lacking))}
     coef, intercept, mean, last = (fitted[name] for name in _LINEAR_ARRAYS)
     is_csr = sparse.issparse(coef) and coef.format == "csr"
     if not (is_csr or isinstance(coef, np.ndarray)) or coef.dtype not in (np.float64, np.float32) or coef.ndim != 2:

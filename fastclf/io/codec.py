@@ -16,6 +16,8 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
+from ..inputs import check_sparse
+
 _SPECIAL = {"inf": math.inf, "-inf": -math.inf, "nan": math.nan}
 _SPARSE = ("csr_matrix", "csr_array")
 _MT19937_WORDS = 624
@@ -187,7 +189,7 @@ class Decoder:
         if not isinstance(shape, tuple) or [type(n) for n in shape] != [int, int]:
             raise ValueError(f"a {name} must have a shape of two whole numbers, got {reprlib.repr(shape)}")
         matrix = getattr(sparse, name)((data, indices, indptr), shape=shape)
-        matrix.check_format(full_check=True)
+        check_sparse(matrix, name)
         return matrix
 
     _MAKERS: ClassVar[dict[str, Callable[[Decoder, Any], Any]]] = {

@@ -16,7 +16,7 @@ import os
 import reprlib
 from collections.abc import Callable, Collection
 from importlib.metadata import version
-from typing import Any
+from typing import Any, TypeVar, overload
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,6 +29,8 @@ from .layers import entries, is_number
 FORMAT = 1  # counts up when files change in a way that older versions would misread
 _KEY = "fastclf"
 _RESULT = "train_model"
+
+_Model = TypeVar("_Model")
 
 
 def save(model: Any, path: str | os.PathLike[str]) -> None:
@@ -64,7 +66,15 @@ def save(model: Any, path: str | os.PathLike[str]) -> None:
         file.write(data)
 
 
-def load(path: str | os.PathLike[str]) -> Any:
+@overload
+def load(path: str | os.PathLike[str], kind: None = None) -> Any: ...
+
+
+@overload
+def load(path: str | os.PathLike[str], kind: type[_Model]) -> _Model: ...
+
+
+def load(path: str | os.PathLike[str], kind: type[Any] | None = None) -> Any:
     """Load the model in a file that ``save`` has written.
 
     The loaded model's outputs are the same bits, and further training gives what the saved model's would give. Files from
@@ -73,6 +83,8 @@ def load(path: str | os.PathLike[str]) -> Any:
     Parameters
     ----------
     path : str or os.PathLike
+    kind : type, optional
+        The class that the model must be of, or ``tuple``. With it, type checkers know what comes back.
 
     Returns
     -------
@@ -82,13 +94,19 @@ def load(path: str | os.PathLike[str]) -> Any:
     Raises
     ------
     ValueError
-        If the file is incomplete or invalid, or if reading the file needs a newer version of fastclf.
+        If the file is incomplete or invalid, if its model is not of the class ``kind``, or if reading the file needs a newer
+        version of fastclf.
     TypeError
-        If ``path`` is neither a str nor an os.PathLike.
+        If ``path`` is neither a str nor an os.PathLike, or ``kind`` is not a class.
     OSError
         If the file does not exist, or can not be read.
     """
-    return _loaded(path, _unpacked)
+    if kind is not None and not isinstance(kind, type):
+        raise TypeError(f"kind must be a class, got {reprlib.repr(kind)}")
+    model = _loaded(path, _unpacked)
+    if kind is not None and not isinstance(model, kind):
+        raise ValueError(f"kind is {kind.__name__}, but {os.fspath(path)!r} holds a {type(model).__name__}")
+    return model
 
 
 def write_values(path: Any, kind: str, values: dict[str, Any]) -> None:

@@ -7,11 +7,14 @@ implements the private methods below, so that no other module needs to know the 
 from __future__ import annotations
 
 import os
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from numpy.typing import NDArray
 
 from .layers import Layer
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
 
 
 class Portable:
@@ -28,7 +31,7 @@ class Portable:
         raise NotImplementedError
 
     @classmethod
-    def _from_state(cls, state: Any) -> Any:
+    def _from_state(cls, state: Any) -> Self:
         """The model with this state, which may come from an untrusted file; ValueError or TypeError if it is invalid."""
         raise NotImplementedError
 
@@ -37,7 +40,7 @@ class Portable:
         raise NotImplementedError
 
     @classmethod
-    def _from_layers(cls, layers: list[Layer], top: str | None, **options: Any) -> Any:
+    def _from_layers(cls, layers: list[Layer], top: str | None, **options: Any) -> Self:
         """A model with these layers and the function ``top`` on top of them; ``options`` depend on the class.
 
         Raises ValueError or TypeError for layers that the class can not have, and for options that it does not take.

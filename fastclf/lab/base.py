@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, ClassVar, overload
 
+import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 
 from .. import reference
@@ -13,6 +16,9 @@ from ..engine.threads import check_n_jobs
 from ..inputs import REALS, as_array, as_floats, as_random, as_scalar, precision
 from ..io.layers import Layer, check, entries, is_number, layers_of, network_of, refuse_others
 from ..io.portable import Portable
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
 
 
 class LayerParameter:
@@ -26,6 +32,12 @@ class LayerParameter:
 
     def __set_name__(self, owner: type, name: str) -> None:
         self._name = name
+
+    @overload
+    def __get__(self, model: None, owner: type | None = None) -> Self: ...
+
+    @overload
+    def __get__(self, model: object, owner: type | None = None) -> NDArray[Any]: ...
 
     def __get__(self, model: Any, owner: type | None = None) -> Any:
         if model is None:
@@ -48,6 +60,12 @@ class LayerOutput:
 
     def __set_name__(self, owner: type, name: str) -> None:
         self._name = name
+
+    @overload
+    def __get__(self, model: None, owner: type | None = None) -> Self: ...
+
+    @overload
+    def __get__(self, model: object, owner: type | None = None) -> NDArray[Any]: ...
 
     def __get__(self, model: Any, owner: type | None = None) -> Any:
         if model is None:
@@ -97,13 +115,36 @@ class LabModel(Portable, Activations):
         width = dict(zip(dict.fromkeys(self._sizes), sizes))
         self._network = Network([width[letter] for letter in self._sizes], *precision(dtype, self._dtypes))
         vars(self).update(self._progress)
+        self._trained = False
         self.n_jobs, self.scale = check_n_jobs(n_jobs), as_scalar(scale, "scale")
         random = as_random(random_state)
         for name in self._drawing_order:
             setattr(self, name, 0.01 * random.standard_normal(getattr(self, name).shape))
 
+    def __repr__(self) -> str:
+        """As the constructor's call, with the dtype that is computed in; and whether the model has been trained."""
+        sizes = dict(zip(self._sizes, self._network.widths)).values()
+        dtype = "bfloat16" if self._network.in_bfloat16 else self._network.dtype
+        trained = "trained" if self._trained else "untrained"
+        return f"{type(self).__name__}({', '.join(map(str, sizes))}, dtype={dtype}, {trained})"
+
+    @contextmanager
+    def _training(self) -> Iterator[None]:
+        """A step or a run, which makes the model a trained one if it changes a parameter, however it ends."""
+        params = self._network.params
+        before = params[:0] if self._trained else params.copy()
+        try:
+            yield
+        finally:
+            self._trained = self._trained or not np.array_equal(params, before)
+
+    def _as_trained(self) -> Self:
+        """The model for a callback, which is called when an epoch has been trained."""
+        self._trained = True
+        return self
+
     @classmethod
-    def from_torch(cls, module: Any, **arguments: Any) -> Any:
+    def from_torch(cls, module: Any, **arguments: Any) -> Self:
         """A model with the parameters of a torch module.
 
         Parameters
@@ -118,7 +159,7 @@ class LabModel(Portable, Activations):
         Returns
         -------
         model
-            It has copies of the module's parameters. The bias of a layer without one is 0.
+            It has copies of the module's parameters, and counts as trained. The bias of a layer without one is 0.
 
         Raises
         ------
@@ -141,17 +182,18 @@ class LabModel(Portable, Activations):
         same_numbers(comm, self._network.params)
 
     def _state(self) -> dict[str, Any]:
-        refuse_others(self, {*_ARGUMENTS, *self._progress, *_REMADE})
+        refuse_others(self, {*_ARGUMENTS, *self._progress, "_trained", *_REMADE})
         return {
             "arguments": {name: getattr(self, name) for name in _ARGUMENTS}
             | ({"dtype": "bfloat16"} if self._network.in_bfloat16 else {}),
             "progress": {name: getattr(self, name) for name in self._progress},
+            "trained": self._trained,
             "layers": layers_of(self._network),
         }
 
     @classmethod
-    def _from_state(cls, state: Any) -> Any:
-        entries(state, cls.__name__, ("arguments", "progress", "layers"))
+    def _from_state(cls, state: Any) -> Self:
+        entries(state, cls.__name__, ("arguments", "progress", "layers"), ("trained",))
         network = network_of(state["layers"])
         sizes = dict(zip(cls._sizes, network.widths))
         if tuple(sizes.get(letter) for letter in cls._sizes) != network.widths:
@@ -168,6 +210,8 @@ class LabModel(Portable, Activations):
         for name, value in entries(state["progress"], "progress", (), cls._progress).items():
             check(name, value, (is_number, "a number"))
             setattr(model, name, value)
+        model._trained = state.get("trained", True)  # neither a torch module nor an older version's file says
+        check("trained", model._trained, (lambda value: isinstance(value, bool), "True or False"))
         return model
 
     def _first_layer(self) -> tuple[NDArray[Any], NDArray[Any]]:
@@ -177,7 +221,7 @@ class LabModel(Portable, Activations):
         return layers_of(self._network), self._top
 
     @classmethod
-    def _from_layers(cls, layers: list[Layer], top: str | None, **arguments: Any) -> Any:
+    def _from_layers(cls, layers: list[Layer], top: str | None, **arguments: Any) -> Self:
         """A model with these layers. ``top`` may be "softmax" or None, because training applies a softmax anyway."""
         if top == "sigmoid":
             raise ValueError(f"{cls.__name__} ends in a softmax, not a sigmoid")

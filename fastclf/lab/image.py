@@ -6,8 +6,10 @@ input raises a clear error.
 
 from __future__ import annotations
 
+import os
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from datetime import timedelta
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -154,11 +156,12 @@ class ImageLinearClassifier(LabModel):
         """
         samples, labels = self._checked(X, y)
         rate = as_scalar(learning_rate, "learning_rate")
-        if self._by_methods:
-            plain = reference.ImageLinearClassifier.gradient_descent
-            plain(self, samples.as_floats(), labels, rate)  # type: ignore[arg-type]
-        else:
-            self._trainer(samples, labels).descend(rate, 1)
+        with self._training():
+            if self._by_methods:
+                plain = reference.ImageLinearClassifier.gradient_descent
+                plain(self, samples.as_floats(), labels, rate)  # type: ignore[arg-type]
+            else:
+                self._trainer(samples, labels).descend(rate, 1)
 
 
 def train(
@@ -170,7 +173,7 @@ def train(
     *,
     verbose: bool | str = True,
     callback: Callback | None = None,
-    checkpoint: Path | str | None = None,
+    checkpoint: str | os.PathLike[str] | None = None,
     checkpoint_every: int | timedelta = 1,
     resume: bool = False,
     process_group: Any = None,
@@ -269,10 +272,16 @@ def _train(
             return [loss]
 
     losses: list[float] = []
+    training: AbstractContextManager[None] = nullcontext()
+    model: Callable[[], Any] = lambda: classifier  # noqa: E731
     if isinstance(classifier, LabModel):
-        classifier.losses_ = losses
+        classifier.losses_, training, model = losses, classifier._training(), classifier._as_trained
     run = {"trainer": type(classifier).__name__, "learning_rate": rate}
     kept, (verbose, callback) = checkpoint_of(*wish, run, data, comm), reports
-    with Reporter(verbose, lambda i, loss: f"Epoch {i + 1}, Loss: {loss}", epochs, callback, samples, comm) as reporter:
-        train_in_stretches(epochs, operations, stretch, reporter, lambda: classifier, params, losses, kept)
+    line = "Epoch {}, Loss: {}".format
+    with (
+        training,
+        Reporter(verbose, lambda i, loss: line(i + 1, loss), epochs, callback, samples, comm) as reporter,
+    ):
+        train_in_stretches(epochs, operations, stretch, reporter, model, params, losses, kept)
     return losses

@@ -9,8 +9,8 @@ broadcasts it to an (m, m) matrix), and bad input raises a clear error.
 
 from __future__ import annotations
 
+import os
 from datetime import timedelta
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -283,7 +283,7 @@ def train_model(
     callback: Callback | None = None,
     n_jobs: int | None = None,
     scale: float = 1.0,
-    checkpoint: Path | str | None = None,
+    checkpoint: str | os.PathLike[str] | None = None,
     checkpoint_every: int | timedelta = 1,
     resume: bool = False,
     process_group: Any = None,

@@ -11,7 +11,6 @@ Only ``subsample_dataset`` (section 5 of the lab) imports torch, so a user witho
 from __future__ import annotations
 
 import sys
-import warnings
 from collections.abc import Callable, Iterator
 from itertools import chain
 from typing import Any, NamedTuple
@@ -21,10 +20,10 @@ from numpy.typing import ArrayLike, NDArray
 
 from ..engine.mapped import Blocks, shuffled
 from ..engine.minibatch import Samples
-from ..engine.progress import users_level
 from ..engine.rows import Rows, flattened
 from ..inputs import as_array, as_count, as_labels, as_order, as_random, check_finite, check_rows
 from ..io.checkpoint import set_random, state_of_random
+from ..kernels.warning import warn_user
 
 _CHECKED_ROWS = 4096  # rows of a Subset that are checked at a time
 
@@ -90,6 +89,12 @@ class Batches:
             raise ValueError(f'shuffle must be True, False or "blocks", got {self.shuffle!r}')
         if self.drop_last and len(self.X) < self.batch_size:
             raise ValueError(f"batch_size must be at most {len(self.X)} where drop_last, got {self.batch_size}")
+
+    def __repr__(self) -> str:
+        """The sizes of the set, the dtype of its samples, and how batches are made of it."""
+        shape, dtype = (getattr(self.X, name, "?") for name in ("shape", "dtype"))  # anything may have been assigned
+        how = {name: getattr(self, name) for name in ("batch_size", "shuffle", "drop_last")}
+        return f"{type(self).__name__}({shape}, dtype={dtype}, {', '.join(f'{k}={v!r}' for k, v in how.items())})"
 
     def __len__(self) -> int:
         """The number of batches in an epoch."""
@@ -261,8 +266,7 @@ class FastPath:
             return _read(loader, data)
         except _NotInMemory as reason:
             if not self._warned:
-                said = f"train_loader is read sample by sample, by torch's DataLoader: {reason}"
-                warnings.warn(said, stacklevel=users_level())
+                warn_user(f"train_loader is read sample by sample, by torch's DataLoader: {reason}")
             self._warned = True
             return None
 

@@ -9,9 +9,9 @@ still holds probabilities after ``backward``; bad input raises a clear error.
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Callable, Iterable, Iterator
 from datetime import timedelta
-from pathlib import Path
 from typing import Any, ClassVar, cast
 
 import numpy as np
@@ -78,7 +78,7 @@ class _Perceptron(LabModel):
         self._work: tuple[Workspace, int] | None = None
 
     # The classes below define every layer's Z and A as attributes. In each class, A2 is the last layer's A.
-    A2: Any
+    A2: LayerOutput
 
     @property
     def _own_activations(self) -> bool:
@@ -189,14 +189,16 @@ class _Perceptron(LabModel):
         rate = as_scalar(learning_rate, "learning_rate")
         clip = as_scalar(clip_threshold, "clip_threshold", positive=True, finite=False)
         if self._own_activations:
-            self._plain.backward(self, samples.as_floats().T, labels, rate, *([clip] if clip < math.inf else []))
+            with self._training():
+                self._plain.backward(self, samples.as_floats().T, labels, rate, *([clip] if clip < math.inf else []))
             return
         if self._work is None or self._work[1] != len(samples):
             last = "none" if self._work is None else f"one of {self._work[1]} samples"
             raise ValueError(
                 f"backward needs the forward pass of the same X, {len(samples)} samples; the last was {last}"
             )
-        self._run_keeping(BACKWARD, self._work[0], Samples(samples, labels), rate, clip)
+        with self._training():
+            self._run_keeping(BACKWARD, self._work[0], Samples(samples, labels), rate, clip)
 
 
 class MLPClassifier(_Perceptron):
@@ -267,7 +269,7 @@ class MLPClassifier(_Perceptron):
         *,
         verbose: bool | str = True,
         callback: Callback | None = None,
-        checkpoint: Path | str | None = None,
+        checkpoint: str | os.PathLike[str] | None = None,
         checkpoint_every: int | timedelta = 1,
         resume: bool = False,
         process_group: Any = None,
@@ -363,8 +365,12 @@ class MLPClassifier(_Perceptron):
         line = "Epoch {}, Loss: {}".format
         run = {"trainer": "MLPClassifier", "learning_rate": rate}
         kept = checkpoint_of(*wish, run, (samples.array, labels), comm)
-        with Reporter(verbose, lambda i, loss: line(i + 1, loss), epochs, callback, len(samples), comm) as reporter:
-            train_in_stretches(epochs, operations, stretch, reporter, lambda: self, self._network.params, losses, kept)
+        with (
+            self._training(),
+            Reporter(verbose, lambda i, loss: line(i + 1, loss), epochs, callback, len(samples), comm) as reporter,
+        ):
+            params = self._network.params
+            train_in_stretches(epochs, operations, stretch, reporter, self._as_trained, params, losses, kept)
         return losses
 
 
@@ -446,7 +452,7 @@ class DeepMLPClassifier(_Perceptron):
         clip_threshold: float = 1.0,
         verbose: bool | str = True,
         callback: Callback | None = None,
-        checkpoint: Path | str | None = None,
+        checkpoint: str | os.PathLike[str] | None = None,
         checkpoint_every: int | timedelta = 1,
         resume: bool = False,
         process_group: Any = None,
@@ -564,12 +570,17 @@ class DeepMLPClassifier(_Perceptron):
         saved = None if kept is None else kept.restored()
         if saved is not None:
             copy_into(self._network.params, saved["params"])
+            self._trained = True
             losses.extend(saved["losses"])
             decay.learning_rate, stopping.counter = saved["learning_rate"], saved["counter"]
             self.best_loss = stopping.best_loss = saved["best_loss"]
             patient = not saved["ended"]
             set_random_states(train_loader, saved["random"][comm.rank] if comm.grouped else saved["random"])
-        with Reporter(verbose, lambda i, loss: f"Epoch {i + 1}, Loss: {loss}", epochs, callback, comm=comm) as reporter:
+        line = "Epoch {}, Loss: {}".format
+        with (
+            self._training(),
+            Reporter(verbose, lambda i, loss: line(i + 1, loss), epochs, callback, comm=comm) as reporter,
+        ):
             try:
                 for epoch in range(len(losses), epochs if patient else 0):
                     if comm.grouped:
@@ -581,7 +592,7 @@ class DeepMLPClassifier(_Perceptron):
                     if decay.after(epoch):
                         reporter.say(f"Current learning rate: {decay.learning_rate}")
                     losses.append(loss)
-                    stop = reporter.epoch(epoch, loss, lambda: self)
+                    stop = reporter.epoch(epoch, loss, self._as_trained)
                     if diverged:
                         warn_diverged(len(losses))
                         break

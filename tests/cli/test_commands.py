@@ -35,6 +35,11 @@ def run(*arguments, code=0):
     assert cli.main([*map(str, arguments)]) == code
 
 
+def told(capsys):
+    """What is on standard error, but for the kernels that have been compiled."""
+    return "".join(line for line in capsys.readouterr().err.splitlines(True) if "fastclf: compiling" not in line)
+
+
 def write_csv(path, X, y, header):
     with open(path, "w", newline="") as file:
         writer = csv.writer(file)
@@ -183,7 +188,7 @@ def test_columns_are_found_by_their_names(flowers, capsys):
     assert capsys.readouterr().out.splitlines()[1:] == [*fastclf.load("m").predict(IRIS.data)]
     write_csv("less.csv", IRIS.data[:, :3], IRIS.target, [*NAMES[:3], "n"])
     run("predict", "m", "less.csv", "--target", "n", code=2)
-    assert "less does not have the columns that the model was trained on: petal width" in capsys.readouterr().err
+    assert "less.csv does not have the columns that the model was trained on: petal width" in capsys.readouterr().err
 
 
 def test_models_of_the_lab_are_scored_too(capsys):
@@ -263,17 +268,17 @@ MISTAKES = {
     "--save . is a folder": ["train", "digits", "--save", "."],
     "--hidden belongs to --model mlp": ["train", "digits", "--model", "linear", "--hidden", "3", "--save", "m"],
     "--solver belongs to --model mlp": ["train", "digits", "--model", "linear", "--solver", "sgd", "--save", "m"],
-    "images.npy has no labels": ["train", "images.npy", "--save", "m"],
+    "images.npy has no labels: they are in a file that --labels names": ["train", "images.npy", "--save", "m"],
     "--standardize is for numbers": ["train", "images.npy", "--labels", "labels.npy", "--standardize", "--save", "m"],
-    "target must name a column of flowers.csv": ["train", "flowers.csv", "--target", "colour", "--save", "m"],
-    "'alpha' parameter of FastMLPClassifier": ["train", "digits", "--alpha", "-1", "--save", "m"],
-    "'validation_fraction'": ["train", "digits", "--validation", "1.5", "--save", "m"],
-    "n_jobs must not be 0": ["train", "digits", "--jobs", "0", "--save", "m"],
-    "source must be a .npz": ["train", "flowers.xlsx", "--save", "m"],
+    "--target must name a column of flowers.csv": ["train", "flowers.csv", "--target", "colour", "--save", "m"],
+    "--alpha 0 leaves --model linear without": ["train", "digits", "--model", "linear", "--alpha", "0", "--save", "m"],
+    "--validation 0.999 sets 999 of 1,000 samples aside": ["train", "digits", "--validation", "0.999", "--save", "m"],
+    "--delimiter must be a character that may stand": ["train", "flowers.csv", "--delimiter", ",,", "--save", "m"],
+    "DATA must be a .npz": ["train", "flowers.xlsx", "--save", "m"],
     "flowers.csv' can not be loaded": ["evaluate", "flowers.csv", "digits"],
-    "No such file": ["evaluate", "nothing.safetensors", "digits"],
+    "there is no file nothing.safetensors": ["evaluate", "nothing.safetensors", "digits"],
     "has classes that the model does not know: setosa": ["evaluate", "model", "flowers.csv"],
-    "X has 64 features": ["evaluate", "four", "digits"],
+    "digits has 64 features, and the model was trained on 4": ["evaluate", "four", "digits"],
     "holds a model that has not been trained": ["predict", "unfitted", "digits"],
     "--data cifar10 needs --data-root": ["lab", "--data", "cifar10"],
 }

@@ -1,11 +1,13 @@
 """The command line, as a process and as a function."""
 
+import json
 import os
 import subprocess
 import sys
 
 import pytest
 
+import fastclf
 from fastclf import cli
 from fastclf.cli import info
 
@@ -22,6 +24,18 @@ def test_info_tells_what_a_bug_report_needs():
         assert fact in done.stdout
 
 
+def test_info_and_show_versions_say_the_same(capsys):
+    assert cli.main(["info"]) == 0
+    printed = capsys.readouterr().out
+    fastclf.show_versions()
+    assert capsys.readouterr().out == printed
+    assert cli.main(["info", "--json"]) == 0
+    facts = json.loads(capsys.readouterr().out)
+    assert facts == info.describe()
+    assert facts["fastclf"] == fastclf.__version__
+    assert [line.split("  ")[0].strip() for line in printed.splitlines()] == [*facts]
+
+
 def test_info_follows_the_target(tmp_path):
     done = run("info", NUMBA_CPU_NAME="haswell", FASTCLF_CACHE_DIR=str(tmp_path))
     assert "haswell, AVX2" in done.stdout
@@ -32,9 +46,9 @@ HELP = {
     (): ("lab", "train", "evaluate", "predict", "info", "warmup"),
     ("lab",): ("--data", "--data-root", "--download", "--out", "--quick", "Exit status: 0 if every stage agrees"),
     ("train",): ("--save", "--report", "--model", "--hidden", "--validation", "--standardize", "--jobs", "cifar10:DIR"),
-    ("evaluate",): ("MODEL", "DATA", "--json", "--report", "--labels", "--target", "--split"),
+    ("evaluate",): ("MODEL", "DATA", "--json", "--report", "--labels", "--target", "--columns", "--drop", "--split"),
     ("predict",): ("MODEL", "DATA", "--proba", "--out", "a .csv or .npy file"),
-    ("info",): ("--help",),
+    ("info",): ("--help", "--json"),
     ("warmup",): ("--help",),
 }
 
@@ -57,12 +71,21 @@ def test_every_command_has_help_and_is_run():
 
 
 def test_mistakes_are_told_with_the_usage():
-    for words, message in ((["nonsense"], "invalid choice: 'nonsense'"), ([], "required: COMMAND")):
+    for words, message in ((["nonsense"], "invalid choice: 'nonsense'"), (["train"], "required: DATA, --save")):
         done = run(*words)
         assert done.returncode == 2
         assert done.stderr.startswith("usage: fastclf")
         assert message in done.stderr
         assert done.stdout == ""
+
+
+def test_a_bare_command_prints_its_help(capsys):
+    assert cli.main([]) == 0
+    printed = capsys.readouterr().out
+    with pytest.raises(SystemExit):
+        cli.main(["--help"])
+    assert printed == capsys.readouterr().out
+    assert "train a classifier on a file, and save it" in printed
 
 
 def test_warmup_compiles_what_is_missing(monkeypatch, capsys):

@@ -1,5 +1,6 @@
 """Data sets from real files, whole and broken: what comes out is what was written, or an error that says where it is not."""
 
+import re
 import sys
 
 import numpy as np
@@ -32,7 +33,7 @@ def assert_same(dataset, X, y, **known):
         assert dataset.y is None
     else:
         np.testing.assert_array_equal(dataset.y, y, strict=True)
-    expected = {"feature_names": None, "class_names": None, "shape": (), "scale": None, **known}
+    expected = {"feature_names": None, "class_names": None, "shape": (), "scale": None, "encoding": None, **known}
     assert {name: getattr(dataset, name) for name in expected} == expected
 
 
@@ -103,7 +104,7 @@ def test_labels_can_be_done_without(tmp_path):
     assert_same(read(tmp_path / "beside.npz", need_labels=False), X, Y)
     assert_same(read(tmp_path / "X.npy", need_labels=False), X, None)
     refused(r"alone\.npz has no labels: they are an array y, labels or target", tmp_path / "alone.npz")
-    refused(r"X\.npy has no labels: they are in a file that labels names", tmp_path / "X.npy")
+    refused(r"X\.npy has no labels: they are in a file that `labels` names", tmp_path / "X.npy")
 
 
 @pytest.mark.parametrize(
@@ -183,7 +184,7 @@ def test_broken_arrays_are_named(tmp_path):
     refused(r"y of .*l\.npz must hold .* got 1e\+19 for sample 1$", saved("l.npz", X=X[:2], y=np.array([1, 1e19])))
     refused(r"y of .*i\.npz must hold .* got dtype complex128", saved("i.npz", X=X, y=Y * 1j))
     refused(r"y of .*j\.npz must hold one label per sample, got shape \(12, 3\)", saved("j.npz", X=X, y=np.eye(3)[Y]))
-    refused(r"k\.npz must be .* Object arrays", saved("k.npz", X=X, y=np.array([1, "a"], dtype=object)))
+    refused(r"k\.npz must be .* Object arrays are not read$", saved("k.npz", X=X, y=np.array([1, "a"], dtype=object)))
 
     np.savez_compressed(tmp_path / "cut.npz", X=X, y=Y)
     whole = (tmp_path / "cut.npz").read_bytes()
@@ -195,7 +196,7 @@ def test_broken_arrays_are_named(tmp_path):
     }  # fmt: skip
     for name, content in contents.items():
         (tmp_path / name).write_bytes(content)
-        refused(rf"{name} must be a \.np[yz] file of numbers: .", tmp_path / name, need_labels=False)
+        refused(rf"{name} must be a \.np[yz] file of numbers: (?!.*pickle).", tmp_path / name, need_labels=False)
     refused(r"text\.npy must be a \.npy file", tmp_path / "array.npy", labels=tmp_path / "text.npy")
 
 
@@ -289,7 +290,7 @@ BROKEN = {
         ["a,y", "1,2", f"1,{2**63}"],
         rf"table\.csv, line 3, column 'y': expected a label, .* '{2**63}'",
     ),
-    "semicolons": (["a;b;y", "1;2;0"], r"table\.csv must have columns of features .* got only column 'a;b;y'"),
+    "colons": (["a:b:y", "1:2:0"], r"table\.csv must have columns of features .* got only column 'a:b:y'"),
     "quotes": (["a,b,y", '1,"2"3,0'], r"table\.csv, line 2: "),
     "rows in rows": (['"a', 'b",y', "1,0", "x,0"], r"table\.csv, line 4, column 'a\\nb': expected a number, got 'x'"),
     "a header alone": (["a,b,y"], r"table\.csv holds a header, but no samples"),
@@ -388,11 +389,11 @@ def test_a_name_that_two_columns_have(tmp_path):
 
 def test_sources_that_are_none(tmp_path):
     for source in ("mnist", tmp_path / "data.json", tmp_path, "cifar10", "digits.txt", ""):
-        refused(r'source must be a \.npz, \.npy, \.csv or \.parquet file, "digits" or "cifar10:DIR", got ', source)
+        refused(r'source must be a \.npz, \.npy, \.csv, \.tsv or \.parquet file, "-" .* "cifar10:DIR", got ', source)
     for source in (3, None, X, b"digits"):
         refused("source must be a str or a path, got ", source, error=TypeError)
-    for suffix in ("npz", "npy", "csv", "parquet"):
-        refused(rf"there is no file .*none\.{suffix}", tmp_path / f"none.{suffix}", error=FileNotFoundError)
+    for suffix in ("npz", "npy", "csv", "tsv", "csv.gz", "parquet"):
+        refused(rf"there is no file .*none\.{suffix}$", tmp_path / f"none.{suffix}", error=FileNotFoundError)
     (tmp_path / "folder.csv").mkdir()
     refused(r"folder\.csv is a folder, not a file", tmp_path / "folder.csv", error=FileNotFoundError)
 
@@ -401,7 +402,12 @@ def test_arguments_that_do_not_belong_together(tmp_path):
     np.savez(tmp_path / "a.npz", X=X, y=Y)
     refused(r"labels belong to a \.npy file, got 'y\.npy' with '.*a\.npz'", tmp_path / "a.npz", labels="y.npy")
     refused("labels belong to a .npy file", "digits", labels="y.npy")
-    refused(r"target belongs to a \.csv or \.parquet file, got 'y' with '.*a\.npz'", tmp_path / "a.npz", target="y")
+    for name, value in (("target", "y"), ("columns", ["y"]), ("drop", [0]), ("one_hot", True)):
+        message = rf"{name} belongs to a \.csv, \.tsv or \.parquet file, got {re.escape(repr(value))} with '.*a\.npz'"
+        refused(message, tmp_path / "a.npz", **{name: value})
+        refused(f"{name} belongs to", "digits", **{name: value})
+    for source in (tmp_path / "a.npz", "digits", "x.parquet"):
+        refused(r"delimiter belongs to a \.csv or \.tsv file, got ';' with ", source, delimiter=";")
     for load in (
         lambda split: read("digits", split=split),
         datasets.digits,

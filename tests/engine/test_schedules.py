@@ -3,9 +3,12 @@
 import math
 
 import pytest
-import torch
 
 from fastclf.engine.schedules import EarlyStopping, Plateau, StepDecay
+
+from ..helpers import IfInstalled
+
+torch = IfInstalled("torch")
 
 
 @pytest.mark.parametrize(("step_size", "gamma"), [(1, 0.5), (3, 0.1), (7, 2.0), (100, 0.5)])

@@ -86,6 +86,64 @@ def test_partial_fit_and_warm_start(average):
         assert relative([ours.coef_, ours.intercept_], [theirs.coef_, theirs.intercept_]) < 1e-11
 
 
+SIGNED = np.where(np.arange(len(y)) % 9 == 0, -0.2, 1.0)
+PLAIN = {"shuffle": False, "max_iter": 4, "tol": None, "learning_rate": "constant", "eta0": 0.05}
+
+
+@pytest.mark.parametrize("data", [X, CSR], ids=["dense", "csr"])
+@pytest.mark.parametrize(
+    ("how", "weights"),
+    [
+        ({}, SIGNED),
+        ({"average": True}, SIGNED),
+        ({"learning_rate": "optimal", "alpha": 0.01}, SIGNED),
+        ({"learning_rate": "invscaling", "eta0": 0.01, "power_t": -0.1}, None),
+        ({"penalty": "l1", "l1_ratio": None}, None),
+        ({"average": 4 * len(y) - 1}, None),
+        ({"average": 4 * len(y)}, None),  # the last sample alone
+        ({"average": 4 * len(y) + 1}, None),
+        ({"early_stopping": True, "random_state": 3}, None),
+        ({"early_stopping": True, "random_state": 3, "class_weight": {1: 3.0}}, WEIGHTS),
+        ({"class_weight": {0: 0.5, 1: 2.0}}, None),
+    ],
+    ids=str,
+)
+@pytest.mark.filterwarnings("ignore::FutureWarning")
+def test_what_scikit_learn_takes(how, weights, data):
+    models = FastLinearClassifier(**PLAIN | how), SGDClassifier(loss="log_loss", **PLAIN | how)
+    ours, theirs = (model.fit(data, y, sample_weight=weights) for model in models)
+    assert ours.n_iter_ == theirs.n_iter_
+    assert relative([ours.coef_, ours.intercept_], [theirs.coef_, theirs.intercept_]) <= 1e-8
+
+
+def test_a_warm_start_begins_at_the_averages():
+    models = [kind(average=True, warm_start=True, **PLAIN) for kind in (FastLinearClassifier, SGDClassifier)]
+    ours, theirs = (model.set_params(loss="log_loss").fit(X, y).fit(X, y) for model in models)
+    assert relative([ours.coef_, ours.intercept_], [theirs.coef_, theirs.intercept_]) <= 1e-8
+    with pytest.raises(ValueError, match=r"Provided coef_init does not match dataset"):
+        ours.fit(X[:, :5], y)
+
+
+def test_partial_fit_after_a_fit_takes_what_a_first_one_refuses():
+    how = {**PLAIN, "early_stopping": True, "class_weight": "balanced", "random_state": 0}
+    models = FastLinearClassifier(**how), SGDClassifier(loss="log_loss", **how)
+    ours, theirs = (model.fit(X, y).partial_fit(X, y) for model in models)
+    assert len(ours.validation_scores_) == 5
+    assert relative([ours.coef_, ours.intercept_], [theirs.coef_, theirs.intercept_]) <= 1e-8
+
+
+def test_a_chunk_may_lack_classes_that_have_a_weight():
+    weights = {0: 1.0, 1: 2.0}
+    how = {"random_state": 0}
+    model = FastLinearClassifier(class_weight=weights, **how).partial_fit(D[:90], d[:90], classes=np.arange(10))
+    plain = FastLinearClassifier(**how).partial_fit(
+        D[:90], d[:90], np.arange(10), [weights.get(c, 1.0) for c in d[:90]]
+    )
+    np.testing.assert_array_equal(model.coef_, plain.coef_)
+    lacking = (d == 0) | (d == 5)
+    assert model.partial_fit(D[lacking], d[lacking]).t_ == 91 + lacking.sum()
+
+
 @pytest.mark.parametrize("data", [D, D_CSR], ids=["dense", "csr"])
 @pytest.mark.parametrize("batch", [1, 50, "full"])
 def test_an_average_goes_on_in_the_next_part(batch, data):
@@ -289,25 +347,41 @@ def test_early_stopping_scores_what_it_holds_out():
     weights = np.where(np.arange(len(y)) < 60, 0.0, 1.0)
     model = FastLinearClassifier(early_stopping=True, random_state=0, batch_size=1).fit(X, y, sample_weight=weights)
     assert model.n_iter_ < 100
-    assert model.t_ - 1 == model.n_iter_ * int((len(y) - 60) * 0.9)
+    assert model.t_ - 1 == model.n_iter_ * int(len(y) * 0.9)
     assert model.score(X, y) > 0.95
     assert len(model.validation_scores_) == model.n_iter_
-    _, held_out = train_test_split(np.arange(60, len(y)), test_size=0.1, random_state=0, stratify=y[60:])
-    assert model.validation_scores_[-1] == model.score(X[held_out], y[held_out])
+    _, held_out = train_test_split(np.arange(len(y)), test_size=0.1, random_state=0, stratify=y)
+    assert model.validation_scores_[-1] == model.score(X[held_out], y[held_out], weights[held_out])
     assert FastLinearClassifier(max_iter=200).fit(X, y).validation_scores_ is None
 
 
-def test_auto_is_full_batches_for_few_samples_only():
-    assert FastLinearClassifier()._batch_size(X, 100, 0) == 100
-    assert FastLinearClassifier()._batch_size(X, 101, 0) == 1
-    assert FastLinearClassifier()._batch_size(X, 100, 1) == 1
+@pytest.mark.parametrize("m", [2, 20, 100, 101])
+@pytest.mark.parametrize("how", [{}, {"average": True}, {"learning_rate": "constant", "eta0": 0.05}], ids=str)
+@pytest.mark.parametrize("data", [X, CSR], ids=["dense", "csr"])
+def test_few_samples_are_taken_one_by_one_too(m, how, data):
+    rows = np.argsort(y, kind="stable")[np.linspace(0, len(y) - 1, m).astype(int)]
+    how = {"shuffle": False, "max_iter": 3, "tol": None} | how
+    models = FastLinearClassifier(**how), SGDClassifier(loss="log_loss", **how)
+    agree(*(model.fit(data[rows], y[rows]) for model in models), 1e-9)
+
+
+@pytest.mark.parametrize("learning_rate", ["optimal", "constant", "invscaling"])
+def test_a_stream_of_single_samples_and_chunks(learning_rate):
+    how = {"learning_rate": learning_rate, "eta0": 0.05}
+    models = FastLinearClassifier(**how), SGDClassifier(loss="log_loss", **how)
+    for model in models:
+        for part in (slice(k, k + 1) for k in range(40)):
+            model.partial_fit(X[part], y[part], classes=[0, 1])
+        for part in (slice(0, 100), slice(100, 201)):
+            model.set_params(shuffle=False).partial_fit(X[part], y[part])
+    agree(*models, 1e-9)
 
 
 @pytest.mark.parametrize(
     ("data", "how", "message"),
     [
         (CSR, {"batch_size": 10}, 'batch_size must be 1, "full" or "auto" for a CSR matrix, got 10'),
-        (X, {"alpha": 0.0}, 'alpha must be > 0 for learning_rate="optimal"'),
+        (X, {"alpha": 0.0}, "alpha must be > 0 since learning_rate is 'optimal'. alpha is used to compute the optimal"),
         (X, {"loss": "hinge"}, "The 'loss' parameter"),
         (X, {"batch_size": 0}, "The 'batch_size' parameter"),
         (X * 1e200, {"learning_rate": "constant", "eta0": 1e200}, "under-/overflow occurred at epoch #1"),
@@ -319,15 +393,16 @@ def test_what_will_not_do(data, how, message):
 
 
 def test_what_is_said(capsys):
-    with pytest.warns(ConvergenceWarning, match="Maximum number of iteration"):
+    with pytest.warns(ConvergenceWarning, match="Maximum number of iteration") as caught:
         FastLinearClassifier(max_iter=2, verbose=1).fit(X, y)
+    assert {w.filename for w in caught} == {__file__}
     lines = capsys.readouterr().out.splitlines()
     assert [line.partition("=")[0] for line in lines] == ["Epoch 1, loss ", "Epoch 2, loss "]
     with pytest.raises(ValueError, match="not told of"):
         FastLinearClassifier().partial_fit(X, y, classes=[0, 1]).partial_fit(X, y + 1)
     with pytest.raises(ValueError, match="'balanced' is not supported for partial_fit"):
         FastLinearClassifier(class_weight="balanced").partial_fit(X, y, classes=[0, 1])
-    with pytest.raises(ValueError, match="does not support early_stopping=True"):
+    with pytest.raises(ValueError, match="early_stopping should be False with partial_fit"):
         FastLinearClassifier(early_stopping=True).partial_fit(X, y, classes=[0, 1])
 
 

@@ -252,6 +252,26 @@ def test_warm_start_and_changed_weights():
     compare(*(model.fit(X, y) for model in models))
 
 
+@pytest.mark.parametrize(
+    "how",
+    [
+        {"tol": 0.1, "n_iter_no_change": 3, "max_iter": 12},
+        {"early_stopping": True, "tol": 0.05, "n_iter_no_change": 3, "max_iter": 12},
+        {"solver": "sgd", "learning_rate": "invscaling"},
+    ],
+    ids=str,
+)
+def test_a_warm_start_goes_on_counting(how):
+    """Epochs without improvement, the best score and its weights, and the curves."""
+    ours, theirs = both(X, y, warm_start=True, **how)
+    for _ in range(2):
+        compare(ours.fit(X, y), theirs.fit(X, y))
+        assert ours._no_improvement_count == theirs._no_improvement_count
+        assert ours.validation_scores_ == theirs.validation_scores_
+        if "solver" in how:  # the rate of Adam includes its bias correction only there
+            assert ours._optimizer.learning_rate == theirs._optimizer.learning_rate
+
+
 def test_pickles_and_clones_go_on():
     ours = FastMLPClassifier(max_iter=3, random_state=0).fit(X, y)
     copy = pickle.loads(pickle.dumps(ours))
@@ -487,6 +507,22 @@ def test_verbose(capsys):
     assert "2/2" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    "how",
+    [
+        {"early_stopping": True, "n_iter_no_change": 2, "tol": 0.05},
+        {"solver": "sgd", "learning_rate": "adaptive", "tol": 1.0, "n_iter_no_change": 1},
+    ],
+    ids=str,
+)
+def test_verbose_says_what_scikit_learn_says(how, capsys):
+    said = []
+    for kind in (FastMLPClassifier, MLPClassifier):
+        kind(max_iter=12, verbose=True, random_state=0, **how).fit(X[:300], y[:300])
+        said.append(capsys.readouterr().out)
+    assert said[0] == said[1]
+
+
 def test_ctrl_c_leaves_the_last_epochs_model(monkeypatch):
     from fastclf.engine.minibatch import BatchTrainer
 
@@ -499,18 +535,20 @@ def test_ctrl_c_leaves_the_last_epochs_model(monkeypatch):
         return run(*args, **how)
 
     monkeypatch.setattr(BatchTrainer, "run", interrupted_run)
-    with pytest.warns(UserWarning, match="interrupted"):
+    with pytest.warns(UserWarning, match="interrupted") as caught:
         model = FastMLPClassifier(random_state=0).fit(X, y)
+    assert {w.filename for w in caught} == {__file__}
     assert model.n_iter_ == 2
     monkeypatch.setattr(BatchTrainer, "run", run)
     np.testing.assert_array_equal(model.coefs_[0], FastMLPClassifier(max_iter=2, random_state=0).fit(X, y).coefs_[0])
 
 
 def test_warnings():
-    with pytest.warns(ConvergenceWarning, match=r"Maximum iterations \(2\) reached"):
+    with pytest.warns(ConvergenceWarning, match=r"Maximum iterations \(2\) reached") as not_converged:
         FastMLPClassifier(max_iter=2).fit(X, y)
-    with pytest.warns(UserWarning, match="clipped"):
+    with pytest.warns(UserWarning, match="clipped") as clipped:
         FastMLPClassifier(max_iter=1, batch_size=5000).fit(X, y)
+    assert {w.filename for w in (*not_converged, *clipped)} == {__file__}
     with warnings.catch_warnings():
         warnings.simplefilter("error", UserWarning)
         FastMLPClassifier(max_iter=50, tol=1.0, n_iter_no_change=1).fit(X, y)

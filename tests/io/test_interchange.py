@@ -1,78 +1,28 @@
-"""Models as torch modules and ONNX files: the same outputs; and modules as models: the same parameters."""
+"""Models as torch modules: the same outputs; and modules as models: the same parameters."""
 
-import json
 import sys
-import warnings
-from pathlib import Path
 
 import numpy as np
-import onnx
-import onnxruntime
 import pytest
-import torch
 from sklearn.exceptions import NotFittedError
+
+pytest.importorskip("torch", exc_type=ImportError)
+
+import torch
 from torch import nn
 
 import fastclf
 from fastclf import DeepMLPClassifier, FastLinearClassifier, FastMLPClassifier, ImageLinearClassifier, MLPClassifier
-from fastclf.io.interchange import to_onnx, to_torch
+from fastclf.io.interchange import to_torch
 
-from ..helpers import in_new_process, problem
+from .models import MODELS, SEVERAL, TOLERANCE, C, H, N, P, every_model, outputs, samples
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
-
-N, H, C = 6, 5, 3
-P = problem(60, N, C)
-TWO, NAMES = P.labels > 0, np.array(["ant", "bee", "cat"])[P.labels]
-SEVERAL = np.eye(C, dtype=int)[P.labels] | np.eye(C, dtype=int)[(P.labels + 1) % C]
-TOLERANCE = 1e-6
 
 
 @pytest.fixture(autouse=True)
 def torch_seeded():
     torch.manual_seed(0)
-
-
-def lab_model(cls, sizes, dtype):
-    model = cls(*sizes, dtype=dtype, random_state=1)
-    model._network.params[:] = np.random.default_rng(2).standard_normal(len(model._network.params))
-    return model
-
-
-#: Every kind of model, of a dtype.
-MODELS = {
-    "image": lambda dtype: lab_model(ImageLinearClassifier, (N, C), dtype),
-    "mlp": lambda dtype: lab_model(MLPClassifier, (N, H, C), dtype),
-    "deep": lambda dtype: lab_model(DeepMLPClassifier, (N, H, C), dtype),
-    "one of each": lambda dtype: lab_model(MLPClassifier, (1, 1, 1), dtype),
-    "linear": lambda dtype: fit(FastLinearClassifier, NAMES, dtype),
-    "linear, two": lambda dtype: fit(FastLinearClassifier, TWO, dtype),
-    "linear, sparse": lambda dtype: fit(FastLinearClassifier, NAMES, dtype, penalty="l1", alpha=0.05).sparsify(),
-    "estimator": lambda dtype: fit(FastMLPClassifier, NAMES, dtype, hidden_layer_sizes=(7, 4)),
-    "estimator, two": lambda dtype: fit(FastMLPClassifier, TWO, dtype),
-    "estimator, several": lambda dtype: fit(FastMLPClassifier, SEVERAL, dtype),
-    "estimator, tanh": lambda dtype: fit(FastMLPClassifier, NAMES, dtype, hidden_layer_sizes=(7, 4), activation="tanh"),
-    "estimator, logistic": lambda dtype: fit(FastMLPClassifier, TWO, dtype, activation="logistic"),
-    "estimator, identity": lambda dtype: fit(FastMLPClassifier, NAMES, dtype, activation="identity"),
-    "estimator, no hidden layer": lambda dtype: fit(FastMLPClassifier, NAMES, dtype, hidden_layer_sizes=()),
-}
-every_model = pytest.mark.parametrize("name", MODELS)
-
-
-def fit(kind, y, dtype, **how):
-    return kind(**{"max_iter": 30, "random_state": 0, **how}).fit(P.X.astype(dtype), y)
-
-
-def samples(model, dtype, m=60):
-    n = N if isinstance(model, (FastLinearClassifier, FastMLPClassifier)) else model._network.widths[0]
-    return np.random.default_rng(3).standard_normal((m, n)).astype(dtype)
-
-
-def outputs(model, X):
-    """What a module has to give for samples as rows."""
-    if isinstance(model, ImageLinearClassifier):
-        return model.predict(X).T
-    return model.predict_proba(X) if hasattr(model, "predict_proba") else model.forward(X.T).T
 
 
 def run(module, X):
@@ -385,6 +335,7 @@ def test_a_class_of_your_own_can_be_made():
 
     model = Mine.from_torch(S(linear(N, H), R, linear(H, C)), n_jobs=1)
     assert type(model) is Mine
+    assert repr(model) == f"Mine({N}, {H}, {C}, dtype=float64, trained)"
     assert model.forward(P.X.T).shape == (C, 60)
 
 
@@ -404,77 +355,3 @@ def test_arguments_that_do_not_fit():
         FastMLPClassifier.from_torch(nn.Sequential(layer, nn.Sigmoid()), classes=[0, 1, 2])
     with pytest.raises(ValueError, match="'alpha' parameter of FastLinearClassifier"):
         FastLinearClassifier.from_torch(layer, alpha=-1)
-
-
-# ---------------------------------------------------------------- ONNX
-
-
-def session(path):
-    return onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
-
-
-@pytest.mark.parametrize("name", MODELS)
-def test_onnxruntime_gives_the_models_outputs(name, dtype, tmp_path):
-    model = MODELS[name](dtype)
-    model.to_onnx(tmp_path / "model")
-    runner, is_image = session(tmp_path / "model"), isinstance(model, ImageLinearClassifier)
-    assert [i.name for i in runner.get_inputs()] == ["X"]
-    assert [o.name for o in runner.get_outputs()] == ["scores" if is_image else "probabilities"]
-    for m in (1, 2, 3, 64, 1000):
-        X = samples(model, dtype, m)
-        [got] = runner.run(None, {"X": X})
-        assert got.dtype == dtype
-        np.testing.assert_allclose(got, outputs(model, X), rtol=0, atol=TOLERANCE)
-
-
-def test_an_onnx_file(tmp_path, capfd, recwarn):
-    model = MODELS["estimator"](np.float32)
-    (tmp_path / "model").write_bytes(b"old")
-    before = warnings.filters[:]
-    recwarn.clear()
-    model.to_onnx(str(tmp_path / "model"), logits=True)
-    assert not recwarn.list, "the exporter is silent"
-    assert capfd.readouterr() == ("", "")
-    assert warnings.filters == before
-    assert [p.name for p in tmp_path.iterdir()] == ["model"]
-    proto = onnx.load(tmp_path / "model")
-    onnx.checker.check_model(proto)
-    assert [node.op_type for node in proto.graph.node] == ["Gemm", "Relu", "Gemm", "Relu", "Gemm"]
-    assert proto.graph.output[0].name == "scores"
-    assert json.loads({p.key: p.value for p in proto.metadata_props}["classes"]) == ["ant", "bee", "cat"]
-    text = (tmp_path / "model").read_bytes()
-    assert str(Path(fastclf.__file__).parents[1]).encode() not in text, "nothing of the exporting machine's folders"
-
-
-def test_what_train_model_returned(dtype, tmp_path):
-    theta, losses = fastclf.train_model(P.X, np.eye(C)[P.labels], 0.1, 3, True, True, dtype=dtype, verbose=False)
-    to_onnx((theta, losses), tmp_path / "model")
-    [got] = session(tmp_path / "model").run(None, {"X": P.X.astype(dtype)})
-    expected = fastclf.softmax(fastclf.linear_prediction(fastclf.add_bias_term(P.X), theta))
-    np.testing.assert_allclose(got, expected, rtol=0, atol=TOLERANCE)
-
-
-def exports_without_torch(path):
-    import sys
-
-    sys.modules["torch"] = sys.modules["onnxscript"] = None  # importing them fails
-    import fastclf
-
-    fastclf.MLPClassifier(4, 3, 2, random_state=0).to_onnx(path)
-
-
-def test_an_export_needs_onnx_alone(tmp_path):
-    in_new_process(exports_without_torch, str(tmp_path / "model"))
-    assert [i.shape for i in session(tmp_path / "model").get_inputs()] == [["batch", 4]]
-
-
-def test_an_export_that_fails_leaves_the_old_file(tmp_path, monkeypatch):
-    (tmp_path / "model").write_bytes(b"old")
-
-    def failing(*args, **how):
-        raise RuntimeError("no export today")
-
-    monkeypatch.setattr(onnx.helper, "make_model", failing)
-    with pytest.raises(RuntimeError, match="no export today"):
-        MODELS["image"](np.float64).to_onnx(tmp_path / "model")
-    assert (tmp_path / "model").read_bytes() == b"old"

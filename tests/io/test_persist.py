@@ -12,6 +12,7 @@ from sklearn.base import clone
 
 import fastclf
 from fastclf import DeepMLPClassifier, FastLinearClassifier, FastMLPClassifier, ImageLinearClassifier, MLPClassifier
+from fastclf.datasets import Column
 
 from ..helpers import in_new_process, problem
 
@@ -89,6 +90,7 @@ def test_a_model_of_the_lab_comes_back_and_goes_on(name, dtype, path):
     loaded = fastclf.load(str(path))
     same(model, loaded)
     assert loaded.n_jobs == 1
+    assert repr(loaded) == repr(model)
     assert bits(lab_outputs(loaded)) == bits(lab_outputs(model))
     assert train_lab(loaded) == train_lab(model)
     same(model, loaded)
@@ -100,6 +102,29 @@ def test_the_best_loss_comes_back(path):
     train_lab(model)
     assert math.isfinite(model.best_loss)
     assert again(model, path).best_loss == model.best_loss
+
+
+@pytest.mark.parametrize("name", LAB)
+def test_whether_a_model_is_trained_comes_back(name, path):
+    model = lab_model(name, np.float32)
+    sizes = ", ".join(map(str, LAB[name]))
+    assert repr(again(model, path)) == f"{name}({sizes}, dtype=float32, untrained)"
+    train_lab(model)
+    assert repr(again(model, path)) == f"{name}({sizes}, dtype=float32, trained)"
+
+
+def test_the_kind_that_is_asked_for(path):
+    lab_model("MLPClassifier").save(path)
+    assert type(fastclf.load(path, MLPClassifier)) is MLPClassifier
+    assert type(fastclf.load(path, kind=object)) is MLPClassifier
+    with pytest.raises(ValueError, match=r"kind is FastMLPClassifier, but '.*model' holds a MLPClassifier"):
+        fastclf.load(path, FastMLPClassifier)
+    for kind in ("MLPClassifier", MLPClassifier(1, 1, 1)):
+        with pytest.raises(TypeError, match="kind must be a class, got "):
+            fastclf.load(path, kind)
+    fastclf.save((np.ones((2, 1)), [0.5]), path)
+    theta, losses = fastclf.load(path, tuple)
+    assert (theta.shape, losses) == ((2, 1), [0.5])
 
 
 @pytest.mark.parametrize("name", LAB)
@@ -295,6 +320,20 @@ def test_feature_names(path):
             loaded.predict(X[X.columns[::-1]])
 
 
+@pytest.mark.parametrize("named", [True, False])
+def test_the_columns_of_a_table(named, path):
+    columns = [Column("a"), Column("b é", ("x", "y", "")), Column("c"), Column("d", ("1",))]
+    columns = [Column(c.name if named else None, c.categories and sorted(c.categories)) for c in columns]
+    names = [name for column in columns for name in column.feature_names] if named else None
+    for kind in (FastLinearClassifier, FastMLPClassifier):
+        model = fitted(kind)
+        model._name_features(names, columns)
+        loaded = again(model, path)
+        same(model, loaded)
+        assert loaded._columns() == columns
+        assert hasattr(loaded, "feature_names_in_") == named
+
+
 def test_validation_curves(path):
     model = FastMLPClassifier(max_iter=4, random_state=0).fit(P.X, P.labels, X_val=P.X[:20], y_val=P.labels[:20])
     loaded = again(model, path)
@@ -305,7 +344,7 @@ def test_validation_curves(path):
 @pytest.mark.parametrize("make", [sparse.csr_matrix, sparse.csr_array])
 @pytest.mark.parametrize("average", [False, True])
 def test_sparse_coefficients(make, average, path):
-    model = fitted(FastLinearClassifier, penalty="l1", alpha=0.05, average=average)
+    model = fitted(FastLinearClassifier, penalty="l1", alpha=0.05, average=average, batch_size="full")
     model.coef_ = make(model.coef_)
     assert 0 < model.coef_.nnz < C * N or average
     loaded = again(model, path)
@@ -504,6 +543,7 @@ def test_the_format_is_safetensors_with_a_document_in_json(path):
         "content": {
             "arguments": {"dict": {"n_jobs": None, "scale": 1.0}},
             "progress": {"dict": {"best_loss": {"float": "inf"}}},
+            "trained": False,
             "layers": [
                 {"dict": {name: {"array": f"layers.{i}.{name}"} for name in ("weight", "bias")}} for i in range(3)
             ],

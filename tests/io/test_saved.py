@@ -26,6 +26,7 @@ def load(name, kind):
 
 def test_a_network_of_the_lab():
     model = load("deep_mlp", DeepMLPClassifier)
+    assert repr(model).endswith("dtype=float32, trained)")  # the file does not say
     assert (model.n_jobs, model.scale, model.best_loss) == (1, 0.5, EXPECTED["deep_mlp"]["best_loss"])
     outputs = model.forward(PROBE.astype(np.float32).T).T
     np.testing.assert_allclose(outputs, EXPECTED["deep_mlp"]["outputs"], rtol=1e-5)

@@ -3,7 +3,6 @@
 import numba
 import numpy as np
 import pytest
-import torch
 
 from fastclf.engine.losses import EXACT
 from fastclf.engine.minibatch import BatchTrainer, Results, Samples, Workspace
@@ -17,7 +16,9 @@ from fastclf.kernels.simd import at, lanes_of
 from fastclf.kernels.target import TARGET
 from fastclf.kernels.tile import MASK, UPDATE
 
-from ..helpers import IN_BFLOAT16, assert_close, bfloat16_step, edges, problem, to_bfloat16
+from ..helpers import IN_BFLOAT16, IfInstalled, assert_close, bfloat16_step, edges, problem, to_bfloat16
+
+torch = IfInstalled("torch")
 
 LANES = TARGET.lanes(4)  # float32, or pairs
 ROWS, UNITS = TARGET.dot_tile
@@ -44,16 +45,25 @@ def across(source, to):
     operands.round_across(at(source, 0), source.shape[1], source.shape[0], source.shape[1], at(to, 0), to.shape[1])
 
 
-def pairs_along(matrix):
-    """Rows of pairs, by NumPy and torch."""
-    rounded = torch.from_numpy(matrix).bfloat16().view(torch.int16).numpy().view(np.uint16)
+def bits(matrix):
+    """The bfloat16 next to each number, by NumPy."""
+    return (to_bfloat16(matrix).view(np.uint32) >> 16).astype(np.uint16)
+
+
+def bits_of_torch(matrix):
+    return torch.from_numpy(matrix).bfloat16().view(torch.int16).numpy().view(np.uint16)
+
+
+def pairs_along(matrix, bits=bits):
+    """Rows of pairs."""
+    rounded = bits(matrix)
     return np.pad(rounded, ((0, 0), (0, rounded.shape[1] % 2))).view(np.uint32)
 
 
-def pairs_across(matrix):
+def pairs_across(matrix, bits=bits):
     padded = np.pad(matrix, ((0, len(matrix) % 2), (0, 0)))
     both = padded.reshape(-1, 2, matrix.shape[1]).transpose(0, 2, 1)
-    return pairs_along(np.ascontiguousarray(both.reshape(len(both), -1)))
+    return pairs_along(np.ascontiguousarray(both.reshape(len(both), -1)), bits)
 
 
 def floats_of(pairs):
@@ -65,7 +75,8 @@ def floats_of(pairs):
 def test_numbers_are_rounded_as_torch_rounds_them(n_columns):
     for n_rows in (1, 2, 5):
         matrix = np.resize(np.concatenate([SPECIAL, RNG.standard_normal(777).astype(np.float32)]), (n_rows, n_columns))
-        for kernel, expected in ((along, pairs_along(matrix)), (across, pairs_across(matrix))):
+        for kernel, pairs in ((along, pairs_along), (across, pairs_across)):
+            expected = pairs(matrix, bits_of_torch)
             got = np.full(expected.shape, 0x12345678, np.uint32)
             kernel(matrix, got)
             np.testing.assert_array_equal(floats_of(got), floats_of(expected))

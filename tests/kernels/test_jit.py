@@ -219,13 +219,15 @@ def test_a_kernel_knows_the_routines_it_needs(scaling):
     }
     assert {r.name for r in COMPILED["mlp.update_weights"].needs} == {"matmul.outer", "update.take_step"}
     assert {r.name for r in COMPILED["mlp.forward_backward"].needs} == {
+        "activation.through_activation",
         "gather.to_operands",
         "operands.round_across",
         "operands.round_along",
-        "matmul.forward",
+        "mlp.layer",
         "matmul.outer",
         "softmax.output_layer",
     }
+    assert {r.name for r in COMPILED["mlp.layer"].needs} == {"matmul.forward", "matmul.outer"}
 
 
 class Whole(NamedTuple):

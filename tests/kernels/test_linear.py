@@ -2,8 +2,6 @@
 
 import numpy as np
 import pytest
-import torch
-from torch.nn import functional as F
 
 from fastclf.engine.descent import _MAX_CHUNKS, _NARROW_BLOCK
 from fastclf.engine.losses import CLIPPED, EXACT
@@ -16,6 +14,7 @@ from ..helpers import (
     LANES,
     ONE_STEP,
     TRAJECTORY,
+    IfInstalled,
     as_distribution,
     assert_close,
     edges,
@@ -24,6 +23,8 @@ from ..helpers import (
     reference_steps,
     trainer,
 )
+
+torch, F = IfInstalled("torch"), IfInstalled("torch.nn.functional")
 
 VECTORS = TARGET.outer_tile[1]
 

@@ -2,8 +2,6 @@
 
 import numpy as np
 import pytest
-import torch
-from torch.nn import functional as F
 
 from fastclf.engine.losses import CLIPPED, EXACT, SHIFTED
 from fastclf.engine.minibatch import BatchTrainer, Results, Samples, Workspace
@@ -14,7 +12,9 @@ from fastclf.kernels.codes import BACKWARD, FORWARD, LOSS, MARK, SHORT_VECTORS, 
 from fastclf.kernels.records import Settings
 from fastclf.kernels.target import TARGET
 
-from ..helpers import FINITE_DIFFERENCES, LANES, ONE_STEP, assert_close, edges, problem
+from ..helpers import FINITE_DIFFERENCES, LANES, ONE_STEP, IfInstalled, assert_close, edges, problem
+
+torch, F = IfInstalled("torch"), IfInstalled("torch.nn.functional")
 
 ROWS, UNITS = TARGET.dot_tile
 OUTER_ROWS, VECTORS = TARGET.outer_tile

@@ -9,7 +9,7 @@ from fastclf.engine.minibatch import BatchTrainer, Results, Samples, Workspace
 from fastclf.engine.network import Network
 from fastclf.engine.optimisers import SGD, Adam
 from fastclf.engine.rows import Rows, SparseRows
-from fastclf.kernels.codes import FORWARD, MARK
+from fastclf.kernels.codes import FORWARD, LOSS, MARK
 from fastclf.kernels.records import Settings
 
 from ..helpers import ONE_STEP, assert_close, problem
@@ -52,9 +52,10 @@ OPTIMISERS = {
 @pytest.mark.parametrize("make", OPTIMISERS.values(), ids=OPTIMISERS)
 @pytest.mark.parametrize("widths", [(33, 20, 4), (33, 4), (33, 40), (33, 17, 9, 5)], ids=str)
 @pytest.mark.parametrize("batch_size", [None, 1, 20, 70])
-def test_pairs_are_as_dense_rows(batch_size, widths, make, dtype):
+@pytest.mark.parametrize("how", [{"l2_shared": 0.5}, {"clip_threshold": 0.2}], ids=str)
+def test_pairs_are_as_dense_rows(how, batch_size, widths, make, dtype):
     X, labels = matrix(150, 33, dtype), problem(150, 3, widths[-1], dtype)[1]
-    how = {"make": make, "batch_size": batch_size, "l2_shared": 0.5, "clip_threshold": 0.2}
+    how = {"make": make, "batch_size": batch_size, **how}
     params, losses = trained(X, labels, widths, dtype, **how)
     expected, expected_losses = trained(X.toarray(), labels, widths, dtype, **how)
     steps = len(losses)
@@ -97,6 +98,16 @@ def test_a_row_that_is_not_finite_is_marked(widths, dtype):
     trainer = BatchTrainer(network, Samples(SparseRows(X, np.dtype(dtype))), Settings(*EXACT), Workspace(network, 90))
     trainer.evaluate(FORWARD | MARK, np.arange(90), 90, Results(winners=winners))
     assert np.flatnonzero(winners < 0).tolist() == [5]
+
+
+def test_divergence_is_seen(dtype):
+    X, labels = matrix(90, 33, dtype), np.zeros(90, np.int64)
+    network = Network((33, 5, 4), np.dtype(dtype))
+    network.weights[0][:] = np.nan
+    trainer = BatchTrainer(
+        network, Samples(SparseRows(X, np.dtype(dtype)), labels), Settings(*EXACT), Workspace(network, 90)
+    )
+    assert np.isnan(trainer.run(FORWARD | LOSS)[0])
 
 
 def test_bfloat16_is_for_dense_rows():

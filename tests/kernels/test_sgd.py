@@ -2,8 +2,6 @@
 
 import numpy as np
 import pytest
-import torch
-from torch.nn import functional as F
 
 from fastclf.engine.descent import _NARROW_BLOCK
 from fastclf.kernels.target import TARGET
@@ -15,6 +13,7 @@ from ..helpers import (
     LANES,
     ONE_STEP,
     TRAJECTORY,
+    IfInstalled,
     as_distribution,
     assert_close,
     edges,
@@ -23,6 +22,8 @@ from ..helpers import (
     reference_steps,
     trainer,
 )
+
+torch, F = IfInstalled("torch"), IfInstalled("torch.nn.functional")
 
 # (m, n, c) around every edge of a vector and of a group of classes, one dimension at a time
 WIDE = [

@@ -3,8 +3,6 @@
 import numba
 import numpy as np
 import pytest
-import torch
-from torch.nn import functional as F
 
 from fastclf import reference
 from fastclf.engine.losses import CLIPPED, EXACT, SHIFTED
@@ -13,7 +11,9 @@ from fastclf.kernels import jit, matmul, softmax
 from fastclf.kernels.codes import MANY_CLASSES
 from fastclf.kernels.simd import at, vlane0, vsplat
 
-from ..helpers import FINITE_DIFFERENCES, LANES, ONE_STEP, as_distribution, assert_close, edges, problem
+from ..helpers import FINITE_DIFFERENCES, LANES, ONE_STEP, IfInstalled, as_distribution, assert_close, edges, problem
+
+torch, F = IfInstalled("torch"), IfInstalled("torch.nn.functional")
 
 
 @numba.njit(**jit.FLAGS)

@@ -97,12 +97,37 @@ def test_a_loss_of_nothing_stays_finite(data):
 
 def test_a_diverging_run_says_so(data):
     ours, shorter = model(fastclf), model(fastclf)
-    with pytest.warns(fastclf.TrainingDivergedWarning, match="epoch 1:"):
+    with pytest.warns(fastclf.TrainingDivergedWarning, match="epoch 1:") as caught:
         losses = fastclf.train(ours, data.X * 1e200, data.labels, 5, 1e308, verbose=False)
+    assert [w.filename for w in caught if w.category is fastclf.TrainingDivergedWarning] == [__file__]
     assert losses == ours.losses_
     assert len(losses) == 1
     np.testing.assert_array_equal(ours.W, shorter.W)
     np.testing.assert_array_equal(ours.b, shorter.b)
+
+
+@pytest.mark.parametrize("own", [False, True])
+def test_the_repr_says_whether_it_is_trained(data, dtype, own):
+    class Own(fastclf.ImageLinearClassifier):
+        def softmax(self, z):
+            return super().softmax(z)
+
+    kind = Own if own else fastclf.ImageLinearClassifier
+    untrained, trained = (f"{kind.__name__}({N}, {C}, dtype={dtype}, {word})" for word in ("untrained", "trained"))
+    ours, seen = kind(N, C, dtype=dtype), []
+    fastclf.train(ours, data.X, data.labels, 0, 0.1, verbose=False)
+    ours.compute_loss(data.X, data.labels)
+    assert repr(ours) == untrained
+    with pytest.raises(ValueError, match="labels"):
+        fastclf.train(ours, data.X, data.labels + C, 3, 0.1, verbose=False)
+    assert repr(ours) == untrained
+    show = lambda *given: seen.append(repr(given[-1]))  # noqa: E731
+    fastclf.train(ours, data.X, data.labels, 2, 0.1, verbose=False, callback=show)
+    assert seen == [trained] * 2
+    assert repr(ours) == repr(copy.deepcopy(ours)) == trained
+    ours = kind(N, C, dtype=dtype)
+    ours.gradient_descent(data.X, data.labels)
+    assert repr(ours) == trained
 
 
 # ---------------------------------------------------------------- parameters

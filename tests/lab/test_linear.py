@@ -162,8 +162,9 @@ def test_losses_are_bounded_by_the_clip(batch):
 def test_a_diverging_run_says_so(batch, multiclass):
     p = problem(60, 4, 3 if multiclass else 1, sigmoid=not multiclass)
     X = p.X * 1e200
-    with pytest.warns(fastclf.TrainingDivergedWarning, match=r"epoch \d: .* Try a smaller learning rate"):
+    with pytest.warns(fastclf.TrainingDivergedWarning, match=r"epoch \d: .* Try a smaller learning rate") as caught:
         theta, losses = fastclf.train_model(X, p.targets, 1e308, 5, batch, multiclass, verbose=False, random_state=0)
+    assert [w.filename for w in caught if w.category is fastclf.TrainingDivergedWarning] == [__file__]
     assert len(losses) < 5
     before, same = fastclf.train_model(
         X, p.targets, 1e308, len(losses) - 1, batch, multiclass, verbose=False, random_state=0

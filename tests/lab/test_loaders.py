@@ -1,10 +1,12 @@
 """Where mini-batches come from: a DataLoader over a set in memory is read as the loader itself would have been."""
 
-import math
 import warnings
 
 import numpy as np
 import pytest
+
+pytest.importorskip("torch", exc_type=ImportError)
+
 import torch
 from torch.utils.data import (
     BatchSampler,
@@ -23,44 +25,16 @@ from fastclf import Batches, reference
 
 from .. import image_sets
 from ..helpers import TRAJECTORY, assert_close
+from . import minibatches
+from .minibatches import BYTES, C, M, N, Plain, X, Y, assert_same, network
 
 pytestmark = pytest.mark.filterwarnings("error::UserWarning")
 
-M, N, C = 45, 12, 3
-RNG = np.random.default_rng(0)
-X, Y = RNG.standard_normal((M, N)), RNG.integers(0, C, M)
-BYTES = RNG.integers(0, 256, (M, 2, 2, 3), np.uint8)
 
-
-class Plain:
-    """A loader that hides what it is made of, so that it is asked for every batch."""
-
-    def __init__(self, loader):
-        self.loader = loader
-
-    def __iter__(self):
-        return iter(self.loader)
-
-
-def network(dtype, n, c, **how):
-    model = fastclf.DeepMLPClassifier(n, 7, c, dtype=dtype, random_state=0, **how)
-    for name, gain in (("W1", 60), ("W3", 60), ("W2", 60)):  # far enough from 0 that every batch matters
-        setattr(model, name, gain / math.sqrt(n) * getattr(model, name))
-    return model
-
-
-def trained(loader, dtype=np.float64, n=N, c=C, epochs=3, **how):
-    """What there is to see after training from one seed: losses, parameters, the last batch, torch's generator."""
+def trained(*args, **how):
+    """What there is to see after training from one seed, torch's generator included."""
     torch.manual_seed(5)
-    model = network(dtype, n, c, **how)
-    losses = model.train(loader, epochs, 0.1, verbose=False)
-    state = torch.get_rng_state().numpy()
-    return [losses, model.W1, model.b1, model.W3, model.b3, model.W2, model.b2, model.A1, model.A2, state]
-
-
-def assert_same(got, expected):
-    for a, b in zip(got, expected, strict=True):
-        np.testing.assert_array_equal(a, b)
+    return [*minibatches.trained(*args, **how), torch.get_rng_state().numpy()]
 
 
 def tensors(x=X, y=Y):
@@ -242,9 +216,9 @@ def test_what_is_read_as_usual_says_so_once(reason):
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         got = trained(loader)
-    said = [str(w.message) for w in caught if "train_loader" in str(w.message)]
-    assert len(said) == 1
-    assert reason in said[0]
+    [warning] = [w for w in caught if "train_loader" in str(w.message)]
+    assert reason in str(warning.message)
+    assert warning.filename == minibatches.__file__
     assert_same(got, trained(Plain(AS_USUAL[reason]())))
 
 
@@ -281,88 +255,16 @@ def test_overridden_methods_see_every_batch():
     assert sizes == [(N, 20), (N, 20), (N, 5)]
 
 
-# ---------------------------------------------------------------- Batches
-
-
-def test_batches_of_arrays(dtype):
-    expected = trained([(X[i : i + 10], Y[i : i + 10]) for i in range(0, M, 10)], dtype)
-    assert_same(trained(Batches(X, Y, 10), dtype), expected)
-    assert_same(trained(Batches(torch.tensor(X), Y.tolist(), 10), dtype), expected)
-    assert_same(trained(Plain(Batches(X, Y, 10)), dtype), expected)
-    dropped = trained([(X[i : i + 10], Y[i : i + 10]) for i in range(0, 40, 10)], dtype)
-    assert_same(trained(Batches(X, Y, 10, drop_last=True), dtype), dropped)
-
-
-@pytest.mark.parametrize("kind", [np.int32, bool, np.float16, ">f8"])
-def test_batches_of_other_numbers(kind):
-    samples = (X > 0).astype(kind)
-    assert_same(trained(Batches(samples, Y, 10)), trained(Batches(samples.astype(float), Y, 10)))
-
-
-def test_shuffled_batches():
-    """Every sample once per epoch, in an order that the seed decides, and another in the next epoch."""
-    loader = Batches(np.arange(M)[:, None], Y, 10, shuffle=True, random_state=3)
-    epochs = [np.concatenate([x[:, 0] for x, _ in loader]) for _ in range(2)]
-    for epoch in epochs:
-        np.testing.assert_array_equal(np.sort(epoch), np.arange(M))
-    assert (epochs[0] != epochs[1]).any()
-    same = Batches(np.arange(M)[:, None], Y, 10, shuffle=True, random_state=np.random.RandomState(3))
-    np.testing.assert_array_equal(np.concatenate([x[:, 0] for x, _ in same]), epochs[0])
-    np.random.seed(3)
-    np.testing.assert_array_equal(Batches(X, Y, 10, shuffle=True).order(), epochs[0])
-    other = Batches(X, Y, 10, shuffle=True, random_state=np.random.default_rng(3)).order()
-    expected = np.arange(M)
-    np.random.default_rng(3).shuffle(expected)
-    np.testing.assert_array_equal(other, expected)
-    for x, y in loader:
-        np.testing.assert_array_equal(y, Y[x[:, 0]])
-
-
-def test_the_length_is_the_number_of_batches():
-    for size, drop_last in ((10, False), (10, True), (45, True), (50, False), (1, False)):
-        loader = Batches(X, Y, size, drop_last=drop_last)
-        assert len(loader) == len(list(loader)) == (M // size if drop_last else math.ceil(M / size))
-
-
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
-        ((X[0], Y), r"X must have shape \(m, \.\.\.\), one sample per row, and not be empty, got \(12,\)"),
-        ((X[:0], Y[:0]), "not be empty"),
-        ((X, Y[1:]), r"y must have shape \(45,\), one label per sample, got \(44,\)"),
-        ((X, Y, 0), "batch_size must be at least 1, got 0"),
-        ((X, Y, 2.5), "batch_size must be a whole number"),
-    ],
-)
-def test_batches_that_can_not_be(arguments, message):
-    with pytest.raises((ValueError, TypeError), match=message):
-        Batches(*arguments)
-    with pytest.raises(ValueError, match="batch_size must be at most 45 where drop_last"):
-        Batches(X, Y, 46, drop_last=True)
-    with pytest.raises(TypeError, match="random_state"):
-        Batches(X, Y, random_state="0")
+def test_batches_of_tensors(dtype):
+    assert_same(trained(Batches(torch.tensor(X), Y.tolist(), 10), dtype), trained(Batches(X, Y, 10), dtype))
 
 
 # ---------------------------------------------------------------- bad sets are found before a step is taken
 
 
-@pytest.mark.parametrize("make", [lambda x, y: DataLoader(tensors(x, y), 10), lambda x, y: Batches(x, y, 10)])
-@pytest.mark.parametrize(
-    ("x", "y", "message"),
-    [
-        (np.where(np.arange(N) == 3, np.nan, X), Y, r"X of train_loader must be finite, got nan at \(0, 3\)"),
-        (X, Y + 1, "y of train_loader must lie in 0 … 2, got labels from 1 to 3"),
-        (X, Y.astype(float), "y of train_loader must hold integer class labels"),
-        (X[:, 1:], Y, "train_loader must yield 12 features per sample, got images of"),
-    ],
-    ids=["NaN", "labels", "float labels", "features"],
-)
-def test_bad_sets(make, x, y, message):
-    model = network(np.float64, N, C)
-    before = model.W1.copy()
-    with pytest.raises((ValueError, TypeError), match=message):
-        model.train(make(x, y), 2, 0.1, verbose=False)
-    np.testing.assert_array_equal(model.W1, before)
+@pytest.mark.parametrize(("x", "y", "message"), minibatches.BAD.values(), ids=minibatches.BAD)
+def test_bad_sets(x, y, message):
+    minibatches.is_refused(DataLoader(tensors(x, y), 10), message)
 
 
 def test_what_a_part_leaves_out_may_be_bad():
@@ -383,8 +285,3 @@ def test_a_set_of_nothing():
         trained(DataLoader(Subset(tensors(), []), 10))
     with pytest.raises(ValueError, match="at least one batch"):
         trained(DataLoader(tensors(), 100, drop_last=True))
-
-
-def test_numbers_too_large_for_float32():
-    with pytest.raises(ValueError, match="must be finite, got inf"):
-        trained(Batches(1e200 * X, Y, 10), np.float32)

@@ -6,13 +6,13 @@ import pickle
 
 import numpy as np
 import pytest
-import torch
-from torch.utils.data import DataLoader, TensorDataset
 
 import fastclf
 from fastclf import reference
 
-from ..helpers import ONE_STEP, TRAJECTORY, assert_close, problem
+from ..helpers import ONE_STEP, TRAJECTORY, IfInstalled, assert_close, problem
+
+torch, torch_data = IfInstalled("torch"), IfInstalled("torch.utils.data")
 
 N, H, C = 12, 9, 5
 CLASSES = {"MLPClassifier": (1, 2), "DeepMLPClassifier": (1, 3, 2)}  # numbers of the layers, from the input on
@@ -284,21 +284,24 @@ def test_a_loader_of_torch(data):
     models, losses = pair("DeepMLPClassifier"), []
     for model in models:
         torch.manual_seed(5)
-        loader = DataLoader(TensorDataset(images, torch.tensor(data.labels)), batch_size=16, shuffle=True)
+        dataset = torch_data.TensorDataset(images, torch.tensor(data.labels))
+        loader = torch_data.DataLoader(dataset, batch_size=16, shuffle=True)
         losses.append(model.train(loader, 5, 0.1))
     compare(TRAJECTORY, "DeepMLPClassifier", *models, losses=losses)
 
 
-def test_batches_may_be_anything_array_like(data):
+@pytest.mark.parametrize("kind", ["array", "tensor"])
+def test_batches_may_be_anything_array_like(data, kind):
     """uint8 images, float16, lists; pairs as lists; and a loader that makes its batches anew in every epoch."""
     pixels = np.random.default_rng(0).integers(0, 256, (20, N), dtype=np.uint8)
     half, labels = data.X[:20].astype(np.float16), data.labels[:20]
+    small = labels.astype(np.int32) if kind == "array" else torch.tensor(labels, dtype=torch.int32)
 
     class Loader:
         def __iter__(self):
             yield [pixels / 255, list(labels)]
             yield half, labels.astype(np.uint8)
-            yield half.tolist(), torch.tensor(labels, dtype=torch.int32)
+            yield half.tolist(), small
 
     exact = [(X.astype(np.float64), labels) for X in (pixels / 255, half, half)]
     ours, expected = pair("DeepMLPClassifier")
@@ -325,8 +328,9 @@ def test_a_diverging_run_says_so(name, data):
         ours, _ = pair(name)
         given = (data.X.T, data.labels) if name == "MLPClassifier" else (loader,)
         unclipped = {} if name == "MLPClassifier" else {"clip_threshold": math.inf}
-        with pytest.warns(fastclf.TrainingDivergedWarning, match=r"epoch \d:"):
+        with pytest.warns(fastclf.TrainingDivergedWarning, match=r"epoch \d:") as caught:
             losses = ours.train(*given, epochs=6, learning_rate=1e300, verbose=False, **unclipped)
+        assert [w.filename for w in caught if w.category is fastclf.TrainingDivergedWarning] == [__file__]
         assert losses == ours.losses_
         assert len(losses) < 6
         assert np.isfinite(ours._network.params).all()
@@ -406,8 +410,9 @@ def test_a_callback_that_fails_leaves_the_epochs_before(name, data):
     np.testing.assert_array_equal(ours.W1, shorter.W1)
     assert ours.losses_ == shorter.losses_
     again = pair(name)[0]
-    with pytest.warns(fastclf.TrainingInterruptedWarning):  # as after Ctrl-C
+    with pytest.warns(fastclf.TrainingInterruptedWarning) as caught:  # as after Ctrl-C
         train(name, again, data, 9, callback=fail(KeyboardInterrupt))
+    assert [w.filename for w in caught] == [__file__]
     np.testing.assert_array_equal(again.W1, shorter.W1)
     assert again.losses_ == shorter.losses_
 
@@ -454,23 +459,92 @@ def test_training_leaves_what_forward_returned_alone(data):
 # ---------------------------------------------------------------- subsample_dataset
 
 
-DATASET = TensorDataset(torch.arange(50).reshape(50, 1), torch.arange(50))
+@pytest.fixture
+def dataset():
+    return torch_data.TensorDataset(torch.arange(50).reshape(50, 1), torch.arange(50))
 
 
-def test_a_subsample_is_the_global_generators():
+def test_a_subsample_is_the_global_generators(dataset):
     indices = []
     for package in (fastclf, reference):
         np.random.seed(3)
-        indices.append(list(package.subsample_dataset(DATASET, 20).indices))
+        indices.append(list(package.subsample_dataset(dataset, 20).indices))
     assert indices[0] == indices[1]
     assert len(set(indices[0])) == 20
-    assert list(fastclf.subsample_dataset(DATASET, 20, random_state=3).indices) == indices[0]
-    assert list(fastclf.subsample_dataset(DATASET, 20, random_state=np.random.RandomState(3)).indices) == indices[0]
+    assert list(fastclf.subsample_dataset(dataset, 20, random_state=3).indices) == indices[0]
+    assert list(fastclf.subsample_dataset(dataset, 20, random_state=np.random.RandomState(3)).indices) == indices[0]
 
 
-def test_a_subsample_is_a_torch_subset():
-    subset = fastclf.subsample_dataset(DATASET, 50, random_state=np.random.default_rng(0))
-    assert isinstance(subset, torch.utils.data.Subset)
-    assert sorted(int(y) for _, y in DataLoader(subset)) == list(range(50))
-    assert len(fastclf.subsample_dataset(TensorDataset(torch.zeros(2000)))) == 1000
-    assert len(fastclf.subsample_dataset(DATASET, 0)) == 0
+def test_a_subsample_is_a_torch_subset(dataset):
+    subset = fastclf.subsample_dataset(dataset, 50, random_state=np.random.default_rng(0))
+    assert isinstance(subset, torch_data.Subset)
+    assert sorted(int(y) for _, y in torch_data.DataLoader(subset)) == list(range(50))
+    assert len(fastclf.subsample_dataset(torch_data.TensorDataset(torch.zeros(2000)))) == 1000
+    assert len(fastclf.subsample_dataset(dataset, 0)) == 0
+
+
+# ---------------------------------------------------------------- what is printed of a model
+
+
+def reprs(name, dtype, kind=None):
+    kind = getattr(fastclf, name) if kind is None else kind
+    return (f"{kind.__name__}({N}, {H}, {C}, dtype={dtype}, {word})" for word in ("untrained", "trained"))
+
+
+def run(model, data, epochs, **how):
+    given = ([(data.X, data.labels)],) if isinstance(model, fastclf.DeepMLPClassifier) else (data.X.T, data.labels)
+    return model.train(*given, epochs, verbose=False, **how)
+
+
+@pytest.mark.parametrize("what", ["float64", "float32", "bfloat16"])
+def test_the_repr_says_whether_it_is_trained(name, data, what):
+    untrained, trained = reprs(name, what)
+    model, seen = getattr(fastclf, name)(N, H, C, dtype=what), []
+    run(model, data, 0)
+    model.forward(data.X.T)
+    assert repr(model) == untrained
+    run(model, data, 2, callback=lambda *given: seen.append(repr(given[-1])))
+    assert seen == [trained] * 2
+    run(model, data, 0)
+    assert repr(model) == repr(copy.deepcopy(model)) == repr(pickle.loads(pickle.dumps(model))) == trained
+
+
+@pytest.mark.parametrize("own", [False, True])
+def test_a_step_by_hand_is_training(name, data, own):
+    base = getattr(fastclf, name)
+
+    class Own(base):
+        def relu(self, z):
+            return super().relu(z)
+
+    kind = Own if own else base
+    untrained, trained = reprs(name, "float64", kind)
+    model = kind(N, H, C)
+    model.forward(data.X.T)
+    with pytest.raises(ValueError, match="y must"):
+        model.backward(data.X.T, data.labels + C)
+    assert repr(model) == untrained
+    model.backward(data.X.T, data.labels)
+    assert repr(model) == trained
+    model = kind(N, H, C)
+    run(model, data, 1)
+    assert repr(model) == trained
+
+
+def test_a_run_that_an_error_ends_is_training_from_its_first_step_on(data):
+    untrained, trained = reprs("DeepMLPClassifier", "float64")
+    good, bad = (data.X, data.labels), (data.X, data.labels + C)
+    for batches, said in (([bad, good], untrained), ([good, bad], trained)):
+        model = fastclf.DeepMLPClassifier(N, H, C)
+        with pytest.raises(ValueError, match="y of a batch"):
+            model.train(batches, 1, verbose=False)
+        assert repr(model) == said
+
+
+def test_what_a_checkpoint_gives_back_is_trained(name, data, tmp_path):
+    untrained, trained = reprs(name, "float64")
+    run(getattr(fastclf, name)(N, H, C), data, 2, checkpoint=tmp_path / "run")
+    model = getattr(fastclf, name)(N, H, C)
+    assert repr(model) == untrained
+    assert len(run(model, data, 2, checkpoint=tmp_path / "run", resume=True)) == 2  # nothing is left to be done
+    assert repr(model) == trained

@@ -211,6 +211,9 @@ def damaged(where):
         S.indptr[-1] = 10**9
     elif where == "the first":
         S.indptr[0] = -5
+    elif where == "without an entry":
+        S = sparse.csr_matrix(S.shape)
+        S.indptr[3] = 10**6
     elif where == "short":
         S.indptr = S.indptr[:50]
     elif where == "fewer values":
@@ -225,8 +228,8 @@ def damaged(where):
 
 
 WHERE = [
-    "negative", "out of range", "far out of range", "falling", "the last", "the first", "short", "fewer values", "columns",
-    "pairs",
+    "negative", "out of range", "far out of range", "falling", "the last", "the first", "without an entry", "short",
+    "fewer values", "columns", "pairs",
 ]  # fmt: skip
 
 

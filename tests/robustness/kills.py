@@ -84,6 +84,7 @@ RUNS = {
     "linear, batches": model_of(
         fastclf.FastLinearClassifier(batch_size=32, average=True, early_stopping=True, **LINEAR)
     ),
+    "linear, validation": model_of(fastclf.FastLinearClassifier(average=900, **LINEAR), X_val=X[:50], y_val=Y[:50]),
     "linear, sparse": model_of(fastclf.FastLinearClassifier(**LINEAR), SPARSE),
     "linear, sparse, full": model_of(fastclf.FastLinearClassifier(batch_size="full", average=True, **LINEAR), SPARSE),
     "adam": model_of(fastclf.FastMLPClassifier(dropout=0.2, early_stopping=True, **MLP)),

@@ -37,6 +37,8 @@ def outcomes():
 @pytest.mark.parametrize("name", attacks.ATTACKS)
 def test_attack(outcomes, name, record_property):
     attack, (error, message) = attacks.ATTACKS[name], outcomes[name]
+    if error in ("ImportError", "ModuleNotFoundError") and "torch" in message:
+        pytest.importorskip("torch", exc_type=ImportError)
     assert error == attack.error, message
     assert attack.message in message
     record_property("hostile calls met", 1)

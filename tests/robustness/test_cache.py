@@ -191,5 +191,6 @@ def test_a_user_without_a_home(monkeypatch):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setattr(cache.config, "CACHE_DIR", "")
     monkeypatch.setattr("pathlib.Path.expanduser", homeless)
-    with pytest.warns(RuntimeWarning, match="home"):
+    with pytest.warns(RuntimeWarning, match="home") as caught:
         assert cache.cache_folder.__wrapped__() is None
+    assert [w.filename for w in caught] == [__file__]

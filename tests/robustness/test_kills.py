@@ -22,6 +22,12 @@ ROOT = Path(__file__).parents[2]
 KILLS_PER_RUN = 2  # of each of the runs
 
 
+@pytest.fixture(autouse=True)
+def torch_for_its_loaders(request):
+    if "a loader" in request.node.name:
+        pytest.importorskip("torch", exc_type=ImportError)
+
+
 def unkilled(name, tmp_path):
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
