@@ -243,8 +243,8 @@ FAULTS = [
     Fault("fastclf/estimators/mlp.py", "float(np.average(right, weights=weights))", "float(right.mean())", MLP),
     Fault(
         "fastclf/estimators/mlp.py",
-        "            best.bring_back()",
-        "            _ = best.bring_back() if self.n_iter_ == epochs else None",
+        "a callback may raise\n            best.bring_back()",
+        "a callback may raise\n            _ = best.bring_back() if self.n_iter_ == epochs else None",
         MLP,
     ),
     Fault("fastclf/estimators/mlp.py", "better = plateau.after(value)", "better = plateau.after(loss)", MLP),
