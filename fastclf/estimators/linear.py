@@ -125,6 +125,9 @@ class FastLinearClassifier(FastClassifier, LinearClassifierMixin, SparseCoefMixi
     scale_ : float
     n_features_in_, feature_names_in_
         As in scikit-learn.
+    encoding_ : list of (str or None, list of str or None)
+        Only of a model that ``fastclf train`` has trained on a table: the name of each of its columns and, of a column of
+        text, its categories.
     """
 
     _parameter_constraints: dict[str, list[Any]] = {  # noqa: RUF012

@@ -159,6 +159,9 @@ class FastMLPClassifier(FastClassifier):
         Numbers of epochs and of samples trained on.
     n_layers_, n_outputs_, out_activation_, n_features_in_, feature_names_in_
         As in scikit-learn.
+    encoding_ : list of (str or None, list of str or None)
+        Only of a model that ``fastclf train`` has trained on a table: the name of each of its columns and, of a column of
+        text, its categories.
     scale_ : float
         Factor for bytes.
     """
