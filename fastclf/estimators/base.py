@@ -334,7 +334,7 @@ class FastClassifier(Portable, CallbackSupportMixin, ClassifierMixin, BaseEstima
         factor = (1.0 if self.scale is None else float(self.scale)) if reset else factor_of(self)
         are_whole = factor != 1 and np.result_type(getattr(X, "dtype", None) or np.asarray(X)).kind in "biu"
         try:
-            checked = validate_data(self, X, y, dtype=DTYPES, order="C", reset=reset, **options)
+            checked = validate_data(self, X, y, accept_sparse="csr", dtype=DTYPES, order="C", reset=reset, **options)
         except OverflowError as error:
             raise ValueError(f"X holds a number that no float can be: {error}") from None
         X, *rest = checked if isinstance(checked, tuple) else (checked,)
@@ -465,6 +465,23 @@ class FastClassifier(Portable, CallbackSupportMixin, ClassifierMixin, BaseEstima
         yield after_epoch
         context.call_on_fit_task_end(estimator=self, X=X, y=y, reconstruction_attributes={})
 
+    def _reporter(self, line: Callable[[int, float], str], epochs: int, samples: int = 0) -> Reporter:
+        """What prints a fit's lines or its bar, as ``verbose`` wishes."""
+        return Reporter("bar" if self.verbose == "bar" else bool(self.verbose), line, epochs, samples=samples)
+
+    def _end_epoch(
+        self, loss: float, reporter: Reporter, evaluate: Callable[[float], None], after_epoch: Callable[[], bool]
+    ) -> bool:
+        """Count an epoch, report its loss, score the model, and call callbacks; returns True if one wants to stop."""
+        self.n_iter_ += 1
+        self.loss_curve_.append(loss)
+        reporter.epoch(self.n_iter_ - 1, loss, lambda: None)
+        evaluate(loss)
+        self._stage = "callback"
+        stop = after_epoch()
+        self._stage = "training"
+        return stop
+
     def _run_epochs(
         self,
         data: tuple[Any, Any, int],
@@ -484,25 +501,17 @@ class FastClassifier(Portable, CallbackSupportMixin, ClassifierMixin, BaseEstima
         False if training ended before.
         """
         X, y, n_samples = data
-        verbose = "bar" if self.verbose == "bar" else bool(self.verbose)
         self._stage, self.n_iter_, over = "training", 0, False
         if kept is not None:
             self.n_iter_, over = kept.restored()
         with (
-            Reporter(verbose, line, epochs, samples=n_samples) as reporter,
+            self._reporter(line, epochs, n_samples) as reporter,
             self._callbacks(X, y, epochs) as after_epoch,
         ):
             try:
                 for epoch in range(self.n_iter_, 0 if over else epochs):
                     loss = train(reporter.on_samples)
-                    self.n_iter_ += 1
-                    self.loss_curve_.append(loss)
-                    reporter.epoch(epoch, loss, lambda: None)
-                    evaluate(loss)
-                    self._stage = "callback"
-                    stop = after_epoch()
-                    self._stage = "training"
-                    over = stop or is_over(reporter)
+                    over = self._end_epoch(loss, reporter, evaluate, after_epoch) or is_over(reporter)
                     if kept is not None:
                         kept.after(self.n_iter_, over, ended=over or epoch == epochs - 1)
                     if over:

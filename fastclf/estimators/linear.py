@@ -360,7 +360,7 @@ class FastLinearClassifier(FastClassifier, LinearClassifierMixin, SparseCoefMixi
         self.validation_loss_curve_: list[float] | None = None
 
     def _check_both(self, X: Any, y: Any, reset: bool) -> tuple[Any, NDArray[Any]]:
-        X, y = self._check(X, as_vector(y), reset=reset, accept_sparse="csr", accept_large_sparse=False)
+        X, y = self._check(X, as_vector(y), reset=reset, accept_large_sparse=False)
         return X, y
 
     @staticmethod
@@ -631,7 +631,7 @@ class FastLinearClassifier(FastClassifier, LinearClassifierMixin, SparseCoefMixi
             Z += intercept
             Z = self._as_scores(Z)
         else:
-            samples = self._check(given, reset=False, accept_sparse="csr")
+            samples = self._check(given, reset=False)
             if not sparse.issparse(samples):
                 samples = self._rows(samples, np.result_type(samples.dtype, intercept.dtype))
             Z = self._logits(samples)
