@@ -2,7 +2,7 @@
 
 # How samples are stored: as floats of the element type; raw, as bytes, float32 or float64 of any alignment; or as rows of
 # (feature, value) pairs.
-FLOATS, BYTES, SINGLE, DOUBLE, PAIRS = range(5)
+FLOATS, BYTES, SINGLE, DOUBLE, SPARSE = range(5)
 
 # The columns of a network's layout, which has one row per layer: number of inputs, number of units, offset of the weights
 # in the parameter vector, offset of the bias, and number of units in all layers before this one.

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from .codes import BYTES, FLOATS, SINGLE
+from .codes import BYTES, FLOATS, SINGLE, SPARSE
 from .jit import (
     AT,
     AT_BYTES,
@@ -52,6 +52,12 @@ def source_at(source, n):
         at(source.X, 0), at(source.raw, 0), at(source.table, 0), source.stored, n, source.channels,
         at(source.features, 0), at(source.starts, 0),
     )  # fmt: skip
+
+
+@inlined
+def is_raw(source):
+    """Whether the samples must be converted before products take them."""
+    return source.stored != FLOATS and source.stored != SPARSE
 
 
 @routine(source=SourceAt, order=AT_INDEX, m=INT, X=AT_OPERANDS)

@@ -42,13 +42,12 @@ from .codes import (
     MARK,
     N_IN,
     N_OUT,
-    PAIRS,
     RELU,
     SQUARE_PARTS,
     WEIGHTS,
 )
 from .dropout import scrambled
-from .gather import source_at, to_operands, to_operands_in_shares
+from .gather import is_raw, source_at, to_operands, to_operands_in_shares
 from .jit import (
     ALONE,
     AT,
@@ -66,7 +65,6 @@ from .jit import (
 from .kernel import kernel
 from .matmul import are_long, column_sums, forward, moved, n_tiles, outer, stretch, turn, uses_turned
 from .operands import as_operands, length_of, round_across, round_along, terms_of
-from .pairs import forward_pairs, has_pairs, update_pairs
 from .records import BatchScratch, Model, Schedule, Settings, Source, Targets
 from .simd import at, lanes_of, real
 from .softmax import (
@@ -81,6 +79,7 @@ from .softmax import (
     spread_bias,
     total_loss,
 )  # fmt: skip
+from .sparse_layer import forward_sparse, is_sparse, update_sparse
 from .target import TARGET
 from .tile import ACTIVATE, DOT_UNITS, MASK, UPDATE
 from .update import decay_of, squares, take_step
@@ -230,11 +229,11 @@ def forward_backward(batch, q, workers):
     end = min(g1 * lanes, batch.m)
     for r0 in range(g0 * lanes, end, at_once):
         r1 = min(r0 + at_once, end)
-        if batch.source.stored != FLOATS and batch.source.stored != PAIRS and batch.m >= BY_UNITS_BELOW:
+        if is_raw(batch.source) and batch.m >= BY_UNITS_BELOW:
             to_operands(batch.source, at(batch.chosen, r0), r1 - r0, at(batch.X, r0 * batch.ldx))
         if going_forward:
             for l in range(batch.n_layers):
-                if l > 0 or not (has_pairs(0, batch) or is_divided_by_units(batch)):
+                if l > 0 or not (is_sparse(0, batch) or is_divided_by_units(batch)):
                     layer(l, batch, r0, r1, 0, 1, panel)
                 if l < last:
                     if dropping or batch.activation != RELU:
@@ -284,8 +283,8 @@ def updates_in_place(optimiser, phases):
 
 @inlined
 def tiles_of(l, batch):
-    """The number of tiles of layer l's weights; there are none if ``pairs`` updates them."""
-    if has_pairs(l, batch):
+    """The number of tiles of layer l's weights; there are none if ``sparse_layer`` updates them."""
+    if is_sparse(l, batch):
         return 0
     return n_tiles(entry(batch.layout, l, N_OUT), entry(batch.layout, l, N_IN), lanes_of(batch.S))
 
@@ -389,7 +388,7 @@ def run(X, source, targets, model, scratch, schedule, settings, losses, team):
         samples, picked, pitch = at(X, 0), chosen, length_of(n_in, at(X, 0))
         if source.stored != FLOATS:
             samples, picked = at(scratch.gathered, 0), at(scratch.iota, 0)
-            if m < BY_UNITS_BELOW and source.stored != PAIRS:
+            if m < BY_UNITS_BELOW and is_raw(stored_at):
                 to_operands_in_shares(team, stored_at, chosen, m, samples)
         total_weight = float(schedule.whole_weight)
         if total_weight == 0:
@@ -410,8 +409,8 @@ def run(X, source, targets, model, scratch, schedule, settings, losses, team):
             round_weights(ALONE if params.shape[0] <= FEW_PARAMETERS else team, batch)
         if phases & FORWARD:
             turn_weights(batch)
-            if has_pairs(0, batch):
-                forward_pairs(team, batch)
+            if is_sparse(0, batch):
+                forward_sparse(team, batch)
             elif is_divided_by_units(batch):
                 first_layer(team, batch)
         forward_backward(team if m > lanes_of(S) else ALONE, batch)  # no thread takes less than one vector of samples
@@ -426,6 +425,6 @@ def run(X, source, targets, model, scratch, schedule, settings, losses, team):
                     total += scratch.partial_sums[part]
                 losses[step] += 0.5 * decay * total
         if phases & BACKWARD:
-            if has_pairs(0, batch):
-                update_pairs(team, batch)
+            if is_sparse(0, batch):
+                update_sparse(team, batch)
             update_weights(team, batch)

@@ -41,7 +41,7 @@ class Source(NamedTuple):
     X: IN2  # (m, n), if the samples are stored as floats of the element type
     raw: BYTES2  # the bytes of each sample, one row per sample, if they are stored in another form
     table: IN1  # (256,): the float that each byte value stands for; or the values of the pairs
-    stored: INT  # one of FLOATS, BYTES, SINGLE, DOUBLE, PAIRS
+    stored: INT  # one of FLOATS, BYTES, SINGLE, DOUBLE, SPARSE
     channels: INT  # per pixel, if samples are images stored channels last; else 1
     features: INDEX32 = np.empty(0, np.int32)  # of the pairs
     starts: INDEX = np.empty(0, np.int64)  # (m + 1,): sample i has the pairs at positions starts[i] ≤ j < starts[i + 1]

@@ -60,6 +60,18 @@ def _taken_up(b, tiles, kept, begins, vty, zero):
     return _sums(b, tiles, [(dict.fromkeys(tiles, zero), before), (there, go_on)]), places
 
 
+def _set_aside(b, sums, places, ends):
+    """Store the sums in ``places``, unless they are complete; go on where they are. Returns the block after both."""
+    keep, finish, after = (b.append_basic_block(f"sums.{name}") for name in ("keep", "complete", "after"))
+    b.cbranch(ends, finish, keep)
+    b.position_at_end(keep)
+    for t in places:
+        simd.store(b, sums[t], places[t])
+    b.branch(after)
+    b.position_at_end(finish)
+    return after
+
+
 def _make_dot(n_rows: int, n_units: int):
     """The tile of ``n_rows`` x ``n_units`` sums along k."""
 
@@ -94,9 +106,7 @@ def _make_dot(n_rows: int, n_units: int):
             at_start, places = _taken_up(b, tiles, kept, begins, vty, zero)
             whole = b.sub(K, b.urem(K, INTP(lanes)))
             before = b.block
-            loop, rest, tail, done, keep, finish, after = (
-                b.append_basic_block(f"dot.{name}") for name in ("k", "rest", "tail", "done", "keep", "out", "after")
-            )
+            loop, rest, tail, done = (b.append_basic_block(f"dot.{name}") for name in ("k", "rest", "tail", "done"))
             b.cbranch(b.icmp_signed(">", whole, INTP(0)), loop, rest)
 
             b.position_at_end(loop)
@@ -123,13 +133,7 @@ def _make_dot(n_rows: int, n_units: int):
 
             b.position_at_end(done)
             sums = _sums(b, tiles, [(sums, rest), (new, tail_end)])
-            b.cbranch(ends, finish, keep)
-            b.position_at_end(keep)
-            for t in tiles:
-                simd.store(b, sums[t], places[t])
-            b.branch(after)
-
-            b.position_at_end(finish)
+            after = _set_aside(b, sums, places, ends)
             for r in range(n_rows):
                 z_at, act_at = (b.gep(p, [b.mul(ldo, INTP(r))]) for p in (z, act))
                 at_bias = b.gep(bias, [b.mul(bias_r, INTP(r))])
@@ -198,9 +202,7 @@ def _make_outer(n_rows: int, n_vectors: int):
             along_r = [b.mul(a_r, b.load(b.gep(a_rows, [INTP(r)]))) for r in range(n_rows)]
             at_start, places = _taken_up(b, tiles, kept, begins, vty, zero)
             start = b.block
-            loop, done, keep, finish, after = (
-                b.append_basic_block(f"outer.{name}") for name in ("p", "done", "keep", "out", "after")
-            )
+            loop, done = (b.append_basic_block(f"outer.{name}") for name in ("p", "done"))
             b.branch(loop)
 
             b.position_at_end(loop)
@@ -222,13 +224,7 @@ def _make_outer(n_rows: int, n_vectors: int):
             b.cbranch(b.icmp_signed("<", p_next, depth), loop, done)
 
             b.position_at_end(done)
-            b.cbranch(ends, finish, keep)
-            b.position_at_end(keep)
-            for t in tiles:
-                simd.store(b, new[t], places[t])
-            b.branch(after)
-
-            b.position_at_end(finish)
+            after = _set_aside(b, new, places, ends)
             at = {(r, v): b.add(b.mul(ldc, INTP(r)), INTP(v * lanes)) for r, v in tiles}
             scales, steps, high = (simd.splat(b, x, lanes) for x in (scale, step, limit))
             low = b.fneg(high)

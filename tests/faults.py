@@ -39,7 +39,7 @@ KILLS, REFUSED, DROPOUT = (
 )
 COLUMNS, DELIMITED = "tests/datasets/test_columns.py", "tests/datasets/test_delimited.py"
 MATMUL = "tests/kernels/test_matmul.py"
-ACTIVATION, PAIRS = "tests/kernels/test_activation.py", "tests/kernels/test_pairs.py"
+ACTIVATION, SPARSE_LAYER = "tests/kernels/test_activation.py", "tests/kernels/test_sparse_layer.py"
 BFLOAT16 = "tests/kernels/test_bfloat16.py"
 K_MLP, K_SGD, K_LINEAR, K_SOFTMAX, K_UPDATE = (
     f"tests/kernels/test_{name}.py" for name in ("mlp", "sgd", "linear", "softmax", "update")
@@ -218,9 +218,9 @@ FAULTS = [
     Fault("kernels/activation.py", "2 if back else 1", "1", ACTIVATION),
     Fault("kernels/activation.py", "1 - dropout if dropping else real(A, 1.0)", "real(A, 1.0)", ACTIVATION),
     Fault("kernels/simd.py", "b.fsub(power, c(1.0))", "power", "tests/kernels/test_simd.py"),
-    Fault("kernels/pairs.py", "if batch.phases & ADD == 0:", "if True:", PAIRS),
-    Fault("kernels/pairs.py", "or not is_relu or z != z", "or not is_relu", PAIRS),
-    Fault("kernels/pairs.py", "if batch.phases & HOLD == 0:", "if True:", PAIRS),
+    Fault("kernels/sparse_layer.py", "if batch.phases & ADD == 0:", "if True:", SPARSE_LAYER),
+    Fault("kernels/sparse_layer.py", "or not is_relu or z != z", "or not is_relu", SPARSE_LAYER),
+    Fault("kernels/sparse_layer.py", "if batch.phases & HOLD == 0:", "if True:", SPARSE_LAYER),
     # ------------------------------------------------------------ training
     Fault(
         "fastclf/engine/minibatch.py",
@@ -243,8 +243,8 @@ FAULTS = [
     Fault("fastclf/estimators/mlp.py", "float(np.average(right, weights=weights))", "float(right.mean())", MLP),
     Fault(
         "fastclf/estimators/mlp.py",
-        "            best.bring_back()",
-        "            _ = best.bring_back() if self.n_iter_ == epochs else None",
+        "a callback may raise\n            best.bring_back()",
+        "a callback may raise\n            _ = best.bring_back() if self.n_iter_ == epochs else None",
         MLP,
     ),
     Fault("fastclf/estimators/mlp.py", "better = plateau.after(value)", "better = plateau.after(loss)", MLP),

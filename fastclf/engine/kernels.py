@@ -14,10 +14,9 @@ _loaded: dict[str, Any] = {}
 def load(name: str) -> Any:
     """The module ``name`` of the kernels.
 
-    The first one imports Numba. An interrupt would leave Numba half imported, or be lost in Python's import system.
+    The first one imports Numba. An interrupt would leave Numba, or a module whose routines are registered, half imported, or
+    be lost in Python's import system.
     """
-    if not _loaded:
-        aside(lambda: _loaded.setdefault("jit", importlib.import_module(f"{_PACKAGE}.jit")))
     if name not in _loaded:
-        _loaded[name] = importlib.import_module(f"{_PACKAGE}.{name}")
+        aside(lambda: _loaded.setdefault(name, importlib.import_module(f"{_PACKAGE}.{name}")))
     return _loaded[name]

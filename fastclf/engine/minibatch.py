@@ -19,8 +19,8 @@ from ..kernels.codes import (
     HOLD,
     IN_PLACE,
     MANY_CLASSES,
-    PAIRS,
     SHORT_VECTORS,
+    SPARSE,
     SQUARE_PARTS,
     TRAIN,
     output_block_size,
@@ -159,7 +159,7 @@ class Workspace:
         Buffers that only some calls need are allocated at their first use.
         """
         net = self.network
-        in_place = stored in (FLOATS, PAIRS)
+        in_place = stored in (FLOATS, SPARSE)
         if not in_place and not len(self._gathered):
             self._gathered = aligned(self.piece * self._row, net.operands).reshape(self.piece, self._row)
         if self._panel_threads < threads:
@@ -299,7 +299,7 @@ class BatchTrainer:
         kind, state = (IN_PLACE, None) if self.optimiser is None else (self.optimiser.kind, self.optimiser.state)
         X, source = self.samples.X.operands(net.in_bfloat16, self.threads)
         if state is None:
-            stored = steps.phases & (ADD | HOLD) or source.stored == PAIRS
+            stored = steps.phases & (ADD | HOLD) or source.stored == SPARSE
             state = self.work.gradient() if stored else _nothing(dtype)
         model = Model(net.params, state, net.layout, kind, self.sigmoid, ACTIVATIONS[net.activation])
         losses = np.zeros(len(steps.rates))

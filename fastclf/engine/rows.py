@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from ..kernels.codes import BYTES, DOUBLE, FLOATS, PAIRS, SINGLE
+from ..kernels.codes import BYTES, DOUBLE, FLOATS, SINGLE, SPARSE
 from ..kernels.records import Source
 from .kernels import load
 from .mapped import Mapping, Run, window_of
@@ -177,6 +177,14 @@ class Rows:
             self.mapping.done_with(*run)
 
 
+def arrays_of(matrix: Any, dtype: np.dtype[Any]) -> tuple[NDArray[Any], NDArray[np.int32], NDArray[np.int64]]:
+    """The values, the features and the starts of the rows of a CSR matrix, as kernels take them."""
+    if matrix.shape[1] > np.iinfo(np.int32).max:
+        raise ValueError(f"X can not be a sparse matrix of {matrix.shape[1]:,} features: their numbers have 32 bits")
+    features = np.ascontiguousarray(matrix.indices, np.int32)
+    return np.ascontiguousarray(matrix.data, dtype), features, matrix.indptr.astype(np.int64)
+
+
 class SparseRows:
     """Samples as the rows (m, n) of a CSR matrix that ``inputs`` has checked, to be computed with in ``dtype``.
 
@@ -186,11 +194,9 @@ class SparseRows:
     array, mapping, are_floats = None, None, True
 
     def __init__(self, matrix: Any, dtype: np.dtype[Any]) -> None:
-        self.shape, self.dtype, self.size, nothing = matrix.shape, dtype, matrix.nnz, np.empty(0, dtype)
-        values = np.ascontiguousarray(matrix.data, dtype)
-        features = np.ascontiguousarray(matrix.indices, np.int32)
-        starts = matrix.indptr.astype(np.int64)
-        self.source = Source(nothing.reshape(0, 1), NO_BYTES, values, PAIRS, 1, features, starts)
+        self.shape, self.dtype, self.size = matrix.shape, dtype, matrix.nnz
+        values, features, starts = arrays_of(matrix, dtype)
+        self.source = Source(np.empty((0, 1), dtype), NO_BYTES, values, SPARSE, 1, features, starts)
 
     def __len__(self) -> int:
         return int(self.shape[0])

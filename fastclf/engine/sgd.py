@@ -23,7 +23,7 @@ from .minibatch import BatchTrainer, Samples, Workspace
 from .network import Network
 from .optimisers import SGD
 from .ranks import Average, per_rank, trainer_on, weights_per_batch
-from .rows import Rows
+from .rows import Rows, arrays_of
 from .threads import threads_for
 
 Parameters = tuple[NDArray[Any], NDArray[Any]]  # coefficients (c, n) and intercepts (c,)
@@ -225,8 +225,7 @@ class SparseSGD(_SampleBySample):
         if self.dense:
             self.features, self.starts = np.arange(n, dtype=np.int32), np.arange(0, X.size + 1, n)
         else:
-            self.features, self.starts = np.ascontiguousarray(X.indices, np.int32), X.indptr.astype(np.int64)
-            self.values = np.ascontiguousarray(X.data, dtype)
+            self.values, self.features, self.starts = arrays_of(X, dtype)
 
     @staticmethod
     def _padded(W: NDArray[Any], width: int) -> NDArray[Any]:

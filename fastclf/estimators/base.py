@@ -338,7 +338,7 @@ class FastClassifier(Portable, CallbackSupportMixin, ClassifierMixin, BaseEstima
         factor = (1.0 if self.scale is None else float(self.scale)) if reset else factor_of(self)
         are_whole = factor != 1 and np.result_type(getattr(X, "dtype", None) or np.asarray(X)).kind in "biu"
         try:
-            checked = validate_data(self, X, y, dtype=DTYPES, order="C", reset=reset, **options)
+            checked = validate_data(self, X, y, accept_sparse="csr", dtype=DTYPES, order="C", reset=reset, **options)
         except OverflowError as error:
             raise ValueError(f"X holds a number that no float can be: {error}") from None
         X, *rest = checked if isinstance(checked, tuple) else (checked,)
@@ -374,7 +374,7 @@ class FastClassifier(Portable, CallbackSupportMixin, ClassifierMixin, BaseEstima
         if not comm.grouped:
             return self._check(X, y, reset=reset, **options)
         if np.shape(X)[:1] == (0,):
-            X, y = self._check(X, reset=reset, ensure_min_samples=0, accept_sparse="csr"), np.asarray(y)
+            X, y = self._check(X, reset=reset, ensure_min_samples=0), np.asarray(y)
             if len(y):
                 raise ValueError(f"y must be empty where X is, got {len(y)} labels")
         else:
@@ -529,6 +529,26 @@ class FastClassifier(Portable, CallbackSupportMixin, ClassifierMixin, BaseEstima
         yield after_epoch
         context.call_on_fit_task_end(estimator=self, X=X, y=y, reconstruction_attributes={})
 
+    def _reporter(
+        self, line: Callable[[int, float], str], epochs: int, samples: int = 0, comm: Alone = ALONE
+    ) -> Reporter:
+        """What prints a fit's lines or its bar, as ``verbose`` wishes."""
+        verbose = "bar" if self.verbose == "bar" else bool(self.verbose)
+        return Reporter(verbose, line, epochs, samples=samples, comm=comm)
+
+    def _end_epoch(
+        self, loss: float, reporter: Reporter, evaluate: Callable[[float], None], after_epoch: Callable[[], bool]
+    ) -> bool:
+        """Count an epoch, report its loss, score the model, and call callbacks; returns True if one wants to stop."""
+        self.n_iter_ += 1
+        self.loss_curve_.append(loss)
+        reporter.epoch(self.n_iter_ - 1, loss, lambda: None)
+        evaluate(loss)
+        self._stage = "callback"
+        stop = after_epoch()
+        self._stage = "training"
+        return stop
+
     def _run_epochs(
         self,
         data: tuple[Any, Any, int],
@@ -549,24 +569,17 @@ class FastClassifier(Portable, CallbackSupportMixin, ClassifierMixin, BaseEstima
         False if training ended before.
         """
         X, y, n_samples = data
-        verbose = "bar" if self.verbose == "bar" else bool(self.verbose)
         self._stage, self.n_iter_, over = "training", 0, False
         if kept is not None:
             self.n_iter_, over = kept.restored()
         with (
-            Reporter(verbose, line, epochs, samples=n_samples, comm=comm) as reporter,
+            self._reporter(line, epochs, n_samples, comm) as reporter,
             self._callbacks(X, y, epochs) as after_epoch,
         ):
             try:
                 for epoch in range(self.n_iter_, 0 if over else epochs):
                     loss = comm.of_first(train(reporter.on_samples))
-                    self.n_iter_ += 1
-                    self.loss_curve_.append(loss)
-                    reporter.epoch(epoch, loss, lambda: None)
-                    evaluate(loss)
-                    self._stage = "callback"
-                    stop = comm.any(after_epoch)
-                    self._stage = "training"
+                    stop = self._end_epoch(loss, reporter, evaluate, lambda: comm.any(after_epoch))
                     over = stop or is_over(reporter)
                     if kept is not None:
                         kept.after(self.n_iter_, over, ended=over or epoch == epochs - 1)

@@ -126,6 +126,9 @@ class FastLinearClassifier(FastClassifier, LinearClassifierMixin, SparseCoefMixi
     scale_ : float
     n_features_in_, feature_names_in_
         As in scikit-learn.
+    encoding_ : list of (str or None, list of str or None)
+        Only of a model that ``fastclf train`` has trained on a table: the name of each of its columns and, of a column of
+        text, its categories.
     """
 
     _parameter_constraints: dict[str, list[Any]] = {  # noqa: RUF012
@@ -384,7 +387,7 @@ class FastLinearClassifier(FastClassifier, LinearClassifierMixin, SparseCoefMixi
         self.validation_loss_curve_: list[float] | None = None
 
     def _check_both(self, X: Any, y: Any, reset: bool, comm: Alone = ALONE) -> tuple[Any, NDArray[Any]]:
-        X, y = self._check_shard(comm, (X, as_vector(y)), reset, accept_sparse="csr", accept_large_sparse=False)
+        X, y = self._check_shard(comm, (X, as_vector(y)), reset, accept_large_sparse=False)
         return X, y
 
     @staticmethod
@@ -668,7 +671,7 @@ class FastLinearClassifier(FastClassifier, LinearClassifierMixin, SparseCoefMixi
             Z += intercept
             Z = self._as_scores(Z)
         else:
-            samples = self._check(given, reset=False, accept_sparse="csr")
+            samples = self._check(given, reset=False)
             if not sparse.issparse(samples):
                 samples = self._rows(samples, np.result_type(samples.dtype, intercept.dtype))
             Z = self._logits(samples)

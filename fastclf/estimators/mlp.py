@@ -66,6 +66,11 @@ _PREDICT_ROWS = 1024  # in a batch of predictions, at most
 _PREDICT_NUMBERS = 1 << 18  # in the widest layer's activations of a batch, at most: they stay in the L2 cache
 
 
+def _line(epoch: int, loss: float) -> str:
+    """What scikit-learn prints after an epoch."""
+    return f"Iteration {epoch + 1}, loss = {loss:.8f}"
+
+
 def _is_stochastic(classifier: FastMLPClassifier) -> bool:
     """True; raises AttributeError if the solver can not train in batches."""
     if classifier.solver == "lbfgs":
@@ -161,6 +166,9 @@ class FastMLPClassifier(FastClassifier):
         Numbers of epochs and of samples trained on.
     n_layers_, n_outputs_, out_activation_, n_features_in_, feature_names_in_
         As in scikit-learn.
+    encoding_ : list of (str or None, list of str or None)
+        Only of a model that ``fastclf train`` has trained on a table: the name of each of its columns and, of a column of
+        text, its categories.
     scale_ : float
         Factor for bytes.
     """
@@ -519,7 +527,7 @@ class FastMLPClassifier(FastClassifier):
         return SGD(net, self.learning_rate_init, self.momentum, self.nesterovs_momentum, simple)
 
     def _check_both(self, X: Any, y: Any, reset: bool, comm: Alone = ALONE) -> tuple[Any, NDArray[Any]]:
-        X, y = self._check_shard(comm, (X, y), reset, multi_output=True, accept_sparse="csr")
+        X, y = self._check_shard(comm, (X, y), reset, multi_output=True)
         return X, as_vector(y)
 
     def _samples(self, X: Any, y: NDArray[Any], weights: NDArray[Any] | None, net: Network) -> Samples:
@@ -555,9 +563,7 @@ class FastMLPClassifier(FastClassifier):
         plateau = None if of_ones_own else self._plateau
         if plateau is None or plateau.sign != (1 if by_score else -1):
             plateau = Plateau(self.tol, rising=by_score)
-            if held_out is not None:
-                self.validation_scores_, self.validation_loss_curve_ = [], []
-                self.best_validation_score_ = -math.inf
+            self._begin_validation(held_out)
         elif not incremental:
             plateau.tol = self.tol  # a warm start goes on counting, as in scikit-learn
         self._plateau, diverged = None if of_ones_own else plateau, False
@@ -643,11 +649,8 @@ class FastMLPClassifier(FastClassifier):
             set_random(random, saved["random"])
 
         kept = None if checkpoint is None else Kept(checkpoint, state, restore)
-        data, line = (*given, n), "Iteration {}, loss = {:.8f}".format
         try:
-            ended = self._run_epochs(
-                data, epochs, lambda epoch, loss: line(epoch + 1, loss), train, evaluate, is_over, kept, comm
-            )
+            ended = self._run_epochs((*given, n), epochs, _line, train, evaluate, is_over, kept, comm)
         finally:  # a callback may raise
             best.bring_back()
         comm.end()
@@ -664,28 +667,21 @@ class FastMLPClassifier(FastClassifier):
         best = Best(lambda: {"params": net.params})
         trainer = self._trainer(net, samples, len(rows))
         self._stage, self.n_iter_, result = "training", 0, None
-        if held_out is not None:
-            self.validation_scores_, self.validation_loss_curve_ = [], []
-            self.best_validation_score_ = -math.inf
-        said = "Iteration {}, loss = {:.8f}".format
-        verbose = "bar" if self.verbose == "bar" else bool(self.verbose)
+        self._begin_validation(held_out)
+
+        def evaluate(loss: float) -> None:
+            if held_out is not None:
+                of_held_out, _ = self._validate(net, held_out)
+                if of_held_out < best.loss:
+                    best.keep(of_held_out, self.t_)
+
         with (
-            Reporter(verbose, lambda i, loss: said(i + 1, loss), self.max_iter) as reporter,
+            self._reporter(_line, self.max_iter) as reporter,
             self._callbacks(*given, self.max_iter) as after_iteration,
         ):
 
             def after(loss: float) -> bool:
-                self.n_iter_ += 1
-                self.loss_curve_.append(loss)
-                reporter.epoch(self.n_iter_ - 1, loss, lambda: None)
-                if held_out is not None:
-                    of_held_out, _ = self._validate(net, held_out)
-                    if of_held_out < best.loss:
-                        best.keep(of_held_out, self.t_)
-                self._stage = "callback"
-                stop = after_iteration()
-                self._stage = "training"
-                return stop
+                return self._end_epoch(loss, reporter, evaluate, after_iteration)
 
             decay = self.alpha / samples.total_weight(rows)
             try:
@@ -748,6 +744,11 @@ class FastMLPClassifier(FastClassifier):
         reporter.say(f"{said} Stopping.")
         return True
 
+    def _begin_validation(self, held_out: HeldOut | None) -> None:
+        if held_out is not None:
+            self.validation_scores_, self.validation_loss_curve_ = [], []
+            self.best_validation_score_ = -math.inf
+
     def _validate(self, net: Network, held_out: HeldOut) -> tuple[float, float]:
         """The loss, without the penalty, and the accuracy on the validation samples; both go into the curves."""
         samples, y, rows, _, shards = held_out
@@ -804,13 +805,13 @@ class FastMLPClassifier(FastClassifier):
         net = self._bound()
         # The layers see every number of X and every parameter: so they prove them finite, without another look at them.
         unproved = self._is_as_stored(X, net.dtype)
-        samples = Samples(self._rows(X if unproved else self._check(X, reset=False, accept_sparse="csr"), net.dtype))
+        samples = Samples(self._rows(X if unproved else self._check(X, reset=False), net.dtype))
         rows = np.arange(len(samples.X))
         results = self._room(net, len(rows), decide)
         self._forward(net, samples, rows, results, FORWARD | MARK)
         if results.are_marked():
             check_finite_network(net)
-            self._check(X, reset=False, accept_sparse="csr")  # if this finds nothing, a sum is too large
+            self._check(X, reset=False)  # if this finds nothing, a sum is too large
             self._forward(net, samples, rows, results)
         return results
 

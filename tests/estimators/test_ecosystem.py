@@ -49,7 +49,7 @@ def test_scikit_learns_own_checks(estimator, check):
 @both
 def test_tags_say_what_is_true(kind):
     tags = get_tags(kind())
-    assert tags.input_tags.sparse == (kind is FastLinearClassifier)
+    assert tags.input_tags.sparse
     assert tags.classifier_tags.multi_label == (kind is FastMLPClassifier)
     assert tags.classifier_tags.multi_class
     assert not tags.input_tags.allow_nan

@@ -6,9 +6,10 @@ import pytest
 from fastclf.kernels.codes import BACKWARD, FORWARD, LOSS
 
 from ..helpers import FINITE_DIFFERENCES, LANES, ONE_STEP, assert_close, edges, problem
-from .test_mlp import TORCH, Model, compare, torch_steps
+from . import test_mlp
+from .test_mlp import IN_TORCH, Model, compare
 
-OTHERS = [name for name in TORCH if name != "relu"]
+OTHERS = [name for name in IN_TORCH if name != "relu"]
 
 
 @pytest.mark.parametrize("activation", OTHERS)
@@ -18,7 +19,7 @@ def test_three_steps_of_torch(kind, m, activation, dtype):
     model = Model((8, 12, 10, 5), dtype, m, sigmoid=kind == "sigmoid", activation=activation)
     X, labels, targets, _ = problem(m, 8, 5, dtype, model.sigmoid)
     given = labels if kind == "labels" else targets
-    expected = torch_steps(model, [(X, given)] * 3)
+    expected = test_mlp.torch_steps(model, [(X, given)] * 3)
     losses = model.run(X, **{"labels" if kind == "labels" else "targets": given}, repeats=3, learning_rate=0.5)
     compare(5 * ONE_STEP[dtype], model, losses, *expected)
 
@@ -28,7 +29,7 @@ def test_three_steps_of_torch(kind, m, activation, dtype):
 def test_every_edge_of_a_vector(hidden, activation, dtype):
     model = Model((5, hidden, 3), dtype, 70, activation=activation)
     X, labels, _, _ = problem(70, 5, 3, dtype)
-    expected = torch_steps(model, [(X, labels)])
+    expected = test_mlp.torch_steps(model, [(X, labels)])
     compare(ONE_STEP[dtype], model, model.run(X, labels, learning_rate=0.5), *expected)
 
 

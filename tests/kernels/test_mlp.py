@@ -18,7 +18,7 @@ torch, F = IfInstalled("torch"), IfInstalled("torch.nn.functional")
 
 ROWS, UNITS = TARGET.dot_tile
 OUTER_ROWS, VECTORS = TARGET.outer_tile
-TORCH = {"relu": F.relu, "tanh": torch.tanh, "logistic": torch.sigmoid, "identity": lambda h: h}
+IN_TORCH = {"relu": "relu", "tanh": "tanh", "logistic": "sigmoid", "identity": "clone"}
 
 
 class Model:
@@ -71,7 +71,7 @@ def torch_steps(model, batches, *, learning_rate=0.5, clip=np.inf, rule=EXACT):
     for X, targets in batches:
         h = torch.tensor(X.astype(np.float64))
         for weights, bias in layers[:-1]:
-            h = TORCH[model.network.activation](F.linear(h, weights, bias))
+            h = getattr(torch, IN_TORCH[model.network.activation])(F.linear(h, weights, bias))
         z, t = F.linear(h, *layers[-1]), torch.tensor(targets)
         t = t.double() if t.is_floating_point() else t
         if model.sigmoid:

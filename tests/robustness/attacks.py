@@ -233,21 +233,28 @@ WHERE = [
 ]  # fmt: skip
 
 
-@refused("ValueError", "X is a damaged", **{w: {"where": w} for w in WHERE})
-def sparse_at_fit(where):
-    FastLinearClassifier(max_iter=5).fit(damaged(where), np.arange(200) % 2)
+DAMAGED = {
+    f"{kind.__name__}, {where}": {"kind": kind, "where": where}
+    for kind in (FastLinearClassifier, FastMLPClassifier)
+    for where in WHERE
+}
 
 
-@refused("ValueError", "X is a damaged", **{w: {"where": w} for w in WHERE})
-def sparse_at_partial_fit(where):
-    model = FastLinearClassifier()
-    model.partial_fit(damaged(""), np.arange(200) % 2, [0, 1])
+@refused("ValueError", "X is a damaged", **DAMAGED)
+def sparse_at_fit(kind, where):
+    kind(max_iter=5).fit(damaged(where), np.arange(200) % 2)
+
+
+@refused("ValueError", "X is a damaged", **DAMAGED)
+def sparse_at_partial_fit(kind, where):
+    model = kind()
+    model.partial_fit(damaged(""), np.arange(200) % 2, classes=[0, 1])
     model.partial_fit(damaged(where), np.arange(200) % 2)
 
 
-@refused("ValueError", "X is a damaged", **{w: {"where": w} for w in WHERE})
-def sparse_at_predict(where):
-    FastLinearClassifier(max_iter=5).fit(damaged(""), np.arange(200) % 2).predict(damaged(where))
+@refused("ValueError", "X is a damaged", **DAMAGED)
+def sparse_at_predict(kind, where):
+    kind(max_iter=5).fit(damaged(""), np.arange(200) % 2).predict(damaged(where))
 
 
 # ---------------------------------------------------------------- attributes that the user has assigned

@@ -102,6 +102,39 @@ def test_ctrl_c_while_numba_is_imported(wait):
     was_soon(*interrupted(LONG["linear, l1"], wait))
 
 
+def interrupt_between_two_routines_of_a_module():
+    import os
+    import signal
+    import time
+
+    import numpy as np
+
+    import fastclf
+    from fastclf.kernels import jit
+
+    made = jit.Routine.__init__
+
+    def pressed(self, *args, **how):
+        made(self, *args, **how)
+        if self.name == "linear.chunk_gradients":
+            os.kill(os.getpid(), signal.SIGINT)
+            time.sleep(0.2)
+
+    jit.Routine.__init__ = pressed
+    X, y, how = np.random.default_rng(0).standard_normal((200, 50)), np.arange(200) % 3, "returned"
+    try:
+        fastclf.FastLinearClassifier(max_iter=2, tol=None).fit(X, y)
+    except KeyboardInterrupt:
+        how = "interrupted"
+    assert how == "interrupted"
+    assert fastclf.FastLinearClassifier(max_iter=2, tol=None).fit(X, y).n_iter_ == 2
+
+
+@posix
+def test_ctrl_c_while_a_module_of_kernels_is_imported():
+    in_new_process(interrupt_between_two_routines_of_a_module)
+
+
 @posix
 @pytest.mark.parametrize("wait", [0.2, 1.1])
 @pytest.mark.parametrize("name", ["train_model, SGD", "adam", "linear, l1"])

@@ -90,6 +90,7 @@ def lab(folder: Path) -> None:
     print(fastclf.load(str(folder / "mlp")).W1.shape)
     fastclf.save((np.zeros((5, 3)), [1.0, 0.5]), folder / "theta")
     theta, losses = fastclf.load(folder / "theta", kind=tuple)
+    fastclf.show_versions()
     print(theta, losses, issubclass(TrainingDivergedWarning, UserWarning), TrainingInterruptedWarning.__name__)
 
 

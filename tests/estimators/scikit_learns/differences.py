@@ -56,9 +56,7 @@ LISTED = {
         Difference(SOFTMAX, ("test_balanced_weight",)),
         Difference(PRIVATE, ("test_plain_has_no_average_attr", "test_validation_mask_correctly_subsets")),
     ),
-    "test_mlp": (
-        Difference(PRIVATE, ("test_fit", "test_gradient")),
-    ),
+    "test_mlp": (Difference(PRIVATE, ("test_fit", "test_gradient")),),
 }
 
 PAGE = Path(__file__).parents[3] / "docs" / "differences.md"

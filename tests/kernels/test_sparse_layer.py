@@ -114,3 +114,8 @@ def test_bfloat16_is_for_dense_rows():
     rows = SparseRows(matrix(9, 33, np.float32), np.dtype(np.float32))
     with pytest.raises(ValueError, match="is for dense X, got a sparse matrix"):
         rows.operands(True)
+
+
+def test_numbers_of_features_have_32_bits():
+    with pytest.raises(ValueError, match=r"X can not be a sparse matrix of 2,147,483,648 features"):
+        SparseRows(sparse.csr_matrix((1, 2**31), dtype=np.float64), np.dtype(np.float64))

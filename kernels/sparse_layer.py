@@ -6,7 +6,7 @@ gradient of a batch is dense, because the penalty and the optimiser's moments ch
 """
 
 from .batch import Batch, by_class, deltas_of, entry, outputs_of
-from .codes import ADD, BIAS, HOLD, N_IN, N_OUT, PAIRS, RELU, WEIGHTS
+from .codes import ADD, BIAS, HOLD, N_IN, N_OUT, RELU, SPARSE, WEIGHTS
 from .jit import AT_RECORD, in_shares, inlined, share
 from .simd import at, lanes_of, real, vsplat, vstore_first
 from .sparse import add, products
@@ -14,13 +14,13 @@ from .update import take_step
 
 
 @inlined
-def has_pairs(l, batch):
-    """Whether layer l takes rows of pairs."""
-    return l == 0 and batch.source.stored == PAIRS
+def is_sparse(l, batch):
+    """Whether layer l takes rows of (feature, value) pairs."""
+    return l == 0 and batch.source.stored == SPARSE
 
 
 @in_shares(batch=AT_RECORD(Batch))
-def forward_pairs(batch, q, workers):
+def forward_sparse(batch, q, workers):
     """Thread q's share of the first layer's units: Z and A, for all samples."""
     S, source, n_in, n_out = batch.S, batch.source, entry(batch.layout, 0, N_IN), entry(batch.layout, 0, N_OUT)
     (z_at, a_at), by_row, by_unit = outputs_of(0, batch), n_out, 1
@@ -42,7 +42,7 @@ def forward_pairs(batch, q, workers):
 
 
 @in_shares(batch=AT_RECORD(Batch))
-def update_pairs(batch, q, workers):
+def update_sparse(batch, q, workers):
     """Thread q's share of the first layer's units: the gradient of their weights, and the optimiser's step."""
     S, source, n_in, n_out = batch.S, batch.source, entry(batch.layout, 0, N_IN), entry(batch.layout, 0, N_OUT)
     w_at, lanes = entry(batch.layout, 0, WEIGHTS), lanes_of(S)
