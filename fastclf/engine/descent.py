@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from ..kernels.codes import IN_PLACE, output_block_size
 from ..kernels.records import ChunkScratch, Model, Portion, Settings, Theta
-from .distributed import ALONE, HEAD, LOSS, WEIGHT, Alone
+from .distributed import ALONE, HEAD, LOSSES, WEIGHT, Alone
 from .kernels import load
 from .losses import CLIPPED, LossRule
 from .memory import Panels, panels, round_up
@@ -99,10 +99,10 @@ class _Trainer:
             if len(self.order):
                 for first, end in self.samples.X.portions(self.portions):
                     self._call(Portion(first, end, len(self.order) + 1, update), settings, losses[i : i + 1])
-            message[LOSS], message[WEIGHT] = losses[i], len(self.order)
+            message[LOSSES], message[WEIGHT] = losses[i], len(self.order)
             self.comm.add_up(message)
             m = float(message[WEIGHT])
-            losses[i] = float(message[LOSS]) / m
+            losses[i] = float(message[LOSSES]) / m
             if update:
                 self._move(message[HEAD:], -settings.learning_rate / m)
         self.comm.expect(self.comm.few)

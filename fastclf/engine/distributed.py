@@ -29,7 +29,10 @@ T = TypeVar("T")
 
 HEAD = 16  # elements before the numbers of a buffer: a cache line at least, so that what follows is aligned as the buffer is
 # Positions in the head: whether a rank was interrupted, or has failed; then what trainers add up beside their gradients.
-INTERRUPTED, FAILED, LOSS, WEIGHT, ROWS, MORE = range(6)
+INTERRUPTED, FAILED, LOSSES, WEIGHT, ROWS, MORE = range(6)
+
+
+_NOTHING = np.empty(0)
 
 
 class RankError(RuntimeError):
@@ -51,6 +54,7 @@ class Alone:
     rank, size, grouped = 0, 1, False
     sync_every: int | None = None
     compresses = False
+    overlaps = False  # whether it pays to compute while a buffer is on its way
     few = np.zeros(HEAD)  # the buffer in which a few numbers are added up
 
     def all_reduce(self, buffer: NDArray[Any]) -> None:
@@ -66,6 +70,9 @@ class Alone:
         RankError
             If another rank has failed.
         """
+
+    def add_up_ahead(self, buffer: NDArray[Any]) -> None:
+        """Begin to add up a buffer without a head. The next ``add_up`` waits for it; until then nothing may touch it."""
 
     def add_up_rounded(self, buffer: NDArray[Any], left_over: NDArray[Any]) -> None:
         """As ``add_up``, but what follows the head is sent in bfloat16, in half of the bytes of float32.
@@ -105,8 +112,11 @@ class Alone:
         """``n_jobs`` or, if it is None, a number of threads that leaves other ranks on this machine their share."""
         return n_jobs
 
-    def expect(self, buffer: NDArray[Any] | None) -> None:
-        """Note what the ranks exchange next: a buffer with a head, or objects, by ``gather``, if it is None."""
+    def expect(self, buffer: NDArray[Any] | None, ahead: NDArray[Any] = _NOTHING) -> None:
+        """Note what the ranks exchange next: a buffer with a head, or objects, by ``gather``, if it is None.
+
+        ``ahead`` is what they add up before each such buffer, by ``add_up_ahead``.
+        """
 
     def end(self) -> None:
         """Note that the ranks exchange nothing any more: an exception from here on is this rank's own."""
@@ -140,6 +150,7 @@ class Ranks(Alone):
             raise ValueError("process_group must be a group that this process belongs to")
         self._interrupted = self._is_common = self._has_ended = False
         self._expected: NDArray[Any] | None = None
+        self._ahead, self._on_its_way = _NOTHING, None
         self.few = np.zeros(HEAD + 8)
         self._cores: float | None = None
 
@@ -159,9 +170,22 @@ class Ranks(Alone):
         tensor = self._torch.from_numpy(buffer)
         self._exchange(lambda: self._distributed.all_reduce(tensor, group=self._group))
 
+    def add_up_ahead(self, buffer: NDArray[Any]) -> None:
+        if len(buffer):
+            tensor = self._torch.from_numpy(buffer)
+            reduce = self._distributed.all_reduce
+            self._exchange(lambda: setattr(self, "_on_its_way", reduce(tensor, group=self._group, async_op=True)))
+
+    def _arrive(self) -> None:
+        """Wait for what has been begun."""
+        if self._on_its_way is not None:
+            self._exchange(self._on_its_way.wait)
+            self._on_its_way = None
+
     def add_up(self, buffer: NDArray[Any]) -> None:
         buffer[INTERRUPTED], buffer[FAILED] = self._interrupted, 0
         self.all_reduce(buffer)
+        self._arrive()
         if buffer[FAILED] > 0:
             self.gather(None)  # raises, with the message of the rank that has failed
         if buffer[INTERRUPTED] > 0:
@@ -218,10 +242,10 @@ class Ranks(Alone):
         return [float(v) for v in self.few[HEAD : HEAD + len(values)]]
 
     def any(self, ask: Callable[[], Any]) -> bool:
-        before = self._expected
+        before = self._expected, self._ahead
         self.expect(self.few)
         [count] = self._sums(bool(ask()))
-        self.expect(before)
+        self.expect(*before)
         return count > 0
 
     def mean(self, weight: float, *values: float) -> tuple[float, ...]:
@@ -244,7 +268,9 @@ class Ranks(Alone):
                 else frozenset(range(os.cpu_count() or 1))
             )
             host = socket.gethostname()
-            here = [cores for name, cores in self.gather((host, own)) if name == host]
+            found = self.gather((host, own))
+            here = [cores for name, cores in found if name == host]
+            self.overlaps = self.overlaps or any(name != host for name, _ in found)
             self._cores = sum(1 / sum(core in cores for cores in here) for core in own)
         if n_jobs is not None:
             return n_jobs
@@ -255,8 +281,8 @@ class Ranks(Alone):
 
     # ------------------------------------------------------------ exceptions and Ctrl-C
 
-    def expect(self, buffer: NDArray[Any] | None) -> None:
-        self._expected = buffer
+    def expect(self, buffer: NDArray[Any] | None, ahead: NDArray[Any] = _NOTHING) -> None:
+        self._expected, self._ahead = buffer, ahead
 
     def end(self) -> None:
         self._has_ended = True
@@ -264,6 +290,7 @@ class Ranks(Alone):
     @contextmanager
     def together(self, deferring: bool = True) -> Iterator[None]:
         self._has_ended, self._is_common, self._interrupted = False, False, False
+        self._on_its_way = None
         self.expect(None)
         deferring = deferring and threading.current_thread() is threading.main_thread()
         handler = signal.signal(signal.SIGINT, self._note_interrupt) if deferring else None
@@ -289,9 +316,12 @@ class Ranks(Alone):
     def _tell(self, failure: str) -> None:
         """Tell the other ranks, in the exchange in which they wait for this one, that it has failed."""
         if self._expected is not None:
+            if self._on_its_way is None:
+                self.add_up_ahead(self._ahead)
             self._expected[:] = 0
             self._expected[FAILED] = 1
             self.all_reduce(self._expected)
+            self._arrive()
         self._gathered(None, failure)
 
 

@@ -4,6 +4,9 @@ Each rank computes the sum of its samples' gradients and losses. The sums, and t
 buffer, which the ranks add up. Then each rank takes the optimiser's step: from the same parameters, with the same gradient.
 Penalties, clipping, momentum and Adam belong to the step, so that they see the gradient of the whole batch, once.
 
+Between machines, the gradients of all layers but the first travel while that of the first is computed. Ranks of one machine
+share its processors, which then have nothing left for it: they add up everything at once.
+
 With ``sync_every``, ranks instead take so many steps on their own parts of the batches, and then the average of what they
 have become: local SGD (Stich, arXiv:1805.09767; Lin et al., arXiv:1808.07217). It exchanges less often, and each step sees
 fewer samples: the results are no longer those of one rank.
@@ -17,13 +20,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..kernels.codes import ADD, HOLD, TRAIN
-from .distributed import HEAD, LOSS, MORE, ROWS, WEIGHT, Alone, Shards
+from ..kernels.codes import ABOVE, ADD, BACKWARD, HOLD, LOWEST, TRAIN, WEIGHTS
+from .distributed import HEAD, LOSSES, MORE, ROWS, WEIGHT, Alone, Shards
 from .memory import aligned
 from .minibatch import BatchTrainer, Samples, Workspace, rows_per_call
 from .rows import Rows
 
-_NO_MIXES, _ANY_RATE, _FIRST = np.empty(0), np.zeros(1), np.zeros(1, np.int64)
+_NO_MIXES, _ANY_RATE, _ONE_ROW = np.empty(0), np.zeros(1), np.zeros(1, np.int64)
 _SEEDS_OF_A_RANK = 1 << 40  # a rank's numbers for dropout are those of the others by this much
 
 
@@ -70,7 +73,7 @@ class Average:
         What a rank of weight 0 has is not looked at.
         """
         self.message[:HEAD] = 0
-        self.message[LOSS], self.message[WEIGHT], self.message[MORE] = loss, weight, more
+        self.message[LOSSES], self.message[WEIGHT], self.message[MORE] = loss, weight, more
         with np.errstate(over="ignore", invalid="ignore"):  # a run that diverges is noticed by its parameters
             for array, part in self._parts:
                 np.multiply(array, weight, out=part, casting="same_kind") if weight else part.fill(0)
@@ -81,7 +84,7 @@ class Average:
                 raise
             self._put_back()
         total = float(self.message[WEIGHT])
-        return float(self.message[LOSS]), total, bool(self.message[MORE] > 0)
+        return float(self.message[LOSSES]), total, bool(self.message[MORE] > 0)
 
     def _put_back(self) -> None:
         """Set the arrays to the mean of what the ranks have added up."""
@@ -118,14 +121,20 @@ class RankTrainer:
         for work in (trainer.work, self._last.work):
             work.keep_gradient_in(self._gradient)
         self._left_over = np.zeros(size if comm.compresses else 0, net.dtype)
+        of_first = int(net.layout[1, WEIGHTS]) if len(net.layout) > 1 else size  # parameters of the first layer
+        self._ahead = self._message[:0]  # what is added up while the first layer's gradient is computed
+        if comm.overlaps and not comm.compresses:
+            self._message, self._ahead = memory[: HEAD + of_first], self._gradient[of_first:]
         self._average: Average | None = None
         if self._comm.sync_every is not None:
             self._average = Average(self._comm, net.params, *(() if state is None else (memory[HEAD + size :],)))
 
     def expect(self) -> None:
         """Note that the ranks exchange gradients, or averages, next."""
-        message = self._message[:HEAD] if self._comm.compresses else self._message
-        self._comm.expect(message if self._average is None else self._average.message)
+        if self._average is not None:
+            self._comm.expect(self._average.message)
+        else:
+            self._comm.expect(self._message[:HEAD] if self._comm.compresses else self._message, self._ahead)
 
     # ------------------------------------------------------------ batches of all ranks' samples
 
@@ -261,8 +270,9 @@ class RankTrainer:
             loss = self._sums(rows, seed)
         else:
             self._gradient.fill(0)
+            self._comm.add_up_ahead(self._ahead)
         message[:HEAD] = 0
-        message[LOSS], message[WEIGHT], message[ROWS], message[MORE] = loss, weight, len(rows), more
+        message[LOSSES], message[WEIGHT], message[ROWS], message[MORE] = loss, weight, len(rows), more
         if self._comm.compresses:
             self._comm.add_up_rounded(message, self._left_over)
         else:
@@ -270,19 +280,25 @@ class RankTrainer:
         total, is_more = float(message[WEIGHT]), bool(message[MORE] > 0)
         if message[ROWS] == 0:
             return None, is_more
-        loss = float(message[LOSS]) / total if total else float("nan")
+        loss = float(message[LOSSES]) / total if total else float("nan")
         with np.errstate(over="ignore", invalid="ignore"):  # a run that diverges is noticed by its parameters
             self._gradient *= self._gradient.dtype.type(1 / total if total else float("nan"))
         if rates is None:
             rates = self._rates(1)
-        return loss + float(self._last._call(_FIRST, rates, mixes, 1, 1, TRAIN | ADD, 0, total)[0]), is_more
+        return loss + float(self._last._call(_ONE_ROW, rates, mixes, 1, 1, TRAIN | ADD, 0, total)[0]), is_more
 
     def _sums(self, rows: NDArray[np.int64], seed: int) -> float:
         """Put the sum of the rows' gradients into the buffer; returns the sum of their losses."""
         loss, done, own = 0.0, 0, self._own
         for piece in own.samples.X.stretches(rows, own.work.piece):
-            phases = TRAIN | HOLD | (ADD if done else 0)
-            loss += float(own._call(piece, _ANY_RATE, _NO_MIXES, len(piece), 1, phases, seed + done, 1.0)[0])
+            place = HOLD | (ADD if done else 0)
+            is_last, rest = done + len(piece) == len(rows), (len(piece), 1)
+            parts = ABOVE if is_last and len(self._ahead) else 0
+            of_piece = TRAIN | place | parts, seed + done, 1.0
+            loss += float(own._call(piece, _ANY_RATE, _NO_MIXES, *rest, *of_piece)[0])
+            if parts:
+                self._comm.add_up_ahead(self._ahead)
+                own._call(piece, _ANY_RATE, _NO_MIXES, *rest, BACKWARD | place | LOWEST, seed + done, 1.0)
             done += len(piece)
         return loss
 

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from ..kernels.codes import IN_PLACE, ITERATES, LOSS_BLOCK
 from ..kernels.records import LazyModel, Model, PairRows, SampleScratch, Settings
-from .distributed import ALONE, HEAD, LOSS, Shards
+from .distributed import ALONE, HEAD, LOSSES, Shards
 from .kernels import load
 from .memory import round_up
 from .minibatch import BatchTrainer, Samples, Workspace
@@ -373,12 +373,12 @@ class SparseBatch(_Stepper):
         of_W, of_b, loss = (X.T @ D).T, D.sum(axis=0), -float(log_p @ weights) * total
         if comm.grouped:
             message = np.concatenate([np.zeros(HEAD, self.dtype), of_W.reshape(-1), of_b])
-            message[LOSS] = loss
+            message[LOSSES] = loss
             comm.expect(message)
             comm.add_up(message)
             comm.expect(comm.few)
             of_W, of_b = message[HEAD : HEAD + of_W.size].reshape(of_W.shape), message[HEAD + of_W.size :]
-            loss = float(message[LOSS])
+            loss = float(message[LOSSES])
         W = self.W - rate * (of_W + self.dtype.type(self.l2) * self.W)
         self.W[:] = W - np.clip(W, -rate * self.l1, rate * self.l1) if self.l1 else W
         self.b -= rate * self.task.bias_rate * of_b

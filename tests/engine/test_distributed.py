@@ -3,6 +3,7 @@
 import os
 import signal
 import time
+from contextlib import contextmanager
 
 import numpy as np
 import pytest
@@ -33,6 +34,25 @@ def pair():
     started = Group(2)
     yield started
     started.close()
+
+
+def set_overlaps(rank, size, value):
+    from fastclf.engine.distributed import Ranks
+
+    Ranks.overlaps = value
+
+
+@contextmanager
+def as_between_machines(group, wanted=True):
+    """The group's ranks send gradients while they compute others, as ranks of several machines do."""
+    group(set_overlaps, wanted)
+    try:
+        yield
+    finally:
+        group(set_overlaps, False)
+
+
+between = pytest.mark.parametrize("between", [False, True], ids=["one machine", "several machines"])
 
 
 def assert_like_one(found, alone):
@@ -180,10 +200,12 @@ def estimator(rank, size, kind, parameters, data, ends):
     return {kind: (weights, bias, model.loss_curve_, numbers)}
 
 
+@between
 @pytest.mark.parametrize("name", NETWORKS)
-def test_networks(group, name):
+def test_networks(group, name, between):
     data, ends = (X, Y, None), ENDS[len(group.processes)]
-    found = group(estimator, "FastMLPClassifier", NETWORKS[name], data, ends)
+    with as_between_machines(group, between):
+        found = group(estimator, "FastMLPClassifier", NETWORKS[name], data, ends)
     assert_like_one(found, estimator(0, 1, "FastMLPClassifier", NETWORKS[name], data, (0, 101)))
 
 
@@ -221,6 +243,18 @@ def test_data(group, kind, name):
                 assert np.abs(np.asarray(got) - one).max() < 1e-4
     else:
         assert_like_one(found, alone)
+
+
+@pytest.mark.parametrize("name", DATA)
+def test_gradients_that_travel_early_give_the_same_bits(pair, name):
+    """Of two ranks: with more, the order in which gloo adds up depends on the length of a buffer."""
+    parameters, found = MLP | ({"scale": 1 / 255} if name == "bytes" else {"dropout": 0.1}), []
+    for between in (False, True):
+        with as_between_machines(pair, between):
+            found.append(pair(estimator, "FastMLPClassifier", parameters, DATA[name], ENDS[2]))
+    for at_once, early in zip(*found, strict=True):
+        for one, other in zip(at_once["FastMLPClassifier"], early["FastMLPClassifier"], strict=True):
+            assert np.array_equal(one, other)
 
 
 # ---------------------------------------------------------------- ranks that train apart from each other
@@ -411,16 +445,18 @@ def says_when_it_trains(rank, size, X, y, kind, folder):
     return model._network.params.copy(), [w.category.__name__ for w in caught]
 
 
+@between
 @pytest.mark.parametrize("kind", ["lab", "deep", "estimator", "local steps"])
-def test_ctrl_c_on_one_rank_ends_the_run_on_all(pair, kind, tmp_path):
-    call = pair.begin(says_when_it_trains, X, Y, kind, str(tmp_path))
-    until = time.monotonic() + 60
-    while len([*tmp_path.iterdir()]) < 2:
-        assert time.monotonic() < until
-        time.sleep(0.01)
-    time.sleep(0.1)
-    pair.processes[1].send_signal(signal.SIGINT)
-    first, second = (pair.result(call, rank) for rank in range(2))
+def test_ctrl_c_on_one_rank_ends_the_run_on_all(pair, kind, tmp_path, between):
+    with as_between_machines(pair, between):
+        call = pair.begin(says_when_it_trains, X, Y, kind, str(tmp_path))
+        until = time.monotonic() + 60
+        while len([*tmp_path.iterdir()]) < 2:
+            assert time.monotonic() < until
+            time.sleep(0.01)
+        time.sleep(0.1)
+        pair.processes[1].send_signal(signal.SIGINT)
+        first, second = (pair.result(call, rank) for rank in range(2))
     assert np.array_equal(first[0], second[0])
     assert first[1] == second[1] == ["TrainingInterruptedWarning"]
 
@@ -511,9 +547,11 @@ def raises_in_a_callback(rank, size, X, y, where):
         fastclf.DeepMLPClassifier(12, 7, 3).train(loader, 3, verbose=False, process_group=True)
 
 
+@between
 @pytest.mark.parametrize("where", ["callback", "loader"])
-def test_an_exception_of_the_user_ends_the_run_on_all_ranks(pair, where):
-    (first, message), (second, _) = pair.failures(raises_in_a_callback, X, Y, where)
+def test_an_exception_of_the_user_ends_the_run_on_all_ranks(pair, where, between):
+    with as_between_machines(pair, between):
+        (first, message), (second, _) = pair.failures(raises_in_a_callback, X, Y, where)
     assert (first, second) == ("RankError", "ZeroDivisionError")
     assert "rank 1 has failed" in message
     assert "of the user's own" in message
