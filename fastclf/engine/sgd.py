@@ -156,6 +156,9 @@ class _OnNetwork(_Stepper):
     def _laid_out(self) -> Parameters:
         return self.network.weights[0], self.network.biases[0]
 
+    def is_finite(self) -> bool:
+        return bool(np.isfinite(self.network.params).all())
+
     def state(self) -> dict[str, Any]:
         return {"params": self.network.params}
 
