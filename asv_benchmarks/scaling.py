@@ -1,18 +1,22 @@
 """What training on several ranks costs: the terms of the model in docs/distributed.md, measured, and the table there.
 
-python scaling.py                   # measure on this machine, and print the table
-python scaling.py --write           # write it into docs/distributed.md; needs a quiet machine
-python scaling.py --delay 0.002     # also steps whose exchanges take so many seconds longer, beside the model's
+python scaling.py                   # measure on this machine, and print the tables
+python scaling.py --write           # write them into docs/distributed.md, and draw the picture; needs a quiet machine
 python scaling.py --compare         # only: steps of two ranks beside torch's DistributedDataParallel, and beside two threads
 
 The terms come from two processes on the loopback interface, with one thread each. What a real network costs is a matter of
-its latency and bandwidth: the table has two of them, which are assumed.
+its latency and bandwidth: the table has two of them, which are assumed. The model is checked where an exchange takes longer:
+by a delay before each, and, on Linux, in a network namespace whose loopback interface is slowed down by ``tc``.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import math
+import os
+import subprocess
+import sys
 import tempfile
 import time
 from itertools import pairwise
@@ -20,12 +24,29 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+from workloads import quick
 
 DOCUMENT = Path(__file__).resolve().parents[1] / "docs" / "distributed.md"
+PICTURE = DOCUMENT.with_name("scaling.svg")
 BEGIN, END = "<!-- scaling:begin -->", "<!-- scaling:end -->"
 WIDTHS, BATCH, DTYPE, RATE = (3072, 100, 10), 1000, np.dtype(np.float32), 1e-3
 COMPARED = (WIDTHS, (784, 512, 512, 10))
 SYNC_EVERY = 8
+RATIOS = (
+    "time_over_its_parts",
+    "speedup_vs_ddp",
+    "local_steps_vs_two_threads",
+    "speedup_by_sending_early",
+    "the_same_when_slowed",
+)
+DELAY = 0.02  # seconds, before each exchange
+RATE_OF_SLOW = 1000  # Mbit/s of the slowed interface, which carries what both ranks send
+#: Runs a command in a network namespace of its own. The queue holds half a second, so that nothing is dropped.
+SLOWED = (
+    "unshare", "--map-root-user", "--net", "sh", "-c",
+    f"ip link set lo up && tc qdisc add dev lo root tbf rate {RATE_OF_SLOW}mbit burst 128kb latency 500ms && exec \"$@\"",
+    "sh",
+)  # fmt: skip
 SIZES = (1_000, 10_000, 100_000, 300_000, 1_000_000)  # numbers per all-reduce that are measured
 RANKS = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024)
 
@@ -114,7 +135,7 @@ def trainer_of(widths: tuple[int, ...], batch: int, threads: int = 1):
     return BatchTrainer(net, Samples(Rows(X, DTYPE), y), Settings(learning_rate=RATE), work, threads=threads)
 
 
-def measure(rank: int, folder: str, delay: float) -> None:
+def measure(rank: int, folder: str) -> None:
     """On each of two ranks: measure the terms, and rank 0 writes them into the folder."""
     from torch import distributed
 
@@ -126,7 +147,7 @@ def measure(rank: int, folder: str, delay: float) -> None:
         """Ranks on a network whose every exchange takes longer."""
 
         def all_reduce(self, buffer) -> None:
-            time.sleep(delay)
+            time.sleep(DELAY)
             super().all_reduce(buffer)
 
     distributed.init_process_group("gloo", init_method=f"file://{folder}/meeting", rank=rank, world_size=2)
@@ -149,7 +170,8 @@ def measure(rank: int, folder: str, delay: float) -> None:
     delayed = best_of(lambda: late.step(rows, rates))
     distributed.destroy_process_group()
     if rank == 0:
-        np.savez(f"{folder}/terms", sample=sample, none=of_none, seconds=seconds, both=of_both, delayed=delayed)
+        found = {"sample": sample, "none": of_none, "seconds": seconds, "both": of_both, "delayed": delayed}
+        Path(folder, "terms").write_text(json.dumps(found))
 
 
 def compare(rank: int, folder: str) -> None:
@@ -166,7 +188,10 @@ def compare(rank: int, folder: str) -> None:
     half, rates, found = BATCH // 2, np.full(1, RATE), {}
     for widths in COMPARED:
         alone, comm = trainer_of(widths, half), Ranks()
-        together, apart = (RankTrainer(trainer_of(widths, half), c) for c in (comm, Ranks(None, SYNC_EVERY)))
+        early = Ranks()
+        early.overlaps = True
+        kinds = comm, early, Ranks(None, SYNC_EVERY)
+        together, ahead, apart = (RankTrainer(trainer_of(widths, half), c) for c in kinds)
         layers = [layer for i, o in pairwise(widths) for layer in (nn.Linear(i, o), nn.ReLU())][:-1]
         module = nn.parallel.DistributedDataParallel(nn.Sequential(*layers))
         optimiser = torch.optim.SGD(module.parameters(), RATE)
@@ -182,12 +207,13 @@ def compare(rank: int, folder: str) -> None:
             "compute": lambda rows, t=alone: [t.run(TRAIN, r, rates=rates) for r in rows],
             "all-reduce": lambda rows, b=buffer, c=comm: [c.all_reduce(b) for _ in rows],
             "step": lambda rows, t=together: [t.step(r, rates) for r in rows],
+            "ahead": lambda rows, t=ahead: [t.step(r, rates) for r in rows],
             "local": lambda rows, t=apart, s=alone.samples: [*t.batches(iter([(s, r) for r in rows]), RATE)],
             "DDP": lambda rows, step=by_torch: [step(torch.from_numpy(r)) for r in rows],
         }
         times: dict[str, list[float]] = {name: [] for name in arms}
         rng = np.random.default_rng(rank)
-        for _ in range(15):
+        for _ in range(2 if quick() else 15):
             rows = [rng.permutation(4 * half)[:half] for _ in range(SYNC_EVERY)]
             for name, arm in arms.items():
                 distributed.barrier()
@@ -200,50 +226,102 @@ def compare(rank: int, folder: str) -> None:
         Path(folder, "times").write_text(json.dumps(found))
 
 
-def compared() -> list[str]:
-    """Lines in Markdown: steps of two ranks of one thread, beside torch's, and beside one process of two threads."""
-    from torch import multiprocessing
+def on_two_ranks(function: str, result: str, slowed: bool = False) -> bytes | None:
+    """What two processes that call a function of this module have written into ``result``; None if it can not be had.
 
+    With ``slowed``, they run on the slowed interface, which needs Linux and its tools.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        command = [*(SLOWED if slowed else ()), sys.executable, __file__, "--ranks", function, folder]
+        done = subprocess.run(command, env=os.environ | {"GLOO_SOCKET_IFNAME": "lo"} if slowed else None, timeout=600)
+        if slowed and done.returncode:
+            return None
+        done.check_returncode()
+        return Path(folder, result).read_bytes()
+
+
+def compared() -> dict[str, dict[str, float]]:
+    """For each network that is compared: milliseconds of a step of two ranks of one thread, and the ``RATIOS``."""
     from fastclf.kernels.codes import TRAIN
 
-    with tempfile.TemporaryDirectory() as folder:
-        multiprocessing.start_processes(compare, (folder,), nprocs=2, start_method="spawn")
-        found = json.loads(Path(folder, "times").read_text())
+    found, slow = (on_two_ranks("compare", "times", slowed) for slowed in (False, True))
+    of_slow, results = json.loads(slow or b"{}"), {}
+    for widths, (name, times) in zip(COMPARED, json.loads(found or b"{}").items()):
+        trainer, rows = trainer_of(widths, BATCH, threads=2), np.random.default_rng(0).permutation(4 * BATCH)[:BATCH]
+        seconds = [best_of(lambda t=trainer, r=rows: t.run(TRAIN, r), 1) for _ in range(3 if quick() else 30)]
+        results[name] = {
+            "milliseconds": 1e3 * times["step"],
+            "time_over_its_parts": times["step"] / (times["compute"] + times["all-reduce"]),
+            "speedup_vs_ddp": times["DDP"] / times["step"],
+            "local_steps_vs_two_threads": float(np.median(seconds)) / times["local"],
+            "speedup_by_sending_early": times["step"] / times["ahead"],
+            "the_same_when_slowed": of_slow[name]["step"] / of_slow[name]["ahead"] if of_slow else math.nan,
+        }
+    return results
+
+
+def lines_of(results: dict[str, dict[str, float]]) -> list[str]:
+    """The results as a table in Markdown."""
     lines = [
         f"| network, {BATCH:,} samples of two ranks | step | over compute and all-reduce | DDP | two threads, over "
-        f"`sync_every={SYNC_EVERY}` |",
-        "| --- | ---: | ---: | ---: | ---: |",
+        f"`sync_every={SYNC_EVERY}` | sent early | the same at {RATE_OF_SLOW:,} Mbit/s |",
+        "| --- | ---: | ---: | ---: | ---: | ---: | ---: |",
     ]
-    for widths, (name, times) in zip(COMPARED, found.items()):
-        trainer, rows = trainer_of(widths, BATCH, threads=2), np.random.default_rng(0).permutation(4 * BATCH)[:BATCH]
-        seconds = [best_of(lambda t=trainer, r=rows: t.run(TRAIN, r), 1) for _ in range(30)]
-        over = times["step"] / (times["compute"] + times["all-reduce"])
+    for name, found in results.items():
         lines.append(
-            f"| {name} | {1e3 * times['step']:.2f} ms | {over:.2f}x | {times['DDP'] / times['step']:.2f}x | "
-            f"{float(np.median(seconds)) / times['local']:.2f}x |"
+            " | ".join([f"| {name}", f"{found['milliseconds']:.2f} ms", *(f"{found[r]:.2f}x" for r in RATIOS)]) + " |"
         )
     return lines
 
 
+def draw(step: Step, networks: dict[str, Network]) -> None:
+    """The picture of the table, beside it: samples a second on 1 to 1,024 ranks, as multiples of one rank's."""
+    import matplotlib as mpl
+
+    mpl.use("svg")
+    mpl.rcParams["svg.hashsalt"] = "fastclf"
+    from matplotlib import pyplot as plt
+
+    figure, axes = plt.subplots(figsize=(8, 4.5), layout="constrained")
+    axes.plot(RANKS, RANKS, color="0.7", label="as many times as ranks")
+    one = BATCH / step.seconds(1, BATCH, next(iter(networks.values())))
+    for i, (name, network) in enumerate(networks.items()):
+        for style, grows, every, what in ((":", False, 1, "B"), ("--", True, 1, "B k"), ("-", True, 8, "B k, H = 8")):
+            batches = [BATCH * (k if grows else 1) for k in RANKS]
+            rates = [b / step.seconds(k, b, network, every) / one for k, b in zip(RANKS, batches)]
+            axes.plot(RANKS, rates, style, color=f"C{i}", label=f"{name}: {what}")
+    axes.set(
+        xscale="log", yscale="log", xlabel="ranks", ylabel="samples a second, over one rank's",
+        title=f"{'–'.join(map(str, WIDTHS))}, B = {BATCH:,}",
+    )  # fmt: skip
+    axes.set_xticks(RANKS, [f"{k:,}" for k in RANKS])
+    axes.legend(fontsize="x-small", ncols=2)
+    figure.savefig(PICTURE, metadata={"Date": None})
+
+
 def main() -> None:
-    """Measure, and print or write the table."""
+    """Measure, and print or write the tables."""
     from torch import multiprocessing
 
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--write", action="store_true")
-    parser.add_argument("--delay", type=float, default=0.0)
     parser.add_argument("--compare", action="store_true")
+    parser.add_argument("--ranks", nargs=2, metavar=("FUNCTION", "FOLDER"), help=argparse.SUPPRESS)
     args = parser.parse_args()
-    if args.compare:
-        print("\n".join(compared()))
+    if args.ranks:
+        function, folder = {"measure": measure, "compare": compare}[args.ranks[0]], args.ranks[1]
+        multiprocessing.start_processes(function, (folder,), nprocs=2, start_method="spawn")
         return
-    with tempfile.TemporaryDirectory() as folder:
-        multiprocessing.start_processes(measure, (folder, args.delay), nprocs=2, start_method="spawn")
-        terms = dict(np.load(f"{folder}/terms.npz"))
-    loopback = fitted([DTYPE.itemsize * n for n in SIZES], [*terms["seconds"]])
+    of_steps = lines_of(compared())
+    if args.compare:
+        print("\n".join(of_steps))
+        return
+    terms = json.loads(on_two_ranks("measure", "terms") or b"")
+    slow = json.loads(on_two_ranks("measure", "terms", slowed=True) or b"null")
+    loopback = fitted([DTYPE.itemsize * n for n in SIZES], terms["seconds"])
     size = DTYPE.itemsize * sum(i * o + o for i, o in pairwise(WIDTHS))
-    update = float(terms["none"]) - loopback.all_reduce(2, size)  # a step of two ranks that have no samples
-    step = Step(float(terms["sample"]), max(0.0, update), size)
+    update = terms["none"] - loopback.all_reduce(2, size)  # a step of two ranks that have no samples
+    step = Step(terms["sample"], max(0.0, update), size)
     networks = {"loopback": loopback, **ASSUMED}
     expected = step.seconds(2, BATCH, loopback)
     shape, assumed = "–".join(map(str, WIDTHS)), []
@@ -253,18 +331,25 @@ def main() -> None:
     said = [
         f"{shape}, {DTYPE}, one thread per rank: c = {1e6 * step.sample:.1f} µs, s = {1e3 * step.update:.2f} ms, "
         f"P = {size / 1e6:.2f} MB. On the loopback interface a = {1e6 * loopback.latency:.0f} µs, "
-        f"b = {loopback.bandwidth / 1e6:,.0f} MB/s; a step of two ranks on {BATCH:,} samples takes "
-        f"{1e3 * terms['both']:.1f} ms, where the model says {1e3 * expected:.1f} ms. Assumed: {'; '.join(assumed)}. "
+        f"b = {loopback.bandwidth / 1e6:,.0f} MB/s. Assumed: {'; '.join(assumed)}. "
         f"With B = {BATCH:,}, a step is fastest on {', '.join(fastest)}.",
+        "",
+        f"A step of two ranks on {BATCH:,} samples, beside what the model says:",
+        "",
+        "| network | measured | model |",
+        "| --- | ---: | ---: |",
+        f"| loopback | {1e3 * terms['both']:.1f} ms | {1e3 * expected:.1f} ms |",
+        f"| {1e3 * DELAY:g} ms more per exchange | {1e3 * terms['delayed']:.1f} ms | {1e3 * (expected + DELAY):.1f} ms |",
     ]
-    if args.delay:
-        said[0] += (
-            f" With {1e3 * args.delay:g} ms more per exchange it takes {1e3 * terms['delayed']:.1f} ms, where the model "
-            f"says {1e3 * (expected + args.delay):.1f} ms."
-        )
-    said += ["", "How many times as many samples a second as on one rank:", "", *table(step, networks)]
+    if slow:
+        of_each = Network(loopback.latency, min(loopback.bandwidth, RATE_OF_SLOW * 1e6 / 8 / 2))
+        modelled = step.seconds(2, BATCH, of_each)
+        said.append(f"| {RATE_OF_SLOW:,} Mbit/s for both | {1e3 * slow['both']:.1f} ms | {1e3 * modelled:.1f} ms |")
+    said += ["", "How many times as many samples a second as on one rank:", "", *table(step, networks), ""]
+    said += [f"![The same as a picture]({PICTURE.name})", "", *of_steps]
     print("\n".join(said))
     if args.write:
+        draw(step, networks)
         before, _, rest = DOCUMENT.read_text().partition(BEGIN)
         DOCUMENT.write_text(before + "\n".join([BEGIN, *said, END]) + rest.partition(END)[2])
 
