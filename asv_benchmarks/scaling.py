@@ -24,11 +24,13 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+from blocks import Block
+from peers import measured_on
 from workloads import quick
 
 DOCUMENT = Path(__file__).resolve().parents[1] / "docs" / "distributed.md"
 PICTURE = DOCUMENT.with_name("scaling.svg")
-BEGIN, END = "<!-- scaling:begin -->", "<!-- scaling:end -->"
+COMMAND = "python asv_benchmarks/scaling.py --write"
 WIDTHS, BATCH, DTYPE, RATE = (3072, 100, 10), 1000, np.dtype(np.float32), 1e-3
 COMPARED = (WIDTHS, (784, 512, 512, 10))
 SYNC_EVERY = 8
@@ -192,6 +194,7 @@ def compare(rank: int, folder: str) -> None:
         early.overlaps = True
         kinds = comm, early, Ranks(None, SYNC_EVERY)
         together, ahead, apart = (RankTrainer(trainer_of(widths, half), c) for c in kinds)
+        whole, all_rows = trainer_of(widths, BATCH, threads=2), np.random.default_rng(0).permutation(4 * BATCH)[:BATCH]
         layers = [layer for i, o in pairwise(widths) for layer in (nn.Linear(i, o), nn.ReLU())][:-1]
         module = nn.parallel.DistributedDataParallel(nn.Sequential(*layers))
         optimiser = torch.optim.SGD(module.parameters(), RATE)
@@ -205,6 +208,8 @@ def compare(rank: int, folder: str) -> None:
 
         arms = {
             "compute": lambda rows, t=alone: [t.run(TRAIN, r, rates=rates) for r in rows],
+            # rank 0 alone, while the other waits
+            "two threads": lambda rows, t=whole, r=all_rows: [t.run(TRAIN, r) for _ in rows if rank == 0],
             "all-reduce": lambda rows, b=buffer, c=comm: [c.all_reduce(b) for _ in rows],
             "step": lambda rows, t=together: [t.step(r, rates) for r in rows],
             "ahead": lambda rows, t=ahead: [t.step(r, rates) for r in rows],
@@ -242,18 +247,14 @@ def on_two_ranks(function: str, result: str, slowed: bool = False) -> bytes | No
 
 def compared() -> dict[str, dict[str, float]]:
     """For each network that is compared: milliseconds of a step of two ranks of one thread, and the ``RATIOS``."""
-    from fastclf.kernels.codes import TRAIN
-
     found, slow = (on_two_ranks("compare", "times", slowed) for slowed in (False, True))
     of_slow, results = json.loads(slow or b"{}"), {}
-    for widths, (name, times) in zip(COMPARED, json.loads(found or b"{}").items()):
-        trainer, rows = trainer_of(widths, BATCH, threads=2), np.random.default_rng(0).permutation(4 * BATCH)[:BATCH]
-        seconds = [best_of(lambda t=trainer, r=rows: t.run(TRAIN, r), 1) for _ in range(3 if quick() else 30)]
+    for name, times in json.loads(found or b"{}").items():
         results[name] = {
             "milliseconds": 1e3 * times["step"],
             "time_over_its_parts": times["step"] / (times["compute"] + times["all-reduce"]),
             "speedup_vs_ddp": times["DDP"] / times["step"],
-            "local_steps_vs_two_threads": float(np.median(seconds)) / times["local"],
+            "local_steps_vs_two_threads": times["two threads"] / times["local"],
             "speedup_by_sending_early": times["step"] / times["ahead"],
             "the_same_when_slowed": of_slow[name]["step"] / of_slow[name]["ahead"] if of_slow else math.nan,
         }
@@ -329,6 +330,8 @@ def main() -> None:
         assumed.append(f"{name}, a = {1e6 * network.latency:.0f} µs, b = {network.bandwidth / 1e9:g} GB/s")
     fastest = [f"{step.most_ranks(BATCH, network)} ranks ({name})" for name, network in networks.items()]
     said = [
+        f"{measured_on(COMMAND)}.",
+        "",
         f"{shape}, {DTYPE}, one thread per rank: c = {1e6 * step.sample:.1f} µs, s = {1e3 * step.update:.2f} ms, "
         f"P = {size / 1e6:.2f} MB. On the loopback interface a = {1e6 * loopback.latency:.0f} µs, "
         f"b = {loopback.bandwidth / 1e6:,.0f} MB/s. Assumed: {'; '.join(assumed)}. "
@@ -350,8 +353,7 @@ def main() -> None:
     print("\n".join(said))
     if args.write:
         draw(step, networks)
-        before, _, rest = DOCUMENT.read_text().partition(BEGIN)
-        DOCUMENT.write_text(before + "\n".join([BEGIN, *said, END]) + rest.partition(END)[2])
+        Block(DOCUMENT, "scaling").write("\n".join(said))
 
 
 if __name__ == "__main__":
