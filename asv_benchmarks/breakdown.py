@@ -10,7 +10,6 @@ set, everything is small, and the figures mean nothing.
 from __future__ import annotations
 
 import argparse
-import datetime
 import statistics
 import sys
 from functools import partial
@@ -23,7 +22,7 @@ import numba
 import sweep
 from arms import Arm, Problem
 from blocks import Block
-from peers import duration, machine, number, table, versions
+from peers import duration, measured_on, number, table
 from products import Product, products
 from workloads import Measurement, Workload, images, problem, quick
 
@@ -195,8 +194,7 @@ def render(found: list[Breakdown], region: float) -> str:
     ]  # fmt: skip
     return "\n\n".join(
         [
-            f"{', '.join(machine().values())}; {', '.join(map(' '.join, versions().items()))}; "
-            f"{datetime.date.today().isoformat()}; `{COMMAND}`. The machine's rate: {rates(found)}. Data caches: "
+            f"{measured_on(COMMAND)}. The machine's rate: {rates(found)}. Data caches: "
             f"{cache_bytes(1) // 1024} and {cache_bytes(2) // 1024} KiB. An empty region takes {duration(region)}.",
             table(head, [step_row(b, region) for b in found]),
             table(of_products, [row for b in found for row in product_rows(b)]),

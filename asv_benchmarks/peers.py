@@ -81,6 +81,12 @@ def versions() -> dict[str, str]:
     return found
 
 
+def measured_on(command: str) -> str:
+    """What figures go with: the machine, the versions, today's date, and the command that has measured them."""
+    of_all = ", ".join(machine().values()), ", ".join(map(" ".join, versions().items()))
+    return f"{'; '.join(of_all)}; {datetime.date.today().isoformat()}; `{command}`"
+
+
 def run(rows: list[Workload]) -> dict:
     """Measure the rows; return everything that the tables are made from, ready for JSON."""
     report = {"machine": machine(), "versions": versions(), "rows": {}}

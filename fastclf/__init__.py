@@ -23,6 +23,7 @@ if importlib.util.find_spec("fastclf.kernels") is None:
 
 if TYPE_CHECKING:
     from .cli.info import show_versions
+    from .engine.distributed import RankError
     from .engine.progress import TrainingDivergedWarning, TrainingInterruptedWarning
     from .estimators import *
     from .io.persist import load, save
@@ -35,6 +36,7 @@ __all__ = [
     "FastMLPClassifier",
     "ImageLinearClassifier",
     "MLPClassifier",
+    "RankError",
     "TrainingDivergedWarning",
     "TrainingInterruptedWarning",
     "add_bias_term",
@@ -59,6 +61,7 @@ __all__ = [
 _ELSEWHERE = {
     "FastLinearClassifier": "estimators", "FastMLPClassifier": "estimators", "load": "io.persist", "save": "io.persist",
     "TrainingDivergedWarning": "engine.progress", "TrainingInterruptedWarning": "engine.progress",
+    "RankError": "engine.distributed",
     "show_versions": "cli.info",
 }  # fmt: skip
 

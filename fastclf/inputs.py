@@ -92,23 +92,23 @@ def as_floats(value: Any, name: str, dtype: np.dtype, n_jobs: int | None = None)
     return array
 
 
-def _matrix(value: Any, name: str, n_columns: int | None) -> np.ndarray:
-    """``value`` as an array, which must be a non-empty matrix of numbers; dtype and order are not changed."""
+def _matrix(value: Any, name: str, n_columns: int | None, may_be_empty: bool = False) -> np.ndarray:
+    """``value`` as an array, which must be a matrix of numbers, by default not empty; dtype and order are not changed."""
     source = as_array(value, name)
     if source.ndim != 2:
         hint = " (one feature: X.reshape(-1, 1); one sample: X.reshape(1, -1))" if source.ndim == 1 else ""
         raise ValueError(f"{name} must be 2-dimensional, got shape {source.shape}{hint}")
-    if 0 in source.shape:
+    if 0 in source.shape[may_be_empty:]:
         raise ValueError(f"{name} must not be empty, got shape {source.shape}")
     if n_columns is not None and source.shape[1] != n_columns:
         raise ValueError(f"{name} must have {n_columns} features per sample, got shape {source.shape}")
     return source
 
 
-def _columns(value: Any, name: str, n_features: int) -> np.ndarray:
+def _columns(value: Any, name: str, n_features: int, may_be_empty: bool) -> np.ndarray:
     """The transpose of ``value``, which must be a matrix (n, m) with samples as columns; dtype and order are not changed."""
     source = as_array(value, name)
-    if source.ndim != 2 or source.shape[0] != n_features or source.shape[1] == 0:
+    if source.ndim != 2 or source.shape[0] != n_features or (source.shape[1] == 0 and not may_be_empty):
         hint = ""
         if source.ndim == 2 and source.shape[1] == n_features:
             hint = "; samples are columns here: pass the transpose"
@@ -131,17 +131,32 @@ def as_theta(value: Any) -> np.ndarray:
 
 
 def as_rows(
-    value: Any, name: str, dtype: np.dtype, n_columns: int | None = None, n_jobs: int | None = None, scale: float = 1.0
+    value: Any,
+    name: str,
+    dtype: np.dtype,
+    n_columns: int | None = None,
+    n_jobs: int | None = None,
+    scale: float = 1.0,
+    may_be_empty: bool = False,
 ) -> Rows:
-    """Finite samples as rows, (m, n), for computation in ``dtype``; bytes are multiplied by ``scale``."""
-    return _rows(_matrix(value, name, n_columns), name, dtype, n_jobs, scale)
+    """Finite samples as rows, (m, n), for computation in ``dtype``; bytes are multiplied by ``scale``.
+
+    ``may_be_empty`` allows for no samples, as a rank of a group may have.
+    """
+    return _rows(_matrix(value, name, n_columns, may_be_empty), name, dtype, n_jobs, scale)
 
 
 def as_rows_of_columns(
-    value: Any, name: str, dtype: np.dtype, n_features: int, n_jobs: int | None = None, scale: float = 1.0
+    value: Any,
+    name: str,
+    dtype: np.dtype,
+    n_features: int,
+    n_jobs: int | None = None,
+    scale: float = 1.0,
+    may_be_empty: bool = False,
 ) -> Rows:
     """The same as ``as_rows``, from samples as columns, (n, m)."""
-    return _rows(_columns(value, name, n_features), name, dtype, n_jobs, scale)
+    return _rows(_columns(value, name, n_features, may_be_empty), name, dtype, n_jobs, scale)
 
 
 def _rows(source: np.ndarray, name: str, dtype: np.dtype, n_jobs: int | None, scale: float) -> Rows:
@@ -154,7 +169,7 @@ def _rows(source: np.ndarray, name: str, dtype: np.dtype, n_jobs: int | None, sc
 
 def check_rows(rows: Rows, name: str, n_jobs: int | None = None) -> None:
     """Raise ValueError if samples hold NaN or infinity; a mapped file is read once, from end to end."""
-    if rows.array.dtype == np.uint8:
+    if rows.array.dtype == np.uint8 or not len(rows):
         return
     for first, end in rows.portions(rows.n_portions(rows.size, _CHECKED_PER_CALL)):
         part = rows.array[first:end]
@@ -167,6 +182,8 @@ def check_rows(rows: Rows, name: str, n_jobs: int | None = None) -> None:
 def as_labels(value: Any, name: str, m: int, n_classes: int) -> np.ndarray:
     """Class labels 0 ≤ y < n_classes of m samples, int64, in memory that is not the user's."""
     source = as_array(value, name)
+    if source.shape == (m,) == (0,):
+        return np.empty(0, np.int64)
     if source.dtype.kind not in "biu":
         raise TypeError(f"{name} must hold integer class labels, got dtype {source.dtype}")
     if source.shape != (m,):
@@ -290,6 +307,8 @@ def as_targets(value: Any, name: str, m: int, dtype: np.dtype, multiclass: bool)
             hint = "; for labels, np.eye(n_classes)[y] makes the matrix"
         raise ValueError(f"{name} must have shape {wanted}, got {source.shape}{hint}")
     targets = as_floats(source, name, dtype)
+    if not targets.size:  # no samples
+        return targets
     low, high = targets.min(), targets.max()
     if low < 0 or high > 1:
         raise ValueError(f"{name} must hold probabilities between 0 and 1, got values from {low} to {high}")

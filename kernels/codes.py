@@ -11,8 +11,9 @@ N_COLUMNS = 5
 
 # What a step on a batch does, as bits. ADD and HOLD are for a batch that comes in pieces. ADD adds this piece's gradient
 # to that of the earlier pieces. HOLD says that more pieces follow, so the parameters are not updated yet. MARK writes NaN
-# into the outputs, and -1 into the winner, of a sample that may hold NaN or infinity.
-FORWARD, LOSS, BACKWARD, ADD, HOLD, MARK = 1, 2, 4, 8, 16, 32
+# into the outputs, and -1 into the winner, of a sample that may hold NaN or infinity. ABOVE computes the gradient of all
+# layers but the first, and LOWEST, in the next call, that of the first, from the deltas that the call before has left.
+FORWARD, LOSS, BACKWARD, ADD, HOLD, MARK, ABOVE, LOWEST = 1, 2, 4, 8, 16, 32, 64, 128
 TRAIN = FORWARD | LOSS | BACKWARD
 
 # The optimiser: how the parameters are updated from their gradient.

@@ -273,7 +273,7 @@ class Compiled:
         functools.update_wrapper(self, function)
         function.__qualname__ = function.__name__  # Numba names the cache's files by it
         self.specs, self._function = specs, function
-        self._ready: dict[str, Any] = {}
+        self._ready: dict[np.dtype[Any], Any] = {}
         COMPILED[self.name] = self
 
     @functools.cached_property
@@ -298,32 +298,32 @@ class Compiled:
 
     def compile(self, dtype: Any, quiet: bool = False) -> Any:
         """The machine code for one element type: from memory, from the cache, or compiled now."""
-        key = np.dtype(dtype).name
-        if key not in self._ready:
+        dtype = np.dtype(dtype)
+        if dtype not in self._ready:
             if global_compiler_lock.is_locked():
                 # This thread compiles somebody's function that calls a routine of ours.
-                self._make_ready(dtype, key, quiet)
+                self._make_ready(dtype, quiet)
             else:
-                aside(lambda: self._make_ready(dtype, key, quiet))
-        return self._ready[key]
+                aside(lambda: self._make_ready(dtype, quiet))
+        return self._ready[dtype]
 
-    def _make_ready(self, dtype: Any, key: str, quiet: bool) -> None:
+    def _make_ready(self, dtype: np.dtype[Any], quiet: bool) -> None:
         with _compiling:
-            if key in self._ready:
+            if dtype in self._ready:
                 return
-            sig = self.signature(dtype)
+            sig, key = self.signature(dtype), dtype.name
             if not quiet and not self.is_cached(dtype):
                 kept = "kept for later runs" if cache_folder() else "there is no cache"
                 numbers = "bfloat16" if key == str(PAIR) else key
                 announce(f"fastclf: compiling {self.name} for {numbers} (seconds, once: {kept})")
                 quiet = True
             for routine in self.needs:
-                if not routine.exists_for(numba.from_dtype(np.dtype(key))):
+                if not routine.exists_for(numba.from_dtype(dtype)):
                     continue
                 routine.compile(dtype if key in routine.dtypes else routine.dtypes[0], quiet)
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore", numba.NumbaPerformanceWarning)
-                self._ready[key] = self._compile(sig, key)
+                self._ready[dtype] = self._compile(sig, key)
 
     def is_cached(self, dtype: Any) -> bool:
         """Whether the machine code for one element type is on disk."""

@@ -88,7 +88,7 @@ class Kernel(Compiled):
     def __call__(self, *args: Any, threads: int = 1) -> Any:
         i, j = self._element_at
         dtype = (args[i][j] if isinstance(args[i], tuple) else args[i]).dtype
-        code = self._ready.get(dtype.name) or self.compile(dtype)
+        code = self._ready.get(dtype) or self.compile(dtype)
         pool.running.append(None)
         try:
             if not self.parallel:

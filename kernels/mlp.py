@@ -31,6 +31,7 @@ from .batch import (
     weights_of,
 )  # fmt: skip
 from .codes import (
+    ABOVE,
     ADD,
     BACKWARD,
     BIAS,
@@ -39,6 +40,7 @@ from .codes import (
     HOLD,
     IN_PLACE,
     LOSS,
+    LOWEST,
     MARK,
     N_IN,
     N_OUT,
@@ -302,10 +304,11 @@ def update_weights(batch, q, workers):
         step, limit = -batch.rate, batch.settings.clip_threshold
     bias_step = step * batch.settings.bias_rate
     total, done, panel = 0, 0, panel_of(q, batch)
-    for l in range(n_layers):
+    lowest, above = (1 if batch.phases & ABOVE else 0), (1 if batch.phases & LOWEST else n_layers)
+    for l in range(lowest, above):
         total += 1 + tiles_of(l, batch)
     first, end = share(total, q, workers)
-    for l in range(n_layers):
+    for l in range(lowest, above):
         n_in, n_out = entry(layout, l, N_IN), entry(layout, l, N_OUT)
         w_at, bias_at, tiles = entry(layout, l, WEIGHTS), entry(layout, l, BIAS), tiles_of(l, batch)
         w, bias = at(out, w_at), at(out, bias_at)
@@ -405,7 +408,7 @@ def run(X, source, targets, model, scratch, schedule, settings, losses, team):
             at(scratch.outputs, p0 * c), scratch.outputs.shape[0] > 0, at(scratch.winners, p0), scratch.winners.shape[0] > 0,
         ))  # fmt: skip
         spread_bias(params, bias, S, block, c, capacity)
-        if terms_of(batch.X) > 1 and (step == 0 or phases & BACKWARD):
+        if terms_of(batch.X) > 1 and (step == 0 or phases & BACKWARD) and phases & LOWEST == 0:
             round_weights(ALONE if params.shape[0] <= FEW_PARAMETERS else team, batch)
         if phases & FORWARD:
             turn_weights(batch)
@@ -413,7 +416,8 @@ def run(X, source, targets, model, scratch, schedule, settings, losses, team):
                 forward_sparse(team, batch)
             elif is_divided_by_units(batch):
                 first_layer(team, batch)
-        forward_backward(team if m > lanes_of(S) else ALONE, batch)  # no thread takes less than one vector of samples
+        if phases & LOWEST == 0:
+            forward_backward(team if m > lanes_of(S) else ALONE, batch)  # no thread takes less than a vector of samples
         if phases & LOSS:
             losses[step] = total_loss(S, block, m, c, capacity) / total_weight
             decay = batch.settings.l2_shared / batch.total_weight
@@ -425,6 +429,6 @@ def run(X, source, targets, model, scratch, schedule, settings, losses, team):
                     total += scratch.partial_sums[part]
                 losses[step] += 0.5 * decay * total
         if phases & BACKWARD:
-            if is_sparse(0, batch):
+            if is_sparse(0, batch) and phases & ABOVE == 0:
                 update_sparse(team, batch)
             update_weights(team, batch)

@@ -26,11 +26,13 @@ from ..datasets import Dataset, read
 from ..datasets.columns import listed
 from ..datasets.delimited import STANDARD_INPUT
 from ..datasets.sources import existing_file
+from ..engine.distributed import Alone, is_known
 from ..inputs import precision
 from ..io.files import replacing
 from . import info as installation
 from .messages import warnings_as_lines
 from .outputs import check_output, saved
+from .ranks import joined, part_of, said_once
 
 INTERRUPTED = 130  # the exit status after Ctrl-C: 128 + SIGINT
 _MOST_TEMPLATES = 20  # a report draws the weights of at most so many hidden units
@@ -105,13 +107,26 @@ def _read_for(model: Any, args: argparse.Namespace, need_labels: bool) -> Datase
 
 
 def train(args: argparse.Namespace) -> int:
-    """Train an estimator on a data set, and save it."""
+    """Train an estimator on a data set, and save it; with the other ranks, if a launcher has started several."""
+    with joined() as comm:
+        try:
+            with comm.together(deferring=False), said_once(comm):
+                return _train(args, comm)
+        except Exception as error:
+            if comm.rank > 0 and is_known(error):
+                return 2  # rank 0 says so
+            raise
+
+
+def _train(args: argparse.Namespace, comm: Alone) -> int:
     inputs = _files(args)
     check_output("--save", args.save, inputs, args.force)
     if args.checkpoint is not None:
         check_output("--checkpoint", args.checkpoint, [*inputs, args.save], force=args.resume or args.force)
     elif args.resume:
         raise ValueError("--resume needs --checkpoint FILE, the file to go on from")
+    if comm.size > 1 and args.data == STANDARD_INPUT:
+        raise ValueError("several ranks can not read one standard input: name a file")
     data = _read(args, one_hot=args.one_hot or args.one_hot is not None)
     report = None
     if args.report is not None:
@@ -124,10 +139,16 @@ def train(args: argparse.Namespace) -> int:
     if args.dtype is not None and X.dtype != np.uint8:
         X = X.astype(precision(args.dtype)[0], copy=False)
     print(f"{data.name}: {_counted(len(X), 'sample')}, {_counted(X.shape[1], 'feature')}, "
-          f"{_counted(len(np.unique(y)), 'class')}, {X.dtype}")  # fmt: skip
+          f"{_counted(len(np.unique(y)), 'class')}, {X.dtype}{_by(comm.size)}")  # fmt: skip
     start = time.perf_counter()
     how = {"checkpoint": args.checkpoint, "checkpoint_every": args.checkpoint_every, "resume": args.resume}
-    was_interrupted = _fit(model, X, y, args.standardize, **(how if args.checkpoint else {}))
+    how = (how if args.checkpoint else {}) | ({"process_group": True} if comm.grouped else {})
+    if args.sync_every is not None:
+        how["sync_every"] = args.sync_every
+    was_interrupted = _fit(model, X, y, args.standardize, comm, **how)
+    if comm.rank > 0:
+        comm.gather(None)  # rank 0 has saved the model
+        return INTERRUPTED if was_interrupted else 0
     seconds = time.perf_counter() - start
     model._name_features(data.feature_names, data.encoding)
     place = saved(model.save, args.save)
@@ -136,7 +157,12 @@ def train(args: argparse.Namespace) -> int:
     if report is not None:
         _draw(report, model, data, y)
         print(f"report: {report.write()}")
+    comm.gather(None)
     return INTERRUPTED if was_interrupted else 0
+
+
+def _by(ranks: int) -> str:
+    return f", on {ranks} ranks" if ranks > 1 else ""
 
 
 def _counted(n: int, what: str) -> str:
@@ -219,18 +245,20 @@ def _estimator(args: argparse.Namespace, data: Dataset) -> Any:
     )
 
 
-def _fit(model: Any, X: NDArray[Any], y: NDArray[Any], standardize: bool, **how: Any) -> bool:
-    """Fit the model; return True if Ctrl-C has ended the training."""
+def _fit(model: Any, X: NDArray[Any], y: NDArray[Any], standardize: bool, comm: Alone, **how: Any) -> bool:
+    """Fit the model to this rank's part of the rows; return True if Ctrl-C has ended the training."""
     from sklearn.exceptions import ConvergenceWarning
 
     from ..engine.progress import TrainingInterruptedWarning
 
-    scaler = None
+    scaler, part = None, part_of(comm, len(X))
     if standardize:
         from sklearn.preprocessing import StandardScaler
 
         scaler = StandardScaler().fit(X)
-        X = scaler.transform(X)
+        X, y = scaler.transform(X[part]), y[part]
+    else:
+        X, y = X[part], y[part]
     with warnings_as_lines("train", ConvergenceWarning, TrainingInterruptedWarning) as caught:
         model.fit(X, y, **how)
     if scaler is not None:

@@ -20,7 +20,7 @@ _OPTIONS = {
     "eta0": "--learning-rate", "solver": "--solver", "early_stopping": "--validation",
     "validation_fraction": "--validation", "n_iter_no_change": "--patience", "class_weight": "--balanced",
     "random_state": "--seed", "checkpoint": "--checkpoint", "checkpoint_every": "--checkpoint-every",
-    "resume": "--resume", "dtype": "--dtype", "scale": "--scale", "n_jobs": "--jobs",
+    "resume": "--resume", "sync_every": "--sync-every", "dtype": "--dtype", "scale": "--scale", "n_jobs": "--jobs",
 }  # fmt: skip
 _NAME = "|".join(sorted(_OPTIONS, key=len, reverse=True))
 _MENTIONED = re.compile(

@@ -61,6 +61,7 @@ examples:
   fastclf train flowers.csv --model linear --target species --standardize --save flowers.safetensors
   fastclf train patients.csv.gz --target died --drop id --one-hot --balanced --save patients.safetensors
   fastclf train images.npy --labels labels.npy --model mlp --scale 0.00392 --epochs 20 --save images.safetensors
+  torchrun --nproc-per-node 2 -m fastclf train digits --save digits.safetensors
 
 """
 
@@ -119,6 +120,10 @@ def _add_training(commands: Any) -> None:
     )  # fmt: skip
     training.add_argument("--balanced", action="store_true", help="let every class weigh the same, however rare it is")
     training.add_argument("--seed", type=_seed, default=0, metavar="N", help="for what is drawn at random (default: 0)")
+    training.add_argument(
+        "--sync-every", type=_count, metavar="N",
+        help="under torchrun: let each rank take so many steps on its own, and then the average",
+    )  # fmt: skip
     going_on = train.add_argument_group("runs that may be killed")
     going_on.add_argument("--checkpoint", metavar="FILE", help="keep the state of the run in this file")
     going_on.add_argument(

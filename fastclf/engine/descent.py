@@ -13,12 +13,15 @@ from numpy.typing import NDArray
 
 from ..kernels.codes import IN_PLACE, output_block_size
 from ..kernels.records import ChunkScratch, Model, Portion, Settings, Theta
+from .distributed import ALONE, HEAD, LOSSES, WEIGHT, Alone
 from .kernels import load
 from .losses import CLIPPED, LossRule
 from .memory import Panels, panels, round_up
 from .minibatch import Samples
 from .network import Network
-from .sgd import DenseSGD, in_calls
+from .ranks import Average
+from .rows import Rows
+from .sgd import SYNC_EVERY, DenseSGD, in_calls
 from .threads import threads_for
 
 # Up to this many features, samples (in SGD, classes) can be the lanes of vectors: see kernels.linear and kernels.sgd.
@@ -35,6 +38,9 @@ class _Trainer:
 
     With ``sigmoid``, the output is a sigmoid instead of a softmax. Without ``bias``, training leaves the bias unchanged.
     ``operations`` is the number of floating-point operations of one full-batch step, or of one pass of SGD.
+
+    In a group, ``comm`` is the communicator, and ``samples`` are this rank's own, maybe none. Full batches are those of all
+    ranks. Per-sample SGD runs on each rank's samples, and every ``sync_every`` samples the ranks take the average of theirs.
     """
 
     def __init__(
@@ -46,24 +52,33 @@ class _Trainer:
         rule: LossRule = CLIPPED,
         bias: bool = True,
         n_jobs: int | None = None,
+        comm: Alone = ALONE,
     ) -> None:
+        self.comm, own = comm, len(samples.X)
+        if not own:  # no kernel sees the sample that stands for none
+            samples = Samples(Rows(np.zeros((1, samples.X.shape[1]), samples.X.dtype), samples.X.dtype))
         self.samples, self.n_classes, self.sigmoid, self.dtype = samples, n_classes, sigmoid, samples.X.dtype
         self._rule, self._bias = rule, bias
         X = samples.X
         self.operations = 6.0 * X.size * n_classes
         self.threads = threads_for(self.operations, n_jobs)
         self.iota = np.arange(max(len(X), n_classes))
-        self.order = self.iota[: len(X)]
+        self.order = self.iota[:own]
         # The cut does not depend on the number of threads, so the bits do not either: equal portions, 2**k chunks in each.
         self.portions = X.n_portions(self.operations, _CALL_OPERATIONS)
         self.portion = -(-len(X) // self.portions)
         self.chunks = min(_MAX_CHUNKS, 1 << max(0, (len(X) // self.portions // _ROWS_PER_CHUNK).bit_length() - 1))
         if self.chunks == 1:
             self.threads = 1
+        self._average: Average | None = None
+        self._rounds = 0  # of local SGD in a pass
 
     def descend(self, learning_rate: float, repeats: int, update: bool = True) -> NDArray[np.float64]:
         """Take ``repeats`` full-batch steps; returns the loss before each. Without ``update``, only compute the losses."""
-        losses, settings = np.empty(repeats), self._settings(learning_rate)
+        losses, settings = np.zeros(repeats), self._settings(learning_rate)
+        if self.comm.grouped:
+            self._descend_together(settings, losses, update)
+            return losses
         if self.portions == 1:
             self._call(self._portion(0, len(self.order), update), settings, losses)
             return losses
@@ -71,6 +86,52 @@ class _Trainer:
             for first, end in self.samples.X.portions(self.portions):
                 self._call(self._portion(first, end, update), settings, losses[i : i + 1])
         return losses
+
+    def _descend_together(self, settings: Settings, losses: NDArray[np.float64], update: bool) -> None:
+        """Take steps on the samples of all ranks, one per entry of ``losses``.
+
+        The kernel is told that there are more samples: so it adds up gradients and losses, and takes no step.
+        """
+        message = self._message if update else self._message[:HEAD]
+        self.comm.expect(message)
+        for i in range(len(losses)):
+            message.fill(0)
+            if len(self.order):
+                for first, end in self.samples.X.portions(self.portions):
+                    self._call(Portion(first, end, len(self.order) + 1, update), settings, losses[i : i + 1])
+            message[LOSSES], message[WEIGHT] = losses[i], len(self.order)
+            self.comm.add_up(message)
+            m = float(message[WEIGHT])
+            losses[i] = float(message[LOSSES]) / m
+            if update:
+                self._move(message[HEAD:], -settings.learning_rate / m)
+        self.comm.expect(self.comm.few)
+
+    def _sgd_apart(self, learning_rate: float, repeats: int, with_loss: bool) -> NDArray[np.float64]:
+        """``sgd`` in a group: local SGD (Stich, arXiv:1805.09767), each rank on its own samples."""
+        losses, settings, every = np.zeros(repeats), self._settings(learning_rate), self.comm.sync_every or SYNC_EVERY
+        if self._average is None:
+            self._average = Average(self.comm, self.params)
+            self._rounds = max(self.comm.gather(-(-len(self.order) // every)))
+        for i in range(repeats):
+            if with_loss:
+                losses[i] = self.descend(0.0, 1, update=False)[0]
+            self.comm.expect(self._average.message)
+            for start in range(0, self._rounds * every, every):
+                part = self.order[start : start + every]
+                if len(part):
+                    self._pass(part, settings)
+                self._average.take(len(part), 0.0)
+        self.comm.expect(self.comm.few)
+        return losses
+
+    def _pass(self, order: NDArray[np.int64], settings: Settings) -> None:
+        """Take a step on each of the samples ``order``."""
+        raise NotImplementedError
+
+    def _move(self, gradient: NDArray[Any], step: float) -> None:
+        """Add ``step`` times a gradient, as the kernel lays it out, to the parameters."""
+        raise NotImplementedError
 
     @property
     def params(self) -> NDArray[Any]:
@@ -96,10 +157,12 @@ class _Trainer:
         If the samples are not stored as floats, each thread also gets a buffer for ``width`` samples as floats.
         """
         X = self.samples.X
+        wanted = self.portions > 1 or self.comm.grouped
+        self._message = self._zeros(HEAD + gradient_size if wanted else HEAD)  # with a head, for the communicator
         return ChunkScratch(
             self._zeros(self.chunks * output_block_size(self.n_classes, width)), width,
             self._zeros(0 if X.are_floats else ((self.threads - 1) * width + min(width, len(X))) * X.shape[1]),
-            self._zeros(self.chunks * gradient_size), self._zeros(0 if self.portions == 1 else gradient_size),
+            self._zeros(self.chunks * gradient_size), self._message[HEAD:],
             self._zeros(self.chunks * columns * width), *(packed or panels(0, 1, (1, 1), self.dtype)),
             np.zeros(self.chunks), self.iota,
         )  # fmt: skip
@@ -134,15 +197,23 @@ class WideTrainer(_Trainer):
         source = self.samples.X.source
         load("linear").wide(source, self._targets, model, self.scratch, portion, settings, losses, threads=self.threads)
 
+    def _move(self, gradient: NDArray[Any], step: float) -> None:
+        with np.errstate(over="ignore", invalid="ignore"):  # a run that diverges is noticed by its parameters
+            self.params[:] += self.dtype.type(step) * gradient
+
+    def _pass(self, order: NDArray[np.int64], settings: Settings) -> None:
+        for _ in DenseSGD(self.samples, self.network, settings, self.sigmoid).take(order):
+            pass
+
     def sgd(self, learning_rate: float, repeats: int, with_loss: bool = True) -> NDArray[np.float64]:
         """Run ``repeats`` passes of per-sample SGD; returns the loss before each pass, if ``with_loss``."""
-        losses = np.zeros(repeats)
-        steps = DenseSGD(self.samples, self.network, self._settings(learning_rate), self.sigmoid)
+        if self.comm.grouped:
+            return self._sgd_apart(learning_rate, repeats, with_loss)
+        losses, settings = np.zeros(repeats), self._settings(learning_rate)
         for i in range(repeats):
             if with_loss:
                 losses[i] = self.descend(0.0, 1, update=False)[0]
-            for _ in steps.take(self.order):
-                pass
+            self._pass(self.order, settings)
         return losses
 
 
@@ -178,10 +249,27 @@ class NarrowTrainer(_Trainer):
         narrow = load("linear").narrow
         narrow(source, self._targets, self.model, self.scratch, portion, settings, losses, threads=self.threads)
 
+    def _move(self, gradient: NDArray[Any], step: float) -> None:
+        with np.errstate(over="ignore", invalid="ignore"):
+            self.padded[:, : self.n_classes] += self.dtype.type(step) * gradient.reshape(-1, self.n_classes)
+
+    def _pass(
+        self,
+        order: NDArray[np.int64],
+        settings: Settings,
+        losses: NDArray[np.float64] | None = None,
+        with_loss: bool = False,
+    ) -> None:
+        """Take a step on each of the samples ``order``; or, to fill ``losses``, as many passes as it has entries."""
+        sgd, losses = load("sgd"), np.zeros(1) if losses is None else losses
+        run = sgd.narrow4 if self.few else sgd.narrow
+        for X, part, targets in in_calls(self.samples, order, self.n_classes):
+            run(X, part, targets, self.model, self.scratch, settings, losses, with_loss)
+
     def sgd(self, learning_rate: float, repeats: int, with_loss: bool = True) -> NDArray[np.float64]:
         """Run ``repeats`` passes of per-sample SGD; returns the loss before each pass, if ``with_loss``."""
-        sgd = load("sgd")
-        run = sgd.narrow4 if self.few else sgd.narrow
+        if self.comm.grouped:
+            return self._sgd_apart(learning_rate, repeats, with_loss)
         losses, settings = np.zeros(repeats), self._settings(learning_rate)
         # One kernel call can run all passes, and compute their losses, only if one block holds all samples.
         fits = len(self.order) <= self.scratch.width
@@ -189,8 +277,7 @@ class NarrowTrainer(_Trainer):
         for i in range(0, repeats, passes):
             if with_loss and not inside:
                 losses[i] = self.descend(0.0, 1, update=False)[0]
-            for X, order, targets in in_calls(self.samples, self.order, self.n_classes):
-                run(X, order, targets, self.model, self.scratch, settings, losses[i : i + passes], inside)
+            self._pass(self.order, settings, losses[i : i + passes], inside)
         return losses
 
 

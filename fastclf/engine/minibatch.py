@@ -187,6 +187,10 @@ class Workspace:
             self._gradient = aligned(len(self.network.params), self.network.dtype)
         return self._gradient
 
+    def keep_gradient_in(self, memory: NDArray[Any]) -> None:
+        """Use this memory, of as many numbers as there are parameters, as that buffer from now on."""
+        self._gradient = memory
+
     def shared_with(self, larger: Workspace, first: int, m: int) -> Iterator[tuple[NDArray[Any], NDArray[Any]]]:
         """Yields, for each layer's Z and A, views of the first m samples here, and of m from ``first`` on in ``larger``."""
         for layer in range(len(self.network.layout)):

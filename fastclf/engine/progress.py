@@ -15,6 +15,7 @@ import numpy as np
 
 from ..kernels.aside import CompilationInterrupted
 from ..kernels.warning import warn_user
+from .distributed import ALONE, Alone
 
 STRETCH = 0.2  # seconds
 _SLOW = 5e9  # operations per second that any current machine reaches: only for the length of the first stretch
@@ -57,6 +58,8 @@ class Reporter:
     ``verbose`` is True for the lab's lines, False for no output, or "bar" for a progress bar with the loss. ``line`` gives
     the text for an epoch and its loss, or None to print nothing. The callback takes (epoch, loss, model); a true result
     ends the run. If the number of ``samples`` in an epoch is given, the bar counts samples, and shows samples per second.
+
+    In a group, rank 0 alone prints, each rank calls its own callback, and one that ends the run ends it on every rank.
     """
 
     def __init__(
@@ -66,12 +69,16 @@ class Reporter:
         epochs: int,
         callback: Callback | None = None,
         samples: int = 0,
+        comm: Alone = ALONE,
     ) -> None:
+        comm.expect(comm.few)
         if verbose not in (True, False, "bar"):
             raise ValueError(f'verbose must be True, False or "bar", got {verbose!r}')
         if callback is not None and not callable(callback):
             raise TypeError(f"callback must be callable, got {callback!r}")
-        self._say, self._line, self.callback = bool(verbose) and verbose != "bar", line, callback
+        verbose = verbose if comm.rank == 0 else False
+        self._say, self._line, self.callback, self.comm = bool(verbose) and verbose != "bar", line, callback, comm
+        self._is_watched = comm.any(lambda: callback is not None)
         self._bar: Any = None
         self._epochs, self._samples, self._seen = epochs, samples, 0
         if verbose == "bar":
@@ -90,7 +97,7 @@ class Reporter:
     @property
     def silent(self) -> bool:
         """Whether epochs are not reported: no lines, no bar, no callback."""
-        return not self._say and self._bar is None and self.callback is None
+        return not self._say and self._bar is None and not self._is_watched
 
     def on_samples(self, samples: int) -> None:
         """Advance the bar by ``samples`` within an epoch, if the bar counts samples."""
@@ -107,7 +114,10 @@ class Reporter:
             self._bar.set_postfix(loss=f"{loss:.4f}", refresh=False)
             self._bar.update(self._samples - self._seen if self._samples else 1)
             self._seen = 0
-        return self.callback is not None and bool(self.callback(epoch, loss, model()))
+        if not self._is_watched:
+            return False
+        callback = self.callback
+        return self.comm.any(lambda: callback is not None and callback(epoch, loss, model()))
 
     def __enter__(self) -> Reporter:
         return self
@@ -144,7 +154,8 @@ def train_in_stretches(
 
     try:
         while len(losses) < epochs and not diverged:
-            count = 1 if reporter.callback else min(count, epochs - len(losses))
+            # In a group, every stretch is one epoch: ranks that take different time would differ in what they do next.
+            count = 1 if reporter.callback or reporter.comm.grouped else min(count, epochs - len(losses))
             before, start = known.copy(), time.perf_counter()
             try:
                 new = np.array(stretch(count), np.float64)

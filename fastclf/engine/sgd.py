@@ -16,11 +16,13 @@ from numpy.typing import NDArray
 
 from ..kernels.codes import IN_PLACE, ITERATES, LOSS_BLOCK
 from ..kernels.records import LazyModel, Model, PairRows, SampleScratch, Settings
+from .distributed import ALONE, HEAD, LOSSES, Shards
 from .kernels import load
 from .memory import round_up
 from .minibatch import BatchTrainer, Samples, Workspace
 from .network import Network
 from .optimisers import SGD
+from .ranks import Average, per_rank, trainer_on, weights_per_batch
 from .rows import Rows, arrays_of
 from .threads import threads_for
 
@@ -29,6 +31,7 @@ Mean = tuple[NDArray[Any], NDArray[Any], int]  # averages of both over the steps
 Stretches = Iterator[tuple[int, float]]  # after each kernel call: rows, and the sum of their weighted losses
 
 SGD_ROWS = 1024  # rows that are converted to floats at a time
+SYNC_EVERY = 1000  # samples, by default, after which ranks take the average of their parameters
 _CALL_OPERATIONS = 2e9  # in one kernel call, at most, because a call can not be interrupted: a fraction of a second
 _SPARSE_INTERCEPT_DECAY = 0.01  # as in scikit-learn: smaller steps for the intercepts of sparse data
 _NO_RATES, _NO_LOSSES = np.empty(0), np.empty(0)
@@ -85,10 +88,11 @@ class Task:
     average: int = 0  # the parameters enter their average from this sample on, counted from 1; 0: no average
     mean: Mean | None = None  # an earlier average to continue
     n_jobs: int | None = None
+    shards: Shards | None = None  # in a group, how the samples of all ranks are numbered; ``samples`` are this rank's
 
 
 class _Stepper:
-    """Base of all steppers: data, parameters and penalties."""
+    """Base of all steppers: data, parameters and penalties. In a group, rows are those of all ranks."""
 
     def __init__(self, task: Task, W: NDArray[Any], b: NDArray[Any]) -> None:
         samples, (mean_W, mean_b) = task.samples, task.mean[:2] if task.mean else (W, b)
@@ -96,11 +100,12 @@ class _Stepper:
             raise ValueError(
                 f"coefficients, intercepts and averages do not fit: {[a.shape for a in (W, b, mean_W, mean_b)]}"
             )
-        if W.shape[1] != samples.X.shape[1] or samples.labels.max() >= max(2, len(W)):  # type: ignore[union-attr]
+        if W.shape[1] != samples.X.shape[1] or samples.labels.max(initial=0) >= max(2, len(W)):  # type: ignore[union-attr]
             raise ValueError(
                 f"the parameters are for {W.shape[1]} features and {max(2, len(W))} classes, the data for others"
             )
         self.task, self.samples, self.dtype, self.sigmoid = task, task.samples, W.dtype, len(W) == 1
+        self.shards = task.shards or Shards(ALONE, 0, samples.X.shape[0], samples.X.shape[0])
         self.l1, self.l2 = task.penalty
         self.settings = Settings(bias_rate=task.bias_rate, l2=self.l2, l1=self.l1)
         self._mean = task.mean
@@ -151,22 +156,57 @@ class _OnNetwork(_Stepper):
     def _laid_out(self) -> Parameters:
         return self.network.weights[0], self.network.biases[0]
 
+    def is_finite(self) -> bool:
+        return bool(np.isfinite(self.network.params).all())
+
     def state(self) -> dict[str, Any]:
         return {"params": self.network.params}
 
 
-class PerSample(_OnNetwork):
+class _SampleBySample(_Stepper):
+    """Per-sample SGD; in a group, local SGD (Stich, arXiv:1805.09767).
+
+    Each rank takes its own samples in turn, at the rates that they have in the order of all. After every ``sync_every``
+    samples of a rank, on average, the ranks replace what they have by the mean.
+    """
+
+    _average: Average | None = None
+
+    def _take(self, rows: NDArray[np.int64], rates: NDArray[np.float64], t: float) -> Stretches:
+        """``stretches`` for this rank's own rows."""
+        raise NotImplementedError
+
+    def stretches(self, rows: NDArray[np.int64], rates: NDArray[np.float64], t: float) -> Stretches:
+        comm = self.shards.comm
+        if not comm.grouped:
+            yield from self._take(rows, rates, t)
+            return
+        at_once = (comm.sync_every or SYNC_EVERY) * comm.size
+        self._average = self._average or Average(comm, *self.state().values())
+        comm.expect(self._average.message)
+        for start in range(0, len(rows), at_once):
+            part = rows[start : start + at_once]
+            mine = self.shards.chosen(part)
+            own, loss = part[mine] - self.shards.first, 0.0
+            if len(own):
+                loss = sum(losses for _, losses in self._take(own, rates[start : start + at_once][mine], t + start))
+            loss, _, _ = self._average.take(len(own), loss)
+            yield len(part), loss
+        comm.expect(comm.few)
+
+
+class PerSample(_SampleBySample, _OnNetwork):
     """Per-sample SGD on dense rows, without a penalty or with L2."""
 
     def _allocate(self, W: NDArray[Any], b: NDArray[Any]) -> None:
         super()._allocate(W, b)
         self._steps = DenseSGD(self.samples, self.network, self.settings, self.sigmoid)
 
-    def stretches(self, rows: NDArray[np.int64], rates: NDArray[np.float64], t: float) -> Stretches:
+    def _take(self, rows: NDArray[np.int64], rates: NDArray[np.float64], t: float) -> Stretches:
         return self._steps.take(rows, rates)
 
 
-class SparseSGD(_Stepper):
+class SparseSGD(_SampleBySample):
     """Per-sample SGD on CSR rows, and on dense rows with an L1 penalty or an average: ``kernels.sparse.sgd``."""
 
     def _allocate(self, W: NDArray[Any], b: NDArray[Any]) -> None:
@@ -228,7 +268,7 @@ class SparseSGD(_Stepper):
         for start in range(0, len(rows), count):
             yield self.values, rows[start : start + count], targets
 
-    def stretches(self, rows: NDArray[np.int64], rates: NDArray[np.float64], t: float) -> Stretches:
+    def _take(self, rows: NDArray[np.int64], rates: NDArray[np.float64], t: float) -> Stretches:
         sgd = load("sparse").sgd
         done, losses = 0, np.empty(1)
         self.model.scales[ITERATES] = int(t) - self.task.average
@@ -249,10 +289,12 @@ class MiniBatch(_OnNetwork):
     def _allocate(self, W: NDArray[Any], b: NDArray[Any]) -> None:
         super()._allocate(W, b)
         net, self._steps_of_average = self.network, np.zeros(1, np.int64)
-        work = Workspace.for_batches(net, self.samples.X, self.batch_size)
+        own_batch = per_rank(self.shards, self.batch_size)
+        work = Workspace.for_batches(net, self.samples.X, own_batch)
         self._optimiser = SGD(net, 0.0, simple=not self.l1 and self._mean is None)
-        threads = threads_for(net.step_operations(self.batch_size), self.task.n_jobs)
-        self._trainer = BatchTrainer(net, self.samples, self.settings, work, self._optimiser, self.sigmoid, threads)
+        threads = threads_for(net.step_operations(own_batch), self.task.n_jobs)
+        own = BatchTrainer(net, self.samples, self.settings, work, self._optimiser, self.sigmoid, threads)
+        self._trainer = trainer_on(self.shards, own)
         if self._mean is not None:
             *mean, self._steps_of_average[0] = self._mean
             self._load(*mean)
@@ -279,8 +321,7 @@ class MiniBatch(_OnNetwork):
 
     def stretches(self, rows: NDArray[np.int64], rates: NDArray[np.float64], t: float) -> Stretches:
         size = min(self.batch_size, len(rows))
-        starts, weights = np.arange(0, len(rows), size), self.samples.weights
-        sums = np.add.reduceat(np.ones(len(rows)) if weights is None else weights[rows], starts)
+        starts, sums = np.arange(0, len(rows), size), weights_per_batch(self.shards, self.samples.weights, rows, size)
         mixes, count = None, np.zeros(len(starts), np.int64)
         if self._mean is not None:
             # A step enters the average if its last sample does. The first step to enter has weight 1: it sets the average.
@@ -294,7 +335,10 @@ class MiniBatch(_OnNetwork):
 
 
 class SparseBatch(_Stepper):
-    """Steps on full batches of CSR rows, with SciPy's products: for few rows, which need no kernel."""
+    """Steps on full batches of CSR rows, with SciPy's products: for few rows, which need no kernel.
+
+    In a group, the ranks add up their gradients and losses.
+    """
 
     def _allocate(self, W: NDArray[Any], b: NDArray[Any]) -> None:
         self.W, self.b, self._count = W.copy(), b.copy(), np.zeros(1, np.int64)
@@ -315,8 +359,10 @@ class SparseBatch(_Stepper):
     def stretches(self, rows: NDArray[np.int64], rates: NDArray[np.float64], t: float) -> Stretches:
         from scipy.special import log_expit, log_softmax
 
-        X, labels, total = self.samples.X[rows], self.samples.labels[rows], self.samples.total_weight(rows)  # type: ignore[index]
-        given = self.samples.weights
+        whole, comm = len(rows), self.shards.comm
+        rows = self.shards.own(rows)
+        X, labels, given = self.samples.X[rows], self.samples.labels[rows], self.samples.weights  # type: ignore[index]
+        total = comm.sum(self.samples.total_weight(rows))
         weights = (np.ones(len(rows), self.dtype) if given is None else given[rows]) / self.dtype.type(total)
         Z, rate = X @ self.W.T + self.b, self.dtype.type(rates[0])
         if self.sigmoid:
@@ -327,14 +373,23 @@ class SparseBatch(_Stepper):
             log_p, D = log_P[np.arange(len(rows)), labels], np.exp(log_P)
             D[np.arange(len(rows)), labels] -= 1
         D = (D * weights[:, None]).astype(self.dtype, copy=False)
-        W = self.W - rate * ((X.T @ D).T + self.dtype.type(self.l2) * self.W)
+        of_W, of_b, loss = (X.T @ D).T, D.sum(axis=0), -float(log_p @ weights) * total
+        if comm.grouped:
+            message = np.concatenate([np.zeros(HEAD, self.dtype), of_W.reshape(-1), of_b])
+            message[LOSSES] = loss
+            comm.expect(message)
+            comm.add_up(message)
+            comm.expect(comm.few)
+            of_W, of_b = message[HEAD : HEAD + of_W.size].reshape(of_W.shape), message[HEAD + of_W.size :]
+            loss = float(message[LOSSES])
+        W = self.W - rate * (of_W + self.dtype.type(self.l2) * self.W)
         self.W[:] = W - np.clip(W, -rate * self.l1, rate * self.l1) if self.l1 else W
-        self.b -= rate * self.task.bias_rate * D.sum(axis=0)
-        if self._mean is not None and self.task.average <= t - 1 + len(rows):
+        self.b -= rate * self.task.bias_rate * of_b
+        if self._mean is not None and self.task.average <= t - 1 + whole:
             self._count += 1
             for mean, now in zip(self._mean[:2], (self.W, self.b)):
                 mean += (now - mean) / int(self._count[0])
-        yield len(rows), -float(log_p @ weights) * total
+        yield whole, loss
 
 
 def stepper_for(task: Task, start: Parameters, batch_size: int) -> PerSample | SparseSGD | MiniBatch | SparseBatch:
@@ -343,4 +398,6 @@ def stepper_for(task: Task, start: Parameters, batch_size: int) -> PerSample | S
     dense = isinstance(task.samples.X, Rows)
     if batch_size > 1:
         return MiniBatch(task, W, b, batch_size) if dense else SparseBatch(task, W, b)
+    if task.average and task.shards is not None and task.shards.comm.grouped:
+        raise ValueError("average needs batch_size > 1 with a process_group: per-sample SGD is then local SGD")
     return PerSample(task, W, b) if dense and not task.average and not task.penalty[0] else SparseSGD(task, W, b)

@@ -20,12 +20,14 @@ from sklearn.utils.multiclass import unique_labels
 from sklearn.utils.validation import _check_sample_weight, validate_data
 
 from ..datasets import Column
+from ..engine.distributed import ALONE, Alone, Shards
 from ..engine.losses import LossRule
+from ..engine.mapped import Blocks
 from ..engine.minibatch import Samples
 from ..engine.progress import Reporter, copy_into, warn_interrupted
 from ..engine.rows import Rows, SparseRows, read_as_stored
-from ..inputs import check_file, check_sparse, fits
-from ..io.checkpoint import Checkpoint, checkpoint_of
+from ..inputs import as_floats, check_file, check_sparse, fits
+from ..io.checkpoint import Checkpoint, SharedCheckpoint, checkpoint_of
 from ..io.layers import Layer, entries
 from ..io.portable import Portable
 from ..kernels.warning import warn_user
@@ -122,7 +124,7 @@ def all_or_nothing(fit: _Method) -> _Method:
 class Kept(NamedTuple):
     """The checkpoints of a fit, and the functions that give its state and take it back."""
 
-    checkpoint: Checkpoint
+    checkpoint: Checkpoint | SharedCheckpoint
     state: Callable[[], dict[str, Any]]
     restore: Callable[[dict[str, Any]], None]
 
@@ -145,6 +147,7 @@ class HeldOut(NamedTuple):
     y: NDArray[Any]
     rows: NDArray[np.int64]  # the validation samples' rows in ``samples`` and ``y``
     score_decides: bool  # the accuracy ends training; otherwise the validation loss does, and picks the best epoch
+    shards: Shards  # in a group, ``rows`` are numbered as they are here
 
 
 class Best:
@@ -185,6 +188,7 @@ class FastClassifier(Portable, CallbackSupportMixin, ClassifierMixin, BaseEstima
     """The base of both estimators, with everything that does not depend on the kind of model."""
 
     scale: float | None
+    shuffle: Any
     class_weight: Any
     verbose: Any
     classes_: NDArray[Any]
@@ -362,6 +366,55 @@ class FastClassifier(Portable, CallbackSupportMixin, ClassifierMixin, BaseEstima
             )
         return X
 
+    # ------------------------------------------------------------ in a group of torch.distributed
+
+    def _check_shard(self, comm: Alone, data: tuple[Any, Any], reset: bool, **options: Any) -> tuple[Any, Any]:
+        """X and y, checked as by ``_check``; in a group they may be empty, and their kinds must be the same on all ranks."""
+        X, y = data
+        if not comm.grouped:
+            return self._check(X, y, reset=reset, **options)
+        if np.shape(X)[:1] == (0,):
+            X, y = self._check(X, reset=reset, ensure_min_samples=0), np.asarray(y)
+            if len(y):
+                raise ValueError(f"y must be empty where X is, got {len(y)} labels")
+        else:
+            X, y = self._check(X, y, reset=reset, **options)
+        # The kinds of an empty shard, which has no numbers, are those of the others.
+        kinds = [kind for kind in comm.gather((X.dtype.name, y.dtype, y.shape[1:]) if X.shape[0] else None) if kind]
+        if kinds and not X.shape[0]:
+            name, labels, shape = kinds[0]
+            X, y = X.astype(name), np.empty((0, *shape), labels)
+        parameters = self.get_params(deep=False).items()
+        given = {name: repr(value) for name, value in parameters if name not in (*_MAY_CHANGE, "random_state")}
+        comm.agree(
+            estimator=type(self).__name__, number_of_features=X.shape[1], dtype_of_X=X.dtype.name,
+            kind_of_X="sparse" if sparse.issparse(X) else "dense", columns_of_y=y.shape[1:],
+            kind_of_y="numbers" if y.dtype.kind in "biuf" else "names", max_iter=getattr(self, "max_iter", None),
+            state="new" if reset else "fitted", **given,
+        )  # fmt: skip
+        return X, y
+
+    @staticmethod
+    def _weights_of_shard(
+        sample_weight: Any, m: int, dtype: Any, shards: Shards, *, ensure_non_negative: bool = True, **_: bool
+    ) -> NDArray[Any]:
+        """The checked sample weights of a rank, which, unlike those of all ranks, may all be 0."""
+        weights = as_floats(sample_weight, "sample_weight", np.dtype(dtype))
+        if weights.shape != (m,):
+            raise ValueError(f"sample_weight must have shape ({m},), got {weights.shape}")
+        if ensure_non_negative and (weights < 0).any():
+            raise ValueError("sample_weight must not be negative")
+        if not any(shards.comm.gather(bool(weights.any()))):
+            raise ValueError("sample_weight must contain at least one number that is not 0, on any rank")
+        return weights
+
+    def _blocks(self, array: Any, shards: Shards) -> Blocks | None:
+        """The blocks to shuffle by, if the samples are to be shuffled by blocks."""
+        own = Blocks.wished_for(array, self.shuffle)
+        if shards.comm.grouped and array is not None and any(shards.comm.gather(own is not None)):
+            return Blocks(array.shape[1] * array.itemsize)
+        return own
+
     def _is_as_stored(self, X: Any, dtype: Any) -> bool:
         """Whether X is an array that needs no conversion and none of scikit-learn's checks, but for NaN and infinity."""
         if "feature_names_in_" in vars(self) or self.scale_ != 1.0:  # then there may be a warning
@@ -386,36 +439,45 @@ class FastClassifier(Portable, CallbackSupportMixin, ClassifierMixin, BaseEstima
         """The dtype to compute in: float32 for bytes, otherwise X's own."""
         return np.dtype(np.float32 if X.dtype == np.uint8 else X.dtype)
 
-    def _check_both(self, X: Any, y: Any, reset: bool) -> tuple[Any, NDArray[Any]]:
+    def _check_both(self, X: Any, y: Any, reset: bool, comm: Alone = ALONE) -> tuple[Any, NDArray[Any]]:
         """X and y, checked for training or, without ``reset``, against the fitted model."""
         raise NotImplementedError
 
-    def _check_validation(self, validation: tuple[Any, Any, Any], dtype: Any) -> tuple[Any, ...]:
-        """Validation data of the user's own: X, y and weights."""
+    def _check_validation(self, validation: tuple[Any, Any, Any], dtype: Any, comm: Alone) -> tuple[Any, ...]:
+        """Validation data of the user's own: X, y, weights, and how they lie with the ranks."""
         X, y, sample_weight = validation
         if X is None or y is None:
             raise ValueError(f"X_val and y_val go together: {'X_val' if X is None else 'y_val'} is None")
-        X, y = self._check_both(X, y, reset=False)
-        labels = np.unique(y) if y.ndim == 1 else unique_labels(y)
+        X, y = self._check_both(X, y, False, comm)
+        shards = Shards.of(comm, X.shape[0])
+        given = shards.labels(y)
+        labels = np.unique(given) if given.ndim == 1 else unique_labels(given)
         if unknown := {*labels.tolist()} - {*self.classes_.tolist()}:
             raise ValueError(f"y_val has classes that y does not have: {sorted(unknown)}")
-        return X, y, self._weights(sample_weight, y, X, dtype)
+        return X, y, self._weights(sample_weight, y, X, dtype, shards), shards
 
     def _note_validation(self, loss: float, score: float) -> None:
         self.validation_loss_curve_.append(loss)  # type: ignore[union-attr]
         self.validation_scores_.append(score)  # type: ignore[union-attr]
 
-    def _sample_weights(self, sample_weight: Any, X: Any, dtype: Any, **allowed: bool) -> NDArray[Any] | None:
+    def _sample_weights(
+        self, sample_weight: Any, X: Any, dtype: Any, shards: Shards, **allowed: bool
+    ) -> NDArray[Any] | None:
         """Checked sample weights; None if none are given. ``allowed`` are options of scikit-learn's check."""
+        shards.comm.agree(use_of_sample_weight=sample_weight is not None)
         if sample_weight is None:
             return None
+        if shards.comm.grouped:
+            return self._weights_of_shard(sample_weight, X.shape[0], dtype, shards, **allowed)
         return _check_sample_weight(sample_weight, X, dtype=dtype, **{"ensure_non_negative": True, **allowed})
 
-    def _weights(self, sample_weight: Any, y: Any, X: Any, dtype: Any, **allowed: bool) -> NDArray[Any] | None:
+    def _weights(
+        self, sample_weight: Any, y: Any, X: Any, dtype: Any, shards: Shards, **allowed: bool
+    ) -> NDArray[Any] | None:
         """Sample weights times class weights; None if neither is given."""
-        weights = self._sample_weights(sample_weight, X, dtype, **allowed)
+        weights = self._sample_weights(sample_weight, X, dtype, shards, **allowed)
         if self.class_weight is not None:
-            of_classes = self._class_weights(y).astype(dtype, copy=False)
+            of_classes = self._class_weights(shards.of_all(y))[shards.first : shards.end].astype(dtype, copy=False)
             weights = of_classes if weights is None else weights * of_classes
             if not (np.isfinite(weights).all() and (of_classes >= 0).all()):
                 raise ValueError(f"class_weight must hold finite numbers of at least 0, got {self.class_weight!r}")
@@ -431,14 +493,16 @@ class FastClassifier(Portable, CallbackSupportMixin, ClassifierMixin, BaseEstima
         except ValueError as error:
             raise ValueError(f"class_weight can not be {self.class_weight!r}: {error}") from None
 
-    def _checkpoint(self, path: Any, every: Any, resume: bool, *data: Any) -> Checkpoint | None:
+    def _checkpoint(
+        self, path: Any, every: Any, resume: bool, *data: Any, comm: Alone = ALONE
+    ) -> Checkpoint | SharedCheckpoint | None:
         """The checkpoints of a fit on these arrays: X, y and the like; None if there shall be none."""
         if path is None:
-            return checkpoint_of(path, every, resume, {})  # describing a run takes as long as a small fit
+            return checkpoint_of(path, every, resume, {}, comm=comm)  # describing a run takes as long as a small fit
         random = self.random_state if isinstance(self.random_state, Integral) else None
         parameters = {**self.get_params(deep=False), "random_state": random}
         given = {name: repr(value) for name, value in parameters.items() if name not in _MAY_CHANGE}
-        return checkpoint_of(path, every, resume, {"estimator": type(self).__name__, **given}, data)
+        return checkpoint_of(path, every, resume, {"estimator": type(self).__name__, **given}, data, comm)
 
     def _is_watched(self) -> bool:
         """Whether scikit-learn's callbacks are set, on this estimator or on one that contains it."""
@@ -465,9 +529,12 @@ class FastClassifier(Portable, CallbackSupportMixin, ClassifierMixin, BaseEstima
         yield after_epoch
         context.call_on_fit_task_end(estimator=self, X=X, y=y, reconstruction_attributes={})
 
-    def _reporter(self, line: Callable[[int, float], str], epochs: int, samples: int = 0) -> Reporter:
+    def _reporter(
+        self, line: Callable[[int, float], str], epochs: int, samples: int = 0, comm: Alone = ALONE
+    ) -> Reporter:
         """What prints a fit's lines or its bar, as ``verbose`` wishes."""
-        return Reporter("bar" if self.verbose == "bar" else bool(self.verbose), line, epochs, samples=samples)
+        verbose = "bar" if self.verbose == "bar" else bool(self.verbose)
+        return Reporter(verbose, line, epochs, samples=samples, comm=comm)
 
     def _end_epoch(
         self, loss: float, reporter: Reporter, evaluate: Callable[[float], None], after_epoch: Callable[[], bool]
@@ -491,6 +558,7 @@ class FastClassifier(Portable, CallbackSupportMixin, ClassifierMixin, BaseEstima
         evaluate: Callable[[float], None],
         is_over: Callable[[Reporter], bool],
         kept: Kept | None = None,
+        comm: Alone = ALONE,
     ) -> bool:
         """The training loop of a fit: at most ``epochs`` epochs, with reports, callbacks and early endings.
 
@@ -505,13 +573,14 @@ class FastClassifier(Portable, CallbackSupportMixin, ClassifierMixin, BaseEstima
         if kept is not None:
             self.n_iter_, over = kept.restored()
         with (
-            self._reporter(line, epochs, n_samples) as reporter,
+            self._reporter(line, epochs, n_samples, comm) as reporter,
             self._callbacks(X, y, epochs) as after_epoch,
         ):
             try:
                 for epoch in range(self.n_iter_, 0 if over else epochs):
-                    loss = train(reporter.on_samples)
-                    over = self._end_epoch(loss, reporter, evaluate, after_epoch) or is_over(reporter)
+                    loss = comm.of_first(train(reporter.on_samples))
+                    stop = self._end_epoch(loss, reporter, evaluate, lambda: comm.any(after_epoch))
+                    over = stop or is_over(reporter)
                     if kept is not None:
                         kept.after(self.n_iter_, over, ended=over or epoch == epochs - 1)
                     if over:

@@ -25,14 +25,15 @@ from sklearn.utils.extmath import row_norms, safe_sparse_dot
 from sklearn.utils.multiclass import _check_partial_fit_first_call, check_classification_targets, unique_labels
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted
 
-from ..engine.mapped import Blocks, shuffled
+from ..engine.distributed import ALONE, Alone, Shards, communicator, same_numbers, same_random
+from ..engine.mapped import shuffled
 from ..engine.minibatch import Samples
 from ..engine.progress import copy_into
 from ..engine.schedules import Plateau
 from ..engine.sgd import Mean, Task, stepper_for
 from ..engine.threads import check_n_jobs
 from ..inputs import as_floats, as_order, is_finite
-from ..io.checkpoint import Checkpoint, set_random, state_of_random
+from ..io.checkpoint import Checkpoint, SharedCheckpoint, set_random, state_of_random
 from ..io.layers import Layer
 from ..kernels.warning import warn_user
 from .base import Best, FastClassifier, HeldOut, Kept, all_or_nothing, as_vector, fit_context, with_callbacks
@@ -233,6 +234,8 @@ class FastLinearClassifier(FastClassifier, LinearClassifierMixin, SparseCoefMixi
         checkpoint: str | os.PathLike[str] | None = None,
         checkpoint_every: int | timedelta = 1,
         resume: bool = False,
+        process_group: Any = None,
+        sync_every: int | None = None,
     ) -> Self:
         """Train on X and y.
 
@@ -258,6 +261,14 @@ class FastLinearClassifier(FastClassifier, LinearClassifierMixin, SparseCoefMixi
         resume : bool
             Go on from ``checkpoint``, if the file is there. It must be of a run with the same data and parameters, but for
             ``max_iter``, ``n_jobs`` and ``verbose``.
+        process_group : True or ProcessGroup, optional
+            Train with the other ranks of a group of torch.distributed; True is the default group. X and y are this rank's
+            shard, which may be empty. With mini-batches and full batches, the model is that of one process with all samples,
+            the shards one after the other. Per-sample SGD runs on each rank's own samples, and the ranks take averages.
+        sync_every : int, optional
+            In a group: samples of a rank, by default 1000, after which per-sample SGD takes the average of all ranks'
+            parameters; the smaller, the closer to SGD on one rank, and the more time goes into the exchange. With
+            mini-batches, the steps that each rank takes on its own, by default none.
 
         Returns
         -------
@@ -268,20 +279,10 @@ class FastLinearClassifier(FastClassifier, LinearClassifierMixin, SparseCoefMixi
         ValueError, TypeError
             If a parameter or an argument does not match its description, or if training diverges.
         """
-        self._check_penalty()
-        if self.warm_start and hasattr(self, "coef_"):
-            check_finite_linear(self)
-            coef, intercept = linear_parameters(self)
-            coef_init = coef if coef_init is None else coef_init
-            intercept_init = intercept if intercept_init is None else intercept_init
-        X, y = self._check_both(X, y, reset=True)
-        self.classes_ = self._classes_in(y)
-        self._forget()
-        self._note_scale()
-        start = self._initial(coef_init, intercept_init, X)
+        wish, comm = (checkpoint, checkpoint_every, resume), communicator(process_group, sync_every)
         validation = None if X_val is None and y_val is None else (X_val, y_val, sample_weight_val)
-        kept = self._checkpoint(checkpoint, checkpoint_every, resume, X, y, sample_weight)
-        self._train(X, y, sample_weight, start, self.max_iter, validation, kept)
+        with comm.together():
+            self._fit((X, y, sample_weight), (coef_init, intercept_init), validation, wish, comm)
         if self.tol is not None and self.n_iter_ == self.max_iter and self.tol > -np.inf:
             warn_user(
                 "Maximum number of iteration reached before convergence. Consider increasing max_iter to improve the fit.",
@@ -294,6 +295,32 @@ class FastLinearClassifier(FastClassifier, LinearClassifierMixin, SparseCoefMixi
                 FutureWarning,
             )
         return self
+
+    def _fit(
+        self,
+        data: tuple[Any, Any, Any],
+        initial: tuple[Any, Any],
+        validation: Any,
+        wish: tuple[Any, Any, bool],
+        comm: Alone,
+    ) -> None:
+        (X, y, sample_weight), (coef_init, intercept_init) = data, initial
+        self._check_penalty()
+        if self.warm_start and hasattr(self, "coef_"):
+            check_finite_linear(self)
+            coef, intercept = linear_parameters(self)
+            coef_init = coef if coef_init is None else coef_init
+            intercept_init = intercept if intercept_init is None else intercept_init
+        X, y = self._check_both(X, y, True, comm)
+        shards = Shards.of(comm, X.shape[0])
+        self.classes_ = self._classes_in(shards.labels(y))
+        self._forget()
+        self._note_scale()
+        start = self._initial(coef_init, intercept_init, X)
+        same_numbers(comm, *start)
+        comm.agree(use_of_X_val=validation is not None, sync_every=comm.sync_every)
+        kept = self._checkpoint(*wish, X, y, sample_weight, comm=comm)
+        self._train((X, y, sample_weight), start, self.max_iter, shards, validation, kept)
 
     @fit_context(prefer_skip_nested_validation=True)
     @all_or_nothing
@@ -349,7 +376,7 @@ class FastLinearClassifier(FastClassifier, LinearClassifierMixin, SparseCoefMixi
                 "classes should include all valid labels that can be in y: the first call to partial_fit was not told of "
                 f"{sorted(unknown)}"
             )
-        self._train(X, y, sample_weight, start, 1)
+        self._train((X, y, sample_weight), start, 1, Shards.of(ALONE, len(y)))
         return self
 
     def _forget(self) -> None:
@@ -359,8 +386,8 @@ class FastLinearClassifier(FastClassifier, LinearClassifierMixin, SparseCoefMixi
         self.validation_scores_: list[float] | None = None
         self.validation_loss_curve_: list[float] | None = None
 
-    def _check_both(self, X: Any, y: Any, reset: bool) -> tuple[Any, NDArray[Any]]:
-        X, y = self._check(X, as_vector(y), reset=reset, accept_large_sparse=False)
+    def _check_both(self, X: Any, y: Any, reset: bool, comm: Alone = ALONE) -> tuple[Any, NDArray[Any]]:
+        X, y = self._check_shard(comm, (X, as_vector(y)), reset, accept_large_sparse=False)
         return X, y
 
     @staticmethod
@@ -400,44 +427,46 @@ class FastLinearClassifier(FastClassifier, LinearClassifierMixin, SparseCoefMixi
 
     def _train(
         self,
-        X: Any,
-        y: Any,
-        sample_weight: Any,
+        data: tuple[Any, Any, Any],
         start: Any,
         epochs: int,
+        shards: Shards,
         validation: Any = None,
-        checkpoint: Checkpoint | None = None,
+        checkpoint: Checkpoint | SharedCheckpoint | None = None,
     ) -> None:
         check_n_jobs(self.n_jobs)
-        random, dtype = check_random_state(self.random_state), start[0].dtype
+        (X, y, sample_weight), comm = data, shards.comm
+        random, dtype = same_random(comm, check_random_state(self.random_state)), start[0].dtype
         allowed = {"ensure_non_negative": self.batch_size not in ("auto", 1)}  # a batch is divided by its total weight
         if self.early_stopping and validation is None:
             allowed |= _ALL_ZERO  # ``_split`` knows a clearer error
-        weights = self._weights(sample_weight, y, X, dtype, **allowed)
-        samples, rows = self._samples(X, y, weights, dtype), np.arange(X.shape[0])
+        weights = self._weights(sample_weight, y, X, dtype, shards, **allowed)
+        samples, rows = self._samples(X, y, weights, dtype), np.arange(shards.total)
         held_out: HeldOut | None = None
         if validation is not None:
-            X_val, y_val, weights_val = self._check_validation(validation, dtype)
+            X_val, y_val, weights_val, of_val = self._check_validation(validation, dtype, comm)
             of_ones_own = self._samples(X_val, y_val, weights_val, dtype)
-            held_out = HeldOut(of_ones_own, y_val, np.arange(X_val.shape[0]), False)
+            held_out = HeldOut(of_ones_own, y_val, np.arange(of_val.total), False, of_val)
         elif self.early_stopping:
-            scored = self._sample_weights(
-                sample_weight, X, dtype, **allowed
-            )  # without class weights, as in scikit-learn
-            rows, rows_val = self._split(y, scored, random)
-            held_out = HeldOut(samples._replace(weights=scored), y, rows_val, True)
+            # Without class weights, as in scikit-learn.
+            scored = self._sample_weights(sample_weight, X, dtype, shards, **allowed)
+            of_all = None if scored is None else shards.of_all(scored)
+            rows, rows_val = self._split(shards.of_all(y), of_all, random)
+            held_out = HeldOut(samples._replace(weights=scored), y, rows_val, True, shards)
         by_score = held_out is not None and held_out.score_decides
         if held_out is not None and self.validation_scores_ is None:
             self.validation_scores_, self.validation_loss_curve_ = [], []
-        total_weight = len(rows) if weights is None else float(np.abs(weights[rows]).sum()) or 1.0
+        own = shards.own(rows)
+        total_weight = len(rows) if weights is None else sum(comm.gather(float(np.abs(weights[own]).sum()))) or 1.0
         average = int(self.average)
         if average >= self.t_ - 1 + len(rows) * epochs and self._mean is None:
             average = 0  # it does not begin in this run, or with its very last parameters
         batch = self._batch_size(X, len(rows))
-        rate, bias_rate = self._first_rates(samples, rows, batch)
-        task = Task(samples, self._penalties(), bias_rate, average, self._mean, self.n_jobs)
+        rate, bias_rate = self._first_rates(samples, rows, batch, shards)
+        n_jobs = comm.threads(self.n_jobs)
+        task = Task(samples, self._penalties(), bias_rate, average, self._mean, n_jobs, shards)
         stepper = stepper_for(task, start, batch)
-        blocks = Blocks.wished_for(getattr(samples.X, "array", None), self.shuffle)
+        blocks = self._blocks(getattr(samples.X, "array", None), shards)
         plateau, best = Plateau(-np.inf if self.tol is None else self.tol, rising=by_score), Best(stepper.state)
 
         done, total = 0, 0.0  # samples of the epoch that have been trained on, and the sum of their losses
@@ -470,7 +499,7 @@ class FastLinearClassifier(FastClassifier, LinearClassifierMixin, SparseCoefMixi
                     f"Floating-point under-/overflow occurred at epoch #{self.n_iter_}. Scaling input data with "
                     "StandardScaler or MinMaxScaler might help."
                 )
-            value = loss + stepper.penalty()
+            value = comm.of_first(loss + stepper.penalty())
             if held_out is not None or self._is_watched():
                 mean = None if by_score or held_out is None else averages(self.t_)
                 self.coef_, self.intercept_ = stepper.parameters() if mean is None else mean[:2]
@@ -505,9 +534,9 @@ class FastLinearClassifier(FastClassifier, LinearClassifierMixin, SparseCoefMixi
             for name, memory in stepper.state().items():
                 copy_into(memory, saved["stepper"][name])
             best.restore(saved["best"])
-            rows, rate = as_order(saved["rows"], "the checkpoint's rows", X.shape[0]), saved["rate"]
+            rows, rate = as_order(saved["rows"], "the checkpoint's rows", shards.total), saved["rate"]
             if held_out is not None:
-                rows_val = as_order(saved["held_out"], "the checkpoint's rows", held_out.samples.X.shape[0])
+                rows_val = as_order(saved["held_out"], "the checkpoint's rows", held_out.shards.total)
                 held_out = held_out._replace(rows=rows_val)
             plateau.best, plateau.count = saved["plateau"]
             self.loss_curve_, self.validation_scores_, self.validation_loss_curve_ = saved["curves"]
@@ -518,7 +547,8 @@ class FastLinearClassifier(FastClassifier, LinearClassifierMixin, SparseCoefMixi
         kept = None if checkpoint is None else Kept(checkpoint, state, restore)
         data, line = (X, y, len(rows)), "Epoch {}, loss = {:.6f}".format
         try:
-            self._run_epochs(data, epochs, lambda epoch, loss: line(epoch + 1, loss), train, evaluate, is_over, kept)
+            said = lambda epoch, loss: line(epoch + 1, loss)  # noqa: E731
+            self._run_epochs(data, epochs, said, train, evaluate, is_over, kept, comm)
         finally:  # a callback may raise
             best.bring_back()
             self.coef_, self.intercept_ = last = stepper.parameters()
@@ -532,7 +562,14 @@ class FastLinearClassifier(FastClassifier, LinearClassifierMixin, SparseCoefMixi
 
     def _validate(self, held_out: HeldOut) -> tuple[float, float]:
         """The loss, without the penalty, and the accuracy on the validation samples."""
-        samples, y, rows, score_decides = held_out
+        rows = held_out.shards.own(held_out.rows)
+        weight, *own = self._validate_own(held_out, rows) if len(rows) else (0.0, 0.0, 0.0)
+        loss, score = held_out.shards.comm.mean(weight, *own)
+        return loss, score
+
+    def _validate_own(self, held_out: HeldOut, rows: NDArray[np.int64]) -> tuple[float, float, float]:
+        """The total weight of this rank's validation samples, their loss and their accuracy."""
+        samples, y, _, score_decides, _ = held_out
         labels: Any = samples.labels
         weights = np.ones(len(rows)) if samples.weights is None else samples.weights[rows].astype(np.float64)
         Z = self._logits(samples.X, rows if score_decides else None)
@@ -542,7 +579,7 @@ class FastLinearClassifier(FastClassifier, LinearClassifierMixin, SparseCoefMixi
             log_p = log_softmax(Z, axis=1)[np.arange(len(rows)), labels[rows]]
         total = float(weights.sum())  # of a part of the training data, whose weights may be negative
         loss = -float(weights @ log_p) / total if total else math.nan
-        return loss, float(accuracy_score(y[rows], self._labels(Z), sample_weight=weights))
+        return total, loss, float(accuracy_score(y[rows], self._labels(Z), sample_weight=weights))
 
     def _split(self, y: Any, weights: Any, random: Any) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """The rows to train on and the rows to score on, which ``weights`` must not leave without any weight."""
@@ -562,7 +599,9 @@ class FastLinearClassifier(FastClassifier, LinearClassifierMixin, SparseCoefMixi
             raise ValueError(f'batch_size must be 1, "full" or "auto" for a CSR matrix, got {batch!r}')
         return n if batch == "full" else min(int(batch), n)
 
-    def _first_rates(self, samples: Samples, rows: NDArray[np.int64], batch: int) -> tuple[float | None, float]:
+    def _first_rates(
+        self, samples: Samples, rows: NDArray[np.int64], batch: int, shards: Shards
+    ) -> tuple[float | None, float]:
         """The learning rate, None for per-sample "optimal", and the ratio of the intercepts' rate to the learning rate.
 
         For full batches, "optimal" is 1 / L, where L bounds the curvature of the objective. The log-loss's Hessian is at
@@ -579,8 +618,9 @@ class FastLinearClassifier(FastClassifier, LinearClassifierMixin, SparseCoefMixi
                 )
             return None, bias_rate
         blocks = ((slice(None), samples.X),) if sparse.issparse(samples.X) else samples.X.blocks()
-        norms = np.concatenate([row_norms(block, squared=True) for _, block in blocks])
-        weights = None if samples.weights is None else samples.weights[rows]
+        own = [row_norms(block, squared=True) for _, block in blocks] if samples.X.shape[0] else [np.empty(0)]
+        norms, weights = shards.of_all(np.concatenate(own)), samples.weights
+        weights = None if weights is None else shards.of_all(weights)[rows]
         curvature = float(np.average(norms[rows], weights=weights)) + self.alpha
         if not math.isfinite(curvature):
             raise ValueError("X has features too large to be squared: scale them, or give learning_rate and eta0")

@@ -21,17 +21,19 @@ from sklearn.utils.multiclass import _check_partial_fit_first_call, type_of_targ
 from sklearn.utils.optimize import _check_optimize_result
 from sklearn.utils.validation import check_is_fitted
 
+from ..engine.distributed import ALONE, Alone, Shards, communicator, same_numbers, same_random
 from ..engine.lbfgs import minimise
 from ..engine.losses import EXACT
-from ..engine.mapped import Blocks, shuffled
+from ..engine.mapped import shuffled
 from ..engine.minibatch import BatchTrainer, Results, Samples, Workspace, rows_per_call
 from ..engine.network import Network
 from ..engine.optimisers import SGD, Adam
 from ..engine.progress import Reporter, all_finite, copy_into, warn_diverged, warn_interrupted
+from ..engine.ranks import per_rank, trainer_on
 from ..engine.schedules import Plateau, StepDecay
 from ..engine.threads import threads_for
 from ..inputs import NETWORK_DTYPES, as_order, precision
-from ..io.checkpoint import Checkpoint, set_random, state_of_random
+from ..io.checkpoint import Checkpoint, SharedCheckpoint, set_random, state_of_random
 from ..io.layers import Layer, layers_of
 from ..kernels.codes import ACTIVATIONS, FORWARD, LOSS, MARK
 from ..kernels.records import Settings
@@ -293,6 +295,9 @@ class FastMLPClassifier(FastClassifier):
         checkpoint: str | os.PathLike[str] | None = None,
         checkpoint_every: int | timedelta = 1,
         resume: bool = False,
+        process_group: Any = None,
+        sync_every: int | None = None,
+        compress: str | None = None,
     ) -> Self:
         """Train on X and y.
 
@@ -316,6 +321,16 @@ class FastMLPClassifier(FastClassifier):
         resume : bool
             Go on from ``checkpoint``, if the file is there. It must be of a run with the same data and parameters, but for
             ``max_iter``, ``n_jobs`` and ``verbose``.
+        process_group : True or ProcessGroup, optional
+            Train with the other ranks of a group of torch.distributed; True is the default group. X, y and the validation
+            data are this rank's shards, which may be empty. The model is that of one process with all samples, the shards
+            one after the other: ``batch_size`` samples of all ranks form a batch. Not for solver "lbfgs".
+        sync_every : int, optional
+            In a group: let each rank take so many steps on its own samples of the batches, and then the average of all
+            ranks' parameters. None: take every step together.
+        compress : {"bfloat16"}, optional
+            In a group: send gradients in bfloat16, and what the rounding has left over with the next ones. It halves what is
+            sent of float32, for slow networks. Not with checkpoints, which would lack what is left over.
 
         Returns
         -------
@@ -327,8 +342,9 @@ class FastMLPClassifier(FastClassifier):
             If a parameter or an argument does not match its description, or if training diverges.
         """
         validation = None if X_val is None and y_val is None else (X_val, y_val, sample_weight_val)
-        wish = checkpoint, checkpoint_every, resume
-        return self._fit(X, y, sample_weight, validation, incremental=False, wish=wish)
+        wish, comm = (checkpoint, checkpoint_every, resume), communicator(process_group, sync_every, compress)
+        with comm.together():
+            return self._fit(X, y, sample_weight, validation, incremental=False, wish=wish, comm=comm)
 
     @available_if(_is_stochastic)
     @fit_context(prefer_skip_nested_validation=True)
@@ -370,33 +386,39 @@ class FastMLPClassifier(FastClassifier):
         *,
         incremental: bool,
         wish: tuple[Any, Any, bool] = (None, 1, False),
+        comm: Alone = ALONE,
     ) -> Self:
-        self._check_parameters(wish[0])
+        self._check_parameters(wish[0], comm)
         first = not hasattr(self, "coefs_") or not (self.warm_start or incremental)
         known = None if first else self._bound()
-        X, y = self._check_both(X, y, reset=first)
-        self._take_classes(y, incremental)
+        X, y = self._check_both(X, y, first, comm)
+        shards = Shards.of(comm, X.shape[0])
+        self._take_classes(shards.labels(y), incremental)
         if first:
             self._note_scale()
         dtype = self._computing_dtype(X) if known is None else known.dtype
-        weights = self._weights(sample_weight, y, X, dtype)
-        random = check_random_state(self.random_state)
+        weights = self._weights(sample_weight, y, X, dtype, shards)
+        random = same_random(comm, check_random_state(self.random_state))
         if first:
             self._begin(X.shape[1], dtype, random)
         net = self._bound()
+        same_numbers(comm, net.params)
         check_finite_network(net)
         if self.solver == "lbfgs":
             self._optimiser = None
         elif self._optimiser is None or not incremental or not self._optimiser.fits(net):
             self._optimiser = self._new_optimiser(net)
 
-        samples, rows, held_out = self._samples(X, y, weights, net), np.arange(X.shape[0]), None
+        samples, rows, held_out = self._samples(X, y, weights, net), np.arange(shards.total), None
+        comm.agree(use_of_X_val=validation is not None, sync_every=comm.sync_every, compress=comm.compresses)
         if validation is not None:
-            X_val, y_val, weights_val = self._check_validation(validation, dtype)
-            held_out = HeldOut(self._samples(X_val, y_val, weights_val, net), y_val, np.arange(X_val.shape[0]), False)
+            X_val, y_val, weights_val, of_val = self._check_validation(validation, dtype, comm)
+            of_X_val = self._samples(X_val, y_val, weights_val, net)
+            held_out = HeldOut(of_X_val, y_val, np.arange(of_val.total), False, of_val)
         elif self.early_stopping and not incremental and self.solver != "lbfgs":
             # As in scikit-learn, for the same split and the same words where there are too few samples.
-            stratify = class_numbers(self, y).astype(bool)[:, None] if self.n_outputs_ == 1 else None
+            numbers = shards.of_all(class_numbers(self, y)) if self.n_outputs_ == 1 else None
+            stratify = None if numbers is None else numbers.astype(bool)[:, None]
             rows, rows_val = train_test_split(
                 rows, random_state=random, test_size=self.validation_fraction, stratify=stratify
             )
@@ -405,16 +427,18 @@ class FastMLPClassifier(FastClassifier):
                     "The validation set is too small. Increase 'validation_fraction' or the size of your dataset."
                 )
             rows = rows if self.shuffle else np.sort(rows)
-            held_out = HeldOut(samples, y, np.sort(rows_val), True)
+            held_out = HeldOut(samples, y, np.sort(rows_val), True, shards)
         if self.solver == "lbfgs":
             self._minimise((X, y), samples, held_out)
             return self
-        checkpoint = self._checkpoint(*wish, X, y, sample_weight)
-        self._train((X, y), samples, np.ascontiguousarray(rows), held_out, random, incremental, checkpoint)
+        checkpoint, order = self._checkpoint(*wish, X, y, sample_weight, comm=comm), np.ascontiguousarray(rows)
+        self._train((X, y), samples, order, held_out, random, incremental, checkpoint, shards)
         return self
 
-    def _check_parameters(self, checkpoint: Any) -> None:
+    def _check_parameters(self, checkpoint: Any, comm: Alone) -> None:
         if self.solver == "lbfgs":
+            if comm.grouped:
+                raise ValueError("process_group is for the solvers 'sgd' and 'adam', not for 'lbfgs'")
             for name, given in (
                 ("clip_threshold", self.clip_threshold is not None),
                 ("dropout", self.dropout > 0),
@@ -502,8 +526,8 @@ class FastMLPClassifier(FastClassifier):
         simple = self.clip_threshold is None or self.alpha == 0
         return SGD(net, self.learning_rate_init, self.momentum, self.nesterovs_momentum, simple)
 
-    def _check_both(self, X: Any, y: Any, reset: bool) -> tuple[Any, NDArray[Any]]:
-        X, y = self._check(X, y, reset=reset, multi_output=True)
+    def _check_both(self, X: Any, y: Any, reset: bool, comm: Alone = ALONE) -> tuple[Any, NDArray[Any]]:
+        X, y = self._check_shard(comm, (X, y), reset, multi_output=True)
         return X, as_vector(y)
 
     def _samples(self, X: Any, y: NDArray[Any], weights: NDArray[Any] | None, net: Network) -> Samples:
@@ -526,12 +550,13 @@ class FastMLPClassifier(FastClassifier):
         held_out: HeldOut | None,
         random: np.random.RandomState,
         incremental: bool,
-        checkpoint: Checkpoint | None,
+        checkpoint: Checkpoint | SharedCheckpoint | None,
+        shards: Shards,
     ) -> None:
-        net, optimiser, n = self._bound(), self._optimiser, len(order)
-        blocks = Blocks.wished_for(samples.X.array, self.shuffle)
+        net, optimiser, n, comm = self._bound(), self._optimiser, len(order), shards.comm
+        blocks = self._blocks(samples.X.array, shards)
         batch_size = self._samples_per_step(n)
-        trainer = self._trainer(net, samples, batch_size)
+        trainer = trainer_on(shards, self._trainer(net, samples, per_rank(shards, batch_size), comm))
         decay = StepDecay(optimiser.learning_rate, self.step_size, self.gamma) if self.learning_rate == "step" else None
         by_score = held_out is not None and held_out.score_decides
         of_ones_own = held_out is not None and not by_score
@@ -613,9 +638,9 @@ class FastMLPClassifier(FastClassifier):
             if decay is not None:
                 decay.learning_rate = saved["decayed"]
             plateau.best, plateau.count = saved["plateau"]
-            order = as_order(saved["order"], "the checkpoint's rows", len(samples.X))
+            order = as_order(saved["order"], "the checkpoint's rows", shards.total)
             if held_out is not None:
-                rows = as_order(saved["held_out"], "the checkpoint's rows", len(held_out.samples.X))
+                rows = as_order(saved["held_out"], "the checkpoint's rows", held_out.shards.total)
                 held_out = held_out._replace(rows=rows)
             best.restore(saved["best"])
             for name, value in zip(_CURVES, saved["curves"], strict=True):
@@ -625,9 +650,10 @@ class FastMLPClassifier(FastClassifier):
 
         kept = None if checkpoint is None else Kept(checkpoint, state, restore)
         try:
-            ended = self._run_epochs((*given, n), epochs, _line, train, evaluate, is_over, kept)
+            ended = self._run_epochs((*given, n), epochs, _line, train, evaluate, is_over, kept, comm)
         finally:  # a callback may raise
             best.bring_back()
+        comm.end()
         if ended and not incremental:
             warn_user(
                 f"Stochastic Optimizer: Maximum iterations ({self.max_iter}) reached and the optimization "
@@ -684,7 +710,7 @@ class FastMLPClassifier(FastClassifier):
             warn_user("Got `batch_size` less than 1 or larger than sample size. It is going to be clipped")
         return min(batch_size, n)
 
-    def _trainer(self, net: Network, samples: Samples, batch_size: int) -> BatchTrainer:
+    def _trainer(self, net: Network, samples: Samples, batch_size: int, comm: Alone = ALONE) -> BatchTrainer:
         """A trainer with this estimator's settings and optimiser."""
         optimiser = self._optimiser
         settings = Settings(*clipped(net.dtype))
@@ -694,7 +720,7 @@ class FastMLPClassifier(FastClassifier):
                 beta_2=optimiser.beta_2, epsilon=optimiser.epsilon, dropout=self.dropout,
             )  # fmt: skip
         work = Workspace.for_batches(net, samples.X, batch_size)
-        threads = threads_for(net.step_operations(batch_size), self.n_jobs)
+        threads = threads_for(net.step_operations(batch_size), comm.threads(self.n_jobs))
         return BatchTrainer(net, samples, settings, work, optimiser, self.out_activation_ == "logistic", threads)
 
     def _change_rate(self, optimiser: SGD | Adam, decay: StepDecay | None) -> None:
@@ -725,16 +751,24 @@ class FastMLPClassifier(FastClassifier):
 
     def _validate(self, net: Network, held_out: HeldOut) -> tuple[float, float]:
         """The loss, without the penalty, and the accuracy on the validation samples; both go into the curves."""
-        samples, y, rows, _ = held_out
+        samples, y, rows, _, shards = held_out
+        loss, score = shards.comm.mean(*self._validate_own(net, samples, y, shards.own(rows)))
+        self._note_validation(loss, score)
+        self.best_validation_score_ = max(score, self.best_validation_score_)  # type: ignore[type-var]
+        return loss, score
+
+    def _validate_own(
+        self, net: Network, samples: Samples, y: NDArray[Any], rows: NDArray[np.int64]
+    ) -> tuple[float, float, float]:
+        """The total weight of this rank's validation samples, their loss and their accuracy."""
+        if not len(rows):
+            return 0.0, 0.0, 0.0
         results = self._room(net, len(rows), decide=True)
         loss = self._forward(net, samples, rows, results, FORWARD | LOSS)
         weights = np.ones(len(rows)) if samples.weights is None else samples.weights[rows]
         right = self._labels(results) == y[rows]
         right = right.all(axis=1) if right.ndim == 2 else right
-        score = float(np.average(right, weights=weights))
-        self._note_validation(loss, score)
-        self.best_validation_score_ = max(score, self.best_validation_score_)  # type: ignore[type-var]
-        return loss, score
+        return float(weights.sum()), loss, float(np.average(right, weights=weights))
 
     # ------------------------------------------------------------ predicting
 

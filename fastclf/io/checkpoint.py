@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from ..engine.distributed import ALONE, Alone
 from .codec import check_words
 from .files import as_path
 
@@ -66,6 +67,25 @@ class Checkpoint:
             self._epoch, self._time = epochs, time.monotonic()
 
 
+class SharedCheckpoint:
+    """The checkpoints of one run on several ranks: rank 0 alone writes the file, and reads it for all."""
+
+    def __init__(self, own: Checkpoint, comm: Alone) -> None:
+        self._own, self._comm = own, comm
+
+    def restored(self) -> State | None:
+        """As ``Checkpoint.restored``, on every rank."""
+        self._comm.expect(None)
+        state = self._comm.from_first(self._own.restored)
+        self._comm.expect(self._comm.few)
+        return state
+
+    def after(self, epochs: int, state: Callable[[], State], ended: bool = False) -> None:
+        """As ``Checkpoint.after``."""
+        if self._comm.rank == 0:
+            self._own.after(epochs, state, ended)
+
+
 def _alike(a: Any, b: Any) -> bool:
     return type(a) is type(b) and (np.array_equal(a, b) if isinstance(a, np.ndarray) else a == b)
 
@@ -73,7 +93,7 @@ def _alike(a: Any, b: Any) -> bool:
 def fingerprint(X: Any, *others: Any) -> str:
     """A short text that tells data sets apart: shape, dtype, some of the samples, and all of the other arrays."""
     digest = hashlib.sha256(f"{X.shape} {X.dtype}".encode())
-    places = np.unique(np.linspace(0, X.shape[0] - 1, 64).astype(np.int64))
+    places = np.unique(np.linspace(0, X.shape[0] - 1, 64 if X.shape[0] else 0).astype(np.int64))
     part = X[places]
     for array in (*((part.data, part.indices) if hasattr(part, "indptr") else (part,)), *others):
         if array is not None:
@@ -84,9 +104,12 @@ def fingerprint(X: Any, *others: Any) -> str:
 
 
 def checkpoint_of(
-    path: Any, every: Any, resume: bool, run: dict[str, Any], data: tuple[Any, ...] = ()
-) -> Checkpoint | None:
-    """The checkpoints of a run, if ``path`` is not None. ``data`` are the samples, and the arrays that belong to them."""
+    path: Any, every: Any, resume: bool, run: dict[str, Any], data: tuple[Any, ...] = (), comm: Alone = ALONE
+) -> Checkpoint | SharedCheckpoint | None:
+    """The checkpoints of a run, if ``path`` is not None. ``data`` are the samples, and the arrays that belong to them.
+
+    In a group, they are this rank's, and the run is one of as many ranks.
+    """
     if path is None and resume:
         raise ValueError("resume needs a checkpoint, the file to go on from")
     if isinstance(every, timedelta):
@@ -96,9 +119,19 @@ def checkpoint_of(
         raise TypeError(f"checkpoint_every must be a whole number of epochs or a timedelta, got {every!r}")
     elif every < 1:
         raise ValueError(f"checkpoint_every must be at least 1, got {every}")
+    comm.agree(checkpoint=path is not None, resume=bool(resume))
     if path is None:
         return None
-    return Checkpoint(path, every, resume, {**run, "data": fingerprint(*data)} if data else run)
+    if comm.compresses:
+        raise ValueError(
+            'compress="bfloat16" is not for runs with a checkpoint, which would lack what rounding leaves over'
+        )
+    if data:
+        run = {**run, "data": fingerprint(*data)}
+    if not comm.grouped:
+        return Checkpoint(path, every, resume, run)
+    run = {**run, "ranks": comm.size, "data": " ".join(comm.gather(str(run.get("data", ""))))}
+    return SharedCheckpoint(Checkpoint(path, every, resume, run), comm)
 
 
 # ---------------------------------------------------------------- generators of random numbers

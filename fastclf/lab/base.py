@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 
 from .. import reference
+from ..engine.distributed import Alone, same_numbers
 from ..engine.network import Network
 from ..engine.threads import check_n_jobs
 from ..inputs import REALS, as_array, as_floats, as_random, as_scalar, precision
@@ -169,6 +170,16 @@ class LabModel(Portable, Activations):
 
         layers, top, _ = layers_of_module(module)
         return cls._from_layers(layers, top, **arguments)
+
+    def _meet(self, comm: Alone, own_methods: bool, **facts: Any) -> None:
+        """In a group: check that the ranks' models, and these facts, are alike, and give all ranks rank 0's parameters."""
+        if not comm.grouped:
+            return
+        if own_methods:
+            raise TypeError(f"process_group is for {type(self).__name__}'s own methods, which this subclass replaces")
+        precision_ = "bfloat16" if self._network.in_bfloat16 else self._network.dtype.name
+        comm.agree(model=type(self).__name__, sizes=self._network.widths, dtype=precision_, **facts)
+        same_numbers(comm, self._network.params)
 
     def _state(self) -> dict[str, Any]:
         refuse_others(self, {*_ARGUMENTS, *self._progress, "_trained", *_REMADE})

@@ -17,6 +17,7 @@ from numpy.typing import ArrayLike, DTypeLike, NDArray
 
 from .. import reference
 from ..engine.descent import WideTrainer
+from ..engine.distributed import ALONE, Alone, Shards, communicator
 from ..engine.losses import EXACT
 from ..engine.minibatch import Samples
 from ..engine.progress import Callback, Reporter, train_in_stretches
@@ -74,16 +75,19 @@ class ImageLinearClassifier(LabModel):
         widths = (as_count(input_size, "input_size", 1), as_count(n_classes, "n_classes", 1))
         super().__init__(widths, dtype, random_state, n_jobs, scale)
 
-    def _rows(self, X: ArrayLike, name: str) -> Rows:
-        return as_rows(X, name, self._network.dtype, self._network.widths[0], self.n_jobs, self.scale)
+    def _rows(self, X: ArrayLike, name: str, may_be_empty: bool = False) -> Rows:
+        net = self._network
+        return as_rows(X, name, net.dtype, net.widths[0], self.n_jobs, self.scale, may_be_empty)
 
-    def _checked(self, X: ArrayLike, y: ArrayLike, suffix: str = "") -> tuple[Rows, NDArray[np.int64]]:
-        samples = self._rows(X, f"X{suffix}")
+    def _checked(
+        self, X: ArrayLike, y: ArrayLike, suffix: str = "", may_be_empty: bool = False
+    ) -> tuple[Rows, NDArray[np.int64]]:
+        samples = self._rows(X, f"X{suffix}", may_be_empty)
         return samples, as_labels(y, f"y{suffix}", len(samples), self._network.widths[1])
 
-    def _trainer(self, X: Rows, y: NDArray[np.int64]) -> WideTrainer:
-        n_classes = self._network.widths[1]
-        return WideTrainer(Samples(X, y), n_classes, rule=EXACT, n_jobs=self.n_jobs, network=self._network)
+    def _trainer(self, X: Rows, y: NDArray[np.int64], comm: Alone = ALONE) -> WideTrainer:
+        net, n_jobs = self._network, comm.threads(self.n_jobs)
+        return WideTrainer(Samples(X, y), net.widths[1], rule=EXACT, n_jobs=n_jobs, comm=comm, network=net)
 
     @property
     def _by_methods(self) -> bool:
@@ -172,6 +176,7 @@ def train(
     checkpoint: str | os.PathLike[str] | None = None,
     checkpoint_every: int | timedelta = 1,
     resume: bool = False,
+    process_group: Any = None,
 ) -> list[float]:
     """Train an image classifier by full-batch gradient descent.
 
@@ -198,6 +203,10 @@ def train(
         Go on from ``checkpoint``, if the file is there. It must be of a run with the same data and arguments, but for
         the number of epochs.
         Only for models of this package.
+    process_group : True or ProcessGroup, optional
+        Train with the other ranks of a group of torch.distributed; True is the default group. X_train and y_train are this
+        rank's shard, which may be empty, and each step is on the samples of all ranks. Rank 0's parameters are those that
+        all ranks begin with. Only for ``ImageLinearClassifier``.
 
     Returns
     -------
@@ -214,25 +223,47 @@ def train(
     TrainingInterruptedWarning, TrainingDivergedWarning
         As in ``train_model``. The losses so far are returned, and are ``classifier.losses_``.
     """
+    comm = communicator(process_group)
+    with comm.together():
+        data, wish = (X_train, y_train), (checkpoint, checkpoint_every, resume)
+        return _train(classifier, data, epochs, learning_rate, (verbose, callback), wish, comm)
+
+
+def _train(
+    classifier: Any,
+    data: tuple[Any, ...],
+    epochs: int,
+    learning_rate: float,
+    reports: tuple[bool | str, Callback | None],
+    wish: tuple[Any, Any, bool],
+    comm: Alone,
+) -> list[float]:
+    X_train, y_train = data
     epochs, rate = as_count(epochs, "epochs"), as_scalar(learning_rate, "learning_rate")
     fused = isinstance(classifier, ImageLinearClassifier) and not overrides(
         classifier, ImageLinearClassifier, "predict", "softmax", "compute_loss", "gradient_descent"
     )
+    if comm.grouped and not isinstance(classifier, ImageLinearClassifier):
+        raise TypeError(f"process_group is for an ImageLinearClassifier, got {type(classifier).__name__}")
     if fused:
-        rows, labels = classifier._checked(X_train, y_train, "_train")
-        trainer, data = classifier._trainer(rows, labels), (rows.array, labels)
+        rows, labels = classifier._checked(X_train, y_train, "_train", comm.grouped)
+        classifier._meet(comm, False, dtype_of_X=rows.array.dtype.name, epochs=epochs, learning_rate=rate)
+        Shards.of(comm, len(rows))  # raises if all are empty
+        trainer, data = classifier._trainer(rows, labels, comm), (rows.array, labels)
         operations, samples, params = trainer.operations, len(trainer.order), trainer.params
 
         def stretch(count: int) -> Any:
             return trainer.descend(rate, count)
     else:
+        if comm.grouped:
+            classifier._meet(comm, True)  # raises: no method of a subclass is called
         for method in ("compute_loss", "gradient_descent"):
             if not callable(getattr(classifier, method, None)):
                 raise TypeError(f"classifier must have the method {method}, got {type(classifier).__name__}")
         data = as_array(X_train, "X_train"), as_array(y_train, "y_train")
         operations, samples = float("inf"), len(data[0])
         params = classifier._network.params if isinstance(classifier, LabModel) else None
-        if params is None and checkpoint is not None:
+        if params is None and wish[0] is not None:
             raise TypeError(f"checkpoint needs a model of fastclf's, got {type(classifier).__name__}")
 
         def stretch(count: int) -> Any:
@@ -246,11 +277,11 @@ def train(
     if isinstance(classifier, LabModel):
         classifier.losses_, training, model = losses, classifier._training(), classifier._as_trained
     run = {"trainer": type(classifier).__name__, "learning_rate": rate}
-    kept = checkpoint_of(checkpoint, checkpoint_every, resume, run, data)
+    kept, (verbose, callback) = checkpoint_of(*wish, run, data, comm), reports
     line = "Epoch {}, Loss: {}".format
     with (
         training,
-        Reporter(verbose, lambda i, loss: line(i + 1, loss), epochs, callback, samples) as reporter,
+        Reporter(verbose, lambda i, loss: line(i + 1, loss), epochs, callback, samples, comm) as reporter,
     ):
         train_in_stretches(epochs, operations, stretch, reporter, model, params, losses, kept)
     return losses

@@ -18,6 +18,7 @@ from numpy.typing import ArrayLike, DTypeLike, NDArray
 
 from .. import reference
 from ..engine.descent import trainer_for
+from ..engine.distributed import Alone, Shards, communicator, same_numbers
 from ..engine.minibatch import Samples
 from ..engine.progress import Callback, Reporter, train_in_stretches
 from ..engine.rows import Rows
@@ -285,6 +286,8 @@ def train_model(
     checkpoint: str | os.PathLike[str] | None = None,
     checkpoint_every: int | timedelta = 1,
     resume: bool = False,
+    process_group: Any = None,
+    sync_every: int | None = None,
 ) -> tuple[NDArray[Any], list[float]]:
     """Train a linear classifier by full-batch gradient descent, or by per-sample SGD over the samples in order.
 
@@ -323,6 +326,12 @@ def train_model(
     resume : bool
         Go on from ``checkpoint``, if the file is there. It must be of a run with the same data and arguments, but for
         the number of iterations.
+    process_group : True or ProcessGroup, optional
+        Train with the other ranks of a group of torch.distributed; True is the default group. X and y are this rank's shard,
+        which may be empty. Full-batch steps are on the samples of all ranks; rank 0 draws the initial parameters.
+    sync_every : int, optional
+        For SGD in a group: each rank trains on its own samples, and after so many, by default 1000, takes the average of all
+        ranks' parameters. The smaller, the closer to SGD on one rank, and the more time goes into the exchange.
 
     Returns
     -------
@@ -347,13 +356,39 @@ def train_model(
     The losses are the lab's: -(1/m) sum y log p, or its binary form, with p clipped to [1e-15, 1 - 1e-15]. A full-batch
     step gives theta - learning_rate (1/m) X^T (p - y); a step of SGD is the same with m = 1.
     """
-    real = real_dtype(dtype)
-    rows = as_rows(X, "X", real, n_jobs=n_jobs, scale=as_scalar(scale, "scale"))
+    comm = communicator(process_group, sync_every)
+    options = {"dtype": dtype, "random_state": random_state, "n_jobs": n_jobs, "scale": scale}
+    kinds, reports, wish = (batch, multiclass), (verbose, callback), (checkpoint, checkpoint_every, resume)
+    with comm.together():
+        return _train((X, y), learning_rate, iterations, kinds, options, reports, wish, comm)
+
+
+def _train(
+    data: tuple[Any, Any],
+    learning_rate: float,
+    iterations: int,
+    kinds: tuple[bool, bool],
+    options: dict[str, Any],
+    reports: tuple[bool | str, Callback | None],
+    wish: tuple[Any, Any, bool],
+    comm: Alone,
+) -> tuple[NDArray[Any], list[float]]:
+    (X, y), (batch, multiclass), (verbose, callback), n_jobs = data, kinds, reports, options["n_jobs"]
+    real = real_dtype(options["dtype"])
+    scale = as_scalar(options["scale"], "scale")
+    rows = as_rows(X, "X", real, n_jobs=n_jobs, scale=scale, may_be_empty=comm.grouped)
     targets = as_targets(y, "y", len(rows), real, multiclass)
     rate, iterations = as_scalar(learning_rate, "learning_rate"), as_count(iterations, "iterations")
     n_features, n_classes = rows.shape[1], targets.shape[1]
-    trainer = trainer_for(Samples(rows, targets=targets), n_classes, sigmoid=not multiclass, n_jobs=n_jobs)
-    trainer.set_theta(0.01 * as_random(random_state).standard_normal((n_features + 1, n_classes)))
+    if comm.grouped:
+        comm.agree(number_of_features=n_features, number_of_classes=n_classes, dtype=real.name,
+                   dtype_of_X=rows.array.dtype.name, learning_rate=rate, iterations=iterations, batch=bool(batch),
+                   multiclass=bool(multiclass), sync_every=comm.sync_every)  # fmt: skip
+        Shards.of(comm, len(rows))  # raises if all are empty
+        n_jobs = comm.threads(n_jobs)
+    trainer = trainer_for(Samples(rows, targets=targets), n_classes, sigmoid=not multiclass, n_jobs=n_jobs, comm=comm)
+    trainer.set_theta(0.01 * as_random(options["random_state"]).standard_normal((n_features + 1, n_classes)))
+    same_numbers(comm, trainer.params)
     step = trainer.descend if batch else trainer.sgd
 
     def line(i: int, loss: float) -> str | None:
@@ -361,8 +396,8 @@ def train_model(
 
     losses: list[float] = []
     run = {"trainer": "train_model", "learning_rate": rate, "batch": bool(batch), "multiclass": bool(multiclass)}
-    kept = checkpoint_of(checkpoint, checkpoint_every, resume, run, (rows.array, targets))
-    with Reporter(verbose, line, iterations, callback, len(rows)) as reporter:
+    kept = checkpoint_of(*wish, run, (rows.array, targets), comm)
+    with Reporter(verbose, line, iterations, callback, len(rows), comm) as reporter:
         train_in_stretches(
             iterations,
             trainer.operations,

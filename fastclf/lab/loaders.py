@@ -117,6 +117,18 @@ class Batches:
         return order[: len(self) * self.batch_size] if self.drop_last else order
 
 
+def _sampler_of(loader: Any) -> Any:
+    """The sampler that a DataLoader draws its samples by, if it has one."""
+    return getattr(getattr(loader, "batch_sampler", None), "sampler", getattr(loader, "sampler", None))
+
+
+def begin_epoch(loader: Any, epoch: int) -> None:
+    """Tell a DistributedSampler which epoch begins: it draws the same order for each, unless it is told."""
+    data = sys.modules.get("torch.utils.data")
+    if data is not None and isinstance(sampler := _sampler_of(loader), data.DistributedSampler):
+        sampler.set_epoch(epoch)
+
+
 def _generators(loader: Any) -> dict[str, Any]:
     """The generators of NumPy and torch that the batches of a loader may be drawn from."""
     found: dict[str, Any] = {"numpy": np.random}
@@ -124,8 +136,7 @@ def _generators(loader: Any) -> dict[str, Any]:
         found["batches"] = loader._random
     if (torch := sys.modules.get("torch")) is not None:
         found["torch"] = torch.random.default_generator
-        sampler = getattr(getattr(loader, "batch_sampler", None), "sampler", getattr(loader, "sampler", None))
-        for name, holder in (("loader", loader), ("sampler", sampler)):
+        for name, holder in (("loader", loader), ("sampler", _sampler_of(loader))):
             if isinstance(generator := getattr(holder, "generator", None), torch.Generator):
                 found[name] = generator
     return found
@@ -277,12 +288,17 @@ class FastPath:
         return rows
 
 
+def _samplers(data: Any) -> tuple[type, ...]:
+    """The samplers whose order can be had without the samples."""
+    return data.SequentialSampler, data.RandomSampler, data.DistributedSampler
+
+
 def _read(loader: Any, data: Any) -> _Source:
     """The arrays behind a DataLoader; raises ``_NotInMemory`` if the loader has no fast path."""
     batches = loader.batch_sampler
     for name, value, kinds in (
         ("batch_sampler", batches, (data.BatchSampler,)),
-        ("sampler", getattr(batches, "sampler", None), (data.SequentialSampler, data.RandomSampler)),
+        ("sampler", getattr(batches, "sampler", None), _samplers(data)),
     ):
         if type(value) not in kinds:
             raise _NotInMemory(f"its {name} is {_name(value)}, not {' or '.join(k.__name__ for k in kinds)}")

@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 
 from .. import reference
+from ..engine.distributed import ALONE, Alone, Shards, communicator
 from ..engine.losses import EXACT, SHIFTED, LossRule
 from ..engine.minibatch import BatchTrainer, Samples, Workspace
 from ..engine.progress import (
@@ -29,6 +30,7 @@ from ..engine.progress import (
     warn_diverged,
     warn_interrupted,
 )
+from ..engine.ranks import RankTrainer
 from ..engine.rows import Rows
 from ..engine.schedules import EarlyStopping, StepDecay
 from ..engine.threads import threads_for
@@ -47,7 +49,7 @@ from ..io.checkpoint import checkpoint_of
 from ..kernels.codes import BACKWARD, FORWARD, TRAIN
 from ..kernels.records import Settings
 from .base import Activations, LabModel, LayerOutput, LayerParameter, overrides
-from .loaders import Epoch, FastPath, random_states, set_random_states
+from .loaders import Epoch, FastPath, begin_epoch, random_states, set_random_states
 
 # By itemsize: a probability below this may be too large, because the kernels' exp has a lower limit (kernels.simd).
 _VANISHED = {4: 1e-25, 8: 1e-250}
@@ -82,8 +84,9 @@ class _Perceptron(LabModel):
     def _own_activations(self) -> bool:
         return overrides(self, Activations, "relu", "relu_derivative", "softmax")
 
-    def _columns(self, X: ArrayLike, name: str) -> Rows:
-        return as_rows_of_columns(X, name, self._network.dtype, self._network.widths[0], self.n_jobs, self.scale)
+    def _columns(self, X: ArrayLike, name: str, may_be_empty: bool = False) -> Rows:
+        net = self._network
+        return as_rows_of_columns(X, name, net.dtype, net.widths[0], self.n_jobs, self.scale, may_be_empty)
 
     def _trainer(
         self,
@@ -92,11 +95,12 @@ class _Perceptron(LabModel):
         learning_rate: float = 0.0,
         clip_threshold: float = math.inf,
         batch_size: int | None = None,
+        comm: Alone = ALONE,
     ) -> BatchTrainer:
         """A trainer for the samples. ``batch_size``, by default all samples, decides the number of threads."""
         net = self._network
         settings = Settings(*self._rule, learning_rate, clip_threshold)
-        threads = threads_for(net.step_operations(batch_size or len(samples.X)), self.n_jobs)
+        threads = threads_for(net.step_operations(batch_size or len(samples.X)), comm.threads(self.n_jobs))
         return BatchTrainer(net, samples, settings, work, threads=threads)
 
     def forward(self, X: ArrayLike) -> NDArray[Any]:
@@ -268,6 +272,7 @@ class MLPClassifier(_Perceptron):
         checkpoint: str | os.PathLike[str] | None = None,
         checkpoint_every: int | timedelta = 1,
         resume: bool = False,
+        process_group: Any = None,
     ) -> list[float]:
         """Train by full-batch gradient descent.
 
@@ -290,6 +295,10 @@ class MLPClassifier(_Perceptron):
         resume : bool
             Go on from ``checkpoint``, if the file is there. It must be of a run with the same data and arguments, but for
             the number of epochs.
+        process_group : True or ProcessGroup, optional
+            Train with the other ranks of a group of torch.distributed; True is the default group. X_train and y_train are
+            this rank's shard, which may be empty, and each step is on the samples of all ranks. Rank 0's parameters are
+            those that all ranks begin with.
 
         Returns
         -------
@@ -301,15 +310,46 @@ class MLPClassifier(_Perceptron):
         TypeError, ValueError
             If an argument does not match its description; the message names the argument.
         """
-        samples = self._columns(X_train, "X_train")
+        comm = communicator(process_group)
+        wish = checkpoint, checkpoint_every, resume
+        with comm.together():
+            return self._train((X_train, y_train), epochs, learning_rate, verbose, callback, wish, comm)
+
+    def _train(
+        self,
+        data: tuple[Any, Any],
+        epochs: int,
+        learning_rate: float,
+        verbose: bool | str,
+        callback: Callback | None,
+        wish: tuple[Any, Any, bool],
+        comm: Alone,
+    ) -> list[float]:
+        X_train, y_train = data
+        samples = self._columns(X_train, "X_train", comm.grouped)
         labels = as_labels(y_train, "y_train", len(samples), self._network.widths[-1])
         epochs, rate = as_count(epochs, "epochs"), as_scalar(learning_rate, "learning_rate")
-        if self._own_activations or overrides(self, MLPClassifier, "forward", "compute_loss", "backward"):
+        own = self._own_activations or overrides(self, MLPClassifier, "forward", "compute_loss", "backward")
+        self._meet(comm, own, dtype_of_X=samples.array.dtype.name, epochs=epochs, learning_rate=rate)
+        if own:
             operations, floats = math.inf, samples.as_floats().T
 
             def stretch(count: int) -> Any:
                 loss = self.compute_loss(self.forward(floats), labels)
                 self.backward(floats, labels, rate)
+                return [loss]
+
+        elif comm.grouped:
+            operations, rows = math.inf, np.arange(len(samples))
+            Shards.of(comm, len(samples))  # raises if all are empty
+            work = Workspace.for_batches(self._network, samples, max(1, len(samples)))
+            ranks = RankTrainer(self._trainer(work, Samples(samples, labels), rate, comm=comm), comm)
+            self._work = None
+
+            def stretch(count: int) -> Any:
+                ranks.expect()
+                loss, _ = ranks.step(rows)
+                comm.expect(comm.few)
                 return [loss]
         else:
             operations = float(self._network.operations) * len(samples)
@@ -324,10 +364,10 @@ class MLPClassifier(_Perceptron):
         losses = self.losses_ = []
         line = "Epoch {}, Loss: {}".format
         run = {"trainer": "MLPClassifier", "learning_rate": rate}
-        kept = checkpoint_of(checkpoint, checkpoint_every, resume, run, (samples.array, labels))
+        kept = checkpoint_of(*wish, run, (samples.array, labels), comm)
         with (
             self._training(),
-            Reporter(verbose, lambda i, loss: line(i + 1, loss), epochs, callback, len(samples)) as reporter,
+            Reporter(verbose, lambda i, loss: line(i + 1, loss), epochs, callback, len(samples), comm) as reporter,
         ):
             params = self._network.params
             train_in_stretches(epochs, operations, stretch, reporter, self._as_trained, params, losses, kept)
@@ -415,6 +455,9 @@ class DeepMLPClassifier(_Perceptron):
         checkpoint: str | os.PathLike[str] | None = None,
         checkpoint_every: int | timedelta = 1,
         resume: bool = False,
+        process_group: Any = None,
+        sync_every: int | None = None,
+        compress: str | None = None,
     ) -> list[float]:
         """Train on the mini-batches of a loader, with step decay and early stopping.
 
@@ -443,6 +486,16 @@ class DeepMLPClassifier(_Perceptron):
         resume : bool
             Go on from ``checkpoint``, if the file is there. It must be of a run with the same data and arguments, but for
             the number of epochs.
+        process_group : True or ProcessGroup, optional
+            Train with the other ranks of a group of torch.distributed; True is the default group. ``train_loader`` is this
+            rank's. A step is on the next batches of all ranks together; a rank whose loader has ended has none. A
+            DistributedSampler is told each epoch's number. Rank 0's parameters are those that all ranks begin with.
+        sync_every : int, optional
+            In a group: let each rank take so many steps on its own batches, and then the average of all ranks' parameters.
+            None: take every step together.
+        compress : {"bfloat16"}, optional
+            In a group: send gradients in bfloat16, and what the rounding has left over with the next ones. It halves what is
+            sent of float32, for slow networks. Not with checkpoints, which would lack what is left over.
 
         Returns
         -------
@@ -454,6 +507,23 @@ class DeepMLPClassifier(_Perceptron):
         TypeError, ValueError
             If an argument or a batch does not match its description; the message names it.
         """
+        comm = communicator(process_group, sync_every, compress)
+        rules = learning_rate, step_size, gamma, patience, min_delta, clip_threshold
+        wish = checkpoint, checkpoint_every, resume
+        with comm.together():
+            return self._train(train_loader, epochs, rules, verbose, callback, wish, comm)
+
+    def _train(
+        self,
+        train_loader: Iterable[Any],
+        epochs: int,
+        rules: tuple[float, int, float, int, float, float],
+        verbose: bool | str,
+        callback: Callback | None,
+        wish: tuple[Any, Any, bool],
+        comm: Alone,
+    ) -> list[float]:
+        learning_rate, step_size, gamma, patience, min_delta, clip_threshold = rules
         epochs = as_count(epochs, "epochs")
         decay = StepDecay(
             as_scalar(learning_rate, "learning_rate"), as_count(step_size, "step_size", 1), as_scalar(gamma, "gamma")
@@ -466,26 +536,29 @@ class DeepMLPClassifier(_Perceptron):
             raise TypeError(
                 "train_loader must be iterable once per epoch, got an iterator, which is empty after the first"
             )
-        train_epoch = self._epochs(train_loader)
+        own = self._own_activations or overrides(self, DeepMLPClassifier, "forward", "compute_loss", "backward")
+        settings = dict(zip(("learning_rate", "step_size", "gamma", "patience", "min_delta", "clip_threshold"), rules))
+        self._meet(comm, own, epochs=epochs, sync_every=comm.sync_every, compress=comm.compresses, **settings)
+        train_epoch = (
+            self._epochs_in_group(train_loader, clip, comm) if comm.grouped else self._epochs(train_loader, own)
+        )
         losses: list[float] = []
         self.losses_ = losses
         run = {
             "trainer": "DeepMLPClassifier", "learning_rate": decay.learning_rate, "step_size": decay.step_size,
             "gamma": decay.gamma, "patience": stopping.patience, "min_delta": stopping.min_delta, "clip_threshold": clip,
         }  # fmt: skip
-        kept = checkpoint_of(checkpoint, checkpoint_every, resume, run)
+        kept = checkpoint_of(*wish, run, comm=comm)
 
-        patient, order, done = (
-            True,
-            np.empty(0, np.int64),
-            0,
-        )  # the order of an epoch that is under way, and its samples done
+        # The order of an epoch that is under way, and its samples done; and the states of all ranks' random numbers.
+        patient, order, done = True, np.empty(0, np.int64), 0
+        random: Any = {}
 
         def state() -> dict[str, Any]:
             return {
                 "losses": losses, "params": self._network.params, "best_loss": self.best_loss, "ended": not patient,
                 "learning_rate": decay.learning_rate, "counter": stopping.counter, "order": order, "done": done,
-                "random": random_states(train_loader),
+                "random": random if comm.grouped else random_states(train_loader),
             }  # fmt: skip
 
         def within(*place: Any) -> None:
@@ -502,14 +575,16 @@ class DeepMLPClassifier(_Perceptron):
             decay.learning_rate, stopping.counter = saved["learning_rate"], saved["counter"]
             self.best_loss = stopping.best_loss = saved["best_loss"]
             patient = not saved["ended"]
-            set_random_states(train_loader, saved["random"])
+            set_random_states(train_loader, saved["random"][comm.rank] if comm.grouped else saved["random"])
         line = "Epoch {}, Loss: {}".format
         with (
             self._training(),
-            Reporter(verbose, lambda i, loss: line(i + 1, loss), epochs, callback) as reporter,
+            Reporter(verbose, lambda i, loss: line(i + 1, loss), epochs, callback, comm=comm) as reporter,
         ):
             try:
                 for epoch in range(len(losses), epochs if patient else 0):
+                    if comm.grouped:
+                        begin_epoch(train_loader, epoch)
                     loss, diverged = train_epoch(decay.learning_rate, clip, within, saved)
                     order, done, saved = order[:0], 0, None
                     if loss is None:
@@ -524,6 +599,7 @@ class DeepMLPClassifier(_Perceptron):
                     patient = not stopping.after(loss)
                     self.best_loss = stopping.best_loss
                     if kept is not None:
+                        random = comm.gather(random_states(train_loader)) if comm.grouped else random
                         kept.after(len(losses), state, ended=stop or not patient or epoch == epochs - 1)
                     if not patient:
                         reporter.say(f"No significant loss improvement for {stopping.patience}, early stopping")
@@ -533,13 +609,48 @@ class DeepMLPClassifier(_Perceptron):
                 warn_interrupted(interrupt)
         return losses
 
-    def _epochs(self, loader: Any) -> Callable[..., tuple[float | None, bool]]:
+    def _epochs_in_group(self, loader: Any, clip: float, comm: Alone) -> Callable[..., tuple[float | None, bool]]:
+        """As ``_epochs``, with the other ranks; epochs are not taken up in the middle."""
+        net, fast_path = (
+            self._network,
+            FastPath(loader, self._network.dtype, self._network.widths, self.scale, self.n_jobs),
+        )
+        nothing = Samples(Rows(np.zeros((0, net.widths[0]), net.dtype), net.dtype), np.empty(0, np.int64))
+        size = getattr(loader, "batch_size", None)
+        own = self._trainer(Workspace(net, 1), nothing, 0.0, clip, size if isinstance(size, int) else 1000, comm)
+        trainer = RankTrainer(own, comm)
+        self._work = None
+
+        def batches() -> Iterator[tuple[Samples, NDArray[np.int64]]]:
+            stored = fast_path.epoch()
+            if stored is None:
+                for batch in loader:
+                    X, y = self._batch(batch)
+                    yield Samples(X, y), np.arange(len(X))
+            else:
+                for start in range(0, len(stored.order), stored.batch_size):
+                    yield stored.samples, stored.order[start : start + stored.batch_size]
+
+        def train_epoch(rate: float, *_: Any) -> tuple[float | None, bool]:
+            loss, sound = None, net.params.copy()
+            for loss in trainer.batches(batches(), rate):
+                if not math.isfinite(loss):
+                    break
+            comm.expect(comm.few)
+            diverged = loss is not None and not all_finite(loss, net.params)
+            if diverged:
+                net.params[:] = sound
+            return loss, diverged
+
+        return train_epoch
+
+    def _epochs(self, loader: Any, own: bool) -> Callable[..., tuple[float | None, bool]]:
         """A function (learning rate, clip threshold, within, saved) that trains an epoch: the last loss, None without a
         batch; and whether the training diverged. Then the epoch ends early, with the parameters that were last seen to be
         finite. ``within`` is called with the order and the number of samples done, after a kernel call that does not end the
-        epoch. ``saved``, if it is given, is the state that was written there: the epoch goes on.
+        epoch. ``saved``, if it is given, is the state that was written there: the epoch goes on. ``own`` says that methods
+        of a subclass take the steps.
         """
-        own = self._own_activations or overrides(self, DeepMLPClassifier, "forward", "compute_loss", "backward")
         net = self._network
         step = self._step_by_methods if own else self._fused_step()
         fast_path = None if own else FastPath(loader, net.dtype, net.widths, self.scale, self.n_jobs)

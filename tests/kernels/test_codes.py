@@ -1,6 +1,8 @@
 """Numbers that Python and the kernels share stand in one place, which does not need Numba."""
 
 import ast
+from functools import reduce
+from operator import or_
 from pathlib import Path
 
 import fastclf
@@ -34,13 +36,13 @@ def test_no_other_module_has_a_number_of_the_same_name():
 def test_bits_and_positions_are_told_apart():
     for names in (
         ("FLOATS", "BYTES", "SINGLE", "DOUBLE"),
-        ("FORWARD", "LOSS", "BACKWARD", "ADD", "HOLD"),
+        ("FORWARD", "LOSS", "BACKWARD", "ADD", "HOLD", "MARK", "ABOVE", "LOWEST"),
         ("IN_PLACE", "MOMENTUM", "NESTEROV", "ADAM"),
         ("FACTOR", "AVERAGE_A", "AVERAGE_B", "L1_SUM", "ITERATES"),
     ):
         assert len({getattr(codes, name) for name in names}) == len(names)
-    bits = codes.FORWARD, codes.LOSS, codes.BACKWARD, codes.ADD, codes.HOLD
-    assert sum(bits) == bits[0] | bits[1] | bits[2] | bits[3] | bits[4]
+    bits = [getattr(codes, name) for name in ("FORWARD", "LOSS", "BACKWARD", "ADD", "HOLD", "MARK", "ABOVE", "LOWEST")]
+    assert sum(bits) == reduce(or_, bits)
 
 
 def test_the_last_layers_block_holds_its_parts_one_behind_the_other():

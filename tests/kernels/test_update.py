@@ -13,7 +13,7 @@ from fastclf.engine.network import Network
 from fastclf.engine.optimisers import SGD, Adam
 from fastclf.engine.rows import Rows
 from fastclf.kernels import matmul
-from fastclf.kernels.codes import HOLD, TRAIN
+from fastclf.kernels.codes import ABOVE, BACKWARD, HOLD, LOWEST, TRAIN, WEIGHTS
 from fastclf.kernels.records import Settings
 from fastclf.kernels.target import TARGET
 
@@ -148,3 +148,18 @@ def test_a_batch_in_pieces_takes_one_step(kind, m, dtype):
         assert_same(after, pieces.expected(before, after[1]))
     for other in results[1:]:
         assert_same(other, results[0])
+
+
+@pytest.mark.parametrize("threads", [1, 2, 3])
+@pytest.mark.parametrize("widths", [(9, 5), (70, 101, 21, 4), (300, 40, 2), (20, 6, 5, 40)])
+def test_a_gradient_in_two_calls(widths, threads, dtype):
+    """First that of all layers but the first, and then that of the first, leave the bits of a single call."""
+    for m in (1, 7, 100):
+        whole, parts = (Training(widths, m, "momentum", dtype) for _ in range(2))
+        before, at_once = whole.step(threads, phases=TRAIN | HOLD)
+        of_first = parts.net.layout[1, WEIGHTS] if len(widths) > 2 else len(at_once[1])
+        _, above = parts.step(threads, phases=TRAIN | HOLD | ABOVE)
+        assert_same([above[1][:of_first], above[1][of_first:]], [before[1][:of_first], at_once[1][of_first:]])
+        assert len(widths) == 2 or not np.array_equal(above[1], before[1])
+        _, both = parts.step(threads, phases=BACKWARD | HOLD | LOWEST)
+        assert_same(both, at_once)
