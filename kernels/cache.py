@@ -1,5 +1,8 @@
 """The cache on disk that keeps compiled kernels from one process to the next.
 
+The code is for an instruction set, not for a processor (see ``codegen``): a folder that was filled on one machine serves
+all that have the set.
+
 Numba notices a change in a kernel's own file only, not in the helpers that the kernel inlines. So the cache's folder is
 named by a digest of every kernel source, flags included, and of the compiler's version. Any change starts a new folder.
 """
@@ -24,14 +27,19 @@ from typing import Any
 import llvmlite
 import numba
 from numba.core import caching, config
+from numba.core.compiler import CompileResult
 
 from .warning import warn_user
+
+#: The machine code that a wheel was built with: see packaging/prebuilt.py.
+PREBUILT = Path(__file__).parent / "prebuilt"
 
 
 @functools.cache
 def source_digest() -> str:
-    """A digest of every kernel source and of the compiler's version, which names the cache's folder."""
-    digest = hashlib.sha256(f"{numba.__version__} {llvmlite.__version__}".encode())
+    """A digest of every kernel source and of the versions of Python and the compiler, which names the cache's folder."""
+    versions = f"{sys.implementation.cache_tag} {numba.__version__} {llvmlite.__version__}"
+    digest = hashlib.sha256(versions.encode())
     for path in sorted(Path(__file__).parent.glob("*.py")):
         digest.update(path.name.encode())
         digest.update(path.read_bytes())
@@ -100,23 +108,32 @@ def cache_folder() -> Path | None:
     return folder
 
 
-class _SealedFiles:
-    """A function's machine code on disk: a file for each type of arguments and processor, with a checksum in front.
+def _checksum(name: str, data: bytes) -> bytes:
+    return hashlib.sha256(f"{source_digest()} {name} ".encode() + data).digest()
+
+
+def unsealed(name: str, content: bytes) -> bytes | None:
+    """The data in a file of this name with this content; None if the checksum in front does not match.
 
     The checksum covers the file's name and the sources' digest, too: a file from elsewhere, or under another one's name, is
-    as good as a damaged one. Numba's own files have no checksum, and share an index, into which two processes that compile
+    as good as a damaged one.
+    """
+    size = hashlib.sha256().digest_size
+    return content[size:] if content[:size] == _checksum(name, content[size:]) else None
+
+
+class _SealedFiles:
+    """A function's machine code on disk: a file for each type of arguments and code generator, with a checksum in front.
+
+    Numba's own files have no checksum, and share an index, into which two processes that compile
     at the same time may write one file's name for two types.
     """
 
-    def __init__(self, folder: str, name: str) -> None:
+    def __init__(self, folder: str | Path, name: str) -> None:
         self._folder, self._name = Path(folder), name
 
     def path(self, key: Any) -> Path:
         return self._folder / f"{self._name}-{hashlib.sha256(repr(key).encode()).hexdigest()[:16]}.nbc"
-
-    @staticmethod
-    def _checksum(path: Path, data: bytes) -> bytes:
-        return hashlib.sha256(f"{source_digest()} {path.name} ".encode() + data).digest()
 
     def load(self, key: Any) -> Any:
         """The entry for ``key``; None if there is none, or, after one warning, if it is damaged."""
@@ -128,9 +145,8 @@ class _SealedFiles:
         except OSError as error:
             _warn_once("fastclf can not read a compiled kernel", f"{path}: {error.strerror}")
             return None
-        size = hashlib.sha256().digest_size
-        if content[:size] == self._checksum(path, content[size:]):
-            return pickle.loads(content[size:])
+        if (data := unsealed(path.name, content)) is not None:
+            return pickle.loads(data)
         _warn_once("a compiled kernel of fastclf is damaged", f"{path} does not match its checksum")
         return None
 
@@ -140,7 +156,7 @@ class _SealedFiles:
         path, data = self.path(key), numba.core.serialize.dumps(entry)
         temporary = path.with_name(f"{path.name}.{os.getpid()}.{threading.get_ident()}.tmp")
         try:
-            temporary.write_bytes(self._checksum(path, data) + data)
+            temporary.write_bytes(_checksum(path.name, data) + data)
             os.replace(temporary, path)
         except OSError as error:
             _warn_once("fastclf can not keep a compiled kernel", f"{path}: {error.strerror}")
@@ -155,43 +171,51 @@ class _SealedFiles:
                     leftover.unlink()
 
 
-class _Locator(caching._CacheLocator):
-    """Makes Numba use our folder, with the source digest as the stamp of every file."""
+class Cache(caching._Cache):
+    """One function's machine code, from the first place that has it: the package, if it was built with code, or the folder.
 
-    def __init__(self, py_func: Any, folder: str) -> None:
-        self._py_file, self._folder = py_func.__code__.co_filename, folder
-
-    def get_cache_path(self) -> str:
-        return self._folder
-
-    def get_source_stamp(self) -> str:
-        return source_digest()
-
-    def get_disambiguator(self) -> str:
-        return Path(self._py_file).stem
-
-    @classmethod
-    def from_function(cls, py_func: Any, py_file: str) -> _Locator:
-        return cls(py_func, str(cache_folder()))
-
-
-class _CacheImpl(caching.CompileResultCacheImpl):
-    _locator_classes = (_Locator,)
-
-
-class Cache(caching.FunctionCache):
-    _impl_class = _CacheImpl
+    It is what Numba asks of a cache of its own, with files of ours.
+    """
 
     def __init__(self, function: Any) -> None:
-        super().__init__(function)
-        self._cache_file = _SealedFiles(
-            self._cache_path, f"{Path(function.__code__.co_filename).stem}.{function.__name__}"
-        )
+        self._name = f"{Path(function.__code__.co_filename).stem}.{function.__name__}"
+        self._places = {"package": _SealedFiles(PREBUILT, self._name)} if PREBUILT.is_dir() else {}
+        if (folder := cache_folder()) is not None:
+            self._places["cache"] = _SealedFiles(folder, self._name)
 
-    def _index_key(self, sig: Any, codegen: Any) -> Any:
-        """Numba's key without the hash of a closure, which differs between processes; the digest covers the source."""
+    @staticmethod
+    def _key(sig: Any, codegen: Any) -> Any:
+        """The types of the arguments, and what the code generator compiles for. The digest covers the source."""
         return sig, codegen.magic_tuple()
 
-    def holds(self, sig: Any, context: Any) -> bool:
-        context.refresh()
-        return self._cache_file.path(self._index_key(sig, context.codegen())).exists()
+    def load_overload(self, sig: Any, target_context: Any) -> Any:
+        """The function as it was compiled once, or None.
+
+        Numba would first load all that it knows how to compile, which takes longer than to read what is compiled.
+        """
+        key = self._key(sig, target_context.codegen())
+        for place in self._places.values():
+            if (entry := place.load(key)) is not None:
+                return CompileResult._rebuild(target_context, *entry)
+        target_context.refresh()
+        return None
+
+    def save_overload(self, sig: Any, compiled: Any) -> None:
+        if compiled.library.has_dynamic_globals:
+            raise RuntimeError(f"{self._name} has addresses in its code, which no other process can use")
+        if "cache" in self._places:
+            self._places["cache"].save(self._key(sig, compiled.codegen), compiled._reduce())
+
+    def place_of(self, sig: Any, target_context: Any) -> str | None:
+        """Where the function's code is: "package", "cache", or None."""
+        key = self._key(sig, target_context.codegen())
+        return next((name for name, place in self._places.items() if place.path(key).exists()), None)
+
+    @property
+    def cache_path(self) -> str | None:
+        return str(cache_folder())
+
+    def enable(self) -> None:
+        """Our cache is always on; Numba can not be asked to switch it off."""
+
+    disable = flush = enable

@@ -39,12 +39,12 @@ from numba.core.compiler import Compiler
 from numba.core.compiler_lock import global_compiler_lock
 from numba.core.dispatcher import Dispatcher
 from numba.core.imputils import lower_builtin, lower_getattr_generic
-from numba.core.registry import cpu_target
 from numba.core.typing.templates import AbstractTemplate, AttributeTemplate, infer_getattr, infer_global, signature
 from numba.extending import intrinsic, models, register_model
 
 from .aside import aside
 from .cache import Cache, cache_folder
+from .codegen import instruction_set
 
 if config.DISABLE_JIT:
     raise ValueError("NUMBA_DISABLE_JIT must not be set: fastclf's kernels exist as machine code only")
@@ -98,7 +98,7 @@ class _IntermediateCode(JITCodeLibrary):
 class _Inlining(Compiler):
     def __init__(self, typing_context, target_context, library, *rest):
         if library is None:
-            library = _IntermediateCode(target_context.codegen(), "inlined")
+            library = _IntermediateCode(instruction_set(False).target_context.codegen(), "inlined")
         super().__init__(typing_context, target_context, library, *rest)
 
 
@@ -312,8 +312,8 @@ class Compiled:
             if dtype in self._ready:
                 return
             sig, key = self.signature(dtype), dtype.name
-            if not quiet and not self.is_cached(dtype):
-                kept = "kept for later runs" if cache_folder() else "there is no cache"
+            if not quiet and self.place(dtype) is None:
+                kept = "kept for later runs" if cache_folder() is not None else "there is no cache"
                 numbers = "bfloat16" if key == str(PAIR) else key
                 announce(f"fastclf: compiling {self.name} for {numbers} (seconds, once: {kept})")
                 quiet = True
@@ -325,16 +325,20 @@ class Compiled:
                 warnings.simplefilter("ignore", numba.NumbaPerformanceWarning)
                 self._ready[dtype] = self._compile(sig, key)
 
-    def is_cached(self, dtype: Any) -> bool:
-        """Whether the machine code for one element type is on disk."""
-        cpu_target.target_context.refresh()
-        return cache_folder() is not None and Cache(self._function).holds(self._key(dtype), cpu_target.target_context)
+    def place(self, dtype: Any) -> str | None:
+        """Where the machine code for one element type is on disk: "package", "cache", or None."""
+        return Cache(self._function).place_of(self._key(dtype), target_for(np.dtype(dtype).name).target_context)
 
     def _key(self, dtype: Any) -> Any:
         return self.signature(dtype)
 
     def _compile(self, sig: tuple[types.Type, ...], dtype: str) -> Any:
         raise NotImplementedError
+
+
+def target_for(dtype: str) -> Any:
+    """What to compile for, for elements of the dtype."""
+    return instruction_set(dtype == str(PAIR))
 
 
 def _routines(function: Any) -> list[Routine]:
@@ -408,8 +412,8 @@ class Routine(Compiled):
 
     def _compile(self, sig: tuple[types.Type, ...], dtype: str) -> CFunc:
         code = CFunc(self._function, (sig, types.void), {}, self._flags)
-        if cache_folder() is not None:
-            code._cache = Cache(self._function)
+        code._targetdescr = code._compiler.targetdescr = target_for(dtype)
+        code._cache = Cache(self._function)
         code.compile()
         llvm.add_symbol(self._symbol(dtype), code.address)
         return code

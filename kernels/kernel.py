@@ -9,7 +9,7 @@ import numba
 from numba import types
 
 from . import threads as pool
-from .cache import Cache, cache_folder
+from .cache import Cache
 from .jit import (
     ALONE,
     FLAGS,
@@ -26,6 +26,7 @@ from .jit import (
     inlined,
     parameters,
     spec_of,
+    target_for,
 )
 
 
@@ -74,13 +75,14 @@ class Kernel(Compiled):
         if any(isinstance(spec, Record) for spec in specs.values()):
             function, specs = _spread(function, specs)
         super().__init__(function, specs)
-        self._dispatcher = numba.njit(**FLAGS, no_cfunc_wrapper=True)(function)
+        self._spread = function
 
     def _compile(self, sig: tuple[types.Type, ...], dtype: str) -> Any:
-        dispatcher = self._dispatcher
-        if cache_folder() is not None and not isinstance(dispatcher._cache, Cache):
-            dispatcher._cache = Cache(self._function)
-        dispatcher._can_compile = True
+        dispatcher = numba.njit(**FLAGS, no_cfunc_wrapper=True)(self._spread)
+        target = target_for(dtype)
+        dispatcher.targetdescr = dispatcher._compiler.targetdescr = target
+        dispatcher.targetctx = target.target_context
+        dispatcher._cache = Cache(self._function)
         dispatcher.compile(sig)
         dispatcher.disable_compile()
         return dispatcher

@@ -1,7 +1,8 @@
 """Vector width and number of registers of the target, read once, before anything is compiled.
 
-Every size in the kernels (lanes of a vector, rows and columns of a register tile) follows from the instruction set
-that Numba compiles for: that of the host, unless ``NUMBA_CPU_NAME`` names another processor.
+Every size in the kernels (lanes of a vector, rows and columns of a register tile) follows from the instruction set, and so
+does the machine code: it is for the set's baseline, with the features beyond it that are named here. The set is that of
+the host, unless ``NUMBA_CPU_NAME`` names another processor.
 """
 
 from __future__ import annotations
@@ -32,6 +33,13 @@ class Target(NamedTuple):
     registers: int  # vector registers
     units: int = 2  # multiply-adds of whole vectors per cycle
     multiplies_pairs: bool = False  # whether an instruction multiplies pairs of bfloat16 and adds up their products
+    baseline: str = "generic"  # the processor, by LLVM's name, that has what every processor of the set has
+    features: str = ""  # what to use, or not, beyond the baseline
+
+    @property
+    def features_for_pairs(self) -> str:
+        """``features``, and the instruction that multiplies pairs of bfloat16."""
+        return ",".join(filter(None, (self.features, "+avx512bf16" if self.multiplies_pairs else "")))
 
     @property
     def dot_tile(self) -> tuple[int, int]:
@@ -66,10 +74,14 @@ class Target(NamedTuple):
         return self.vector_bytes // itemsize
 
 
-AVX512 = Target("AVX-512", 64, 32)
-AVX2 = Target("AVX2", 32, 16)
-SSE2 = Target("SSE2", 16, 16)
+AVX512 = Target("AVX-512", 64, 32, baseline="x86-64-v4", features="-prefer-256-bit")
+AVX2 = Target("AVX2", 32, 16, baseline="x86-64-v3")
+SSE2 = Target("SSE2", 16, 16, baseline="x86-64")
 NEON = Target("NEON", 16, 32)
+
+# What processors of the baselines have, by LLVM's names. A virtual machine may hide some of it.
+_V3 = "avx2", "fma", "bmi", "bmi2", "f16c", "lzcnt", "movbe"
+_V4 = "avx512f", "avx512bw", "avx512cd", "avx512dq", "avx512vl"
 
 # Processors with the instruction for pairs of bfloat16, by their names.
 _BFLOAT16_NAMES = "cooperlake", "sapphirerapids", "emeraldrapids", "graniterapids", "znver4", "znver5"
@@ -93,11 +105,11 @@ def detect() -> Target:
                 return _of_processor(target, config.CPU_NAME, config.CPU_NAME.startswith(_BFLOAT16_NAMES))
         return SSE2
     features = llvm.get_host_cpu_features()
-    if all(features.get(f) for f in ("avx512f", "avx512dq", "avx512bw", "avx512vl")):
-        return _of_processor(AVX512, llvm.get_host_cpu_name(), bool(features.get("avx512bf16")))
-    if features.get("avx2") and features.get("fma"):
+    if not all(features.get(f) for f in _V3):
+        return SSE2
+    if not all(features.get(f) for f in _V4):
         return AVX2
-    return SSE2
+    return _of_processor(AVX512, llvm.get_host_cpu_name(), bool(features.get("avx512bf16")))
 
 
 def _of_processor(target: Target, name: str, multiplies_pairs: bool) -> Target:

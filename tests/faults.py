@@ -358,7 +358,7 @@ FAULTS = [
         "kernels/cache.py", "_OTHERS_MAY_WRITE = stat.S_IWGRP | stat.S_IWOTH", "_OTHERS_MAY_WRITE = stat.S_IWOTH", CACHE
     ),
     Fault("kernels/cache.py", "found.st_uid != os.geteuid() or ", "", CACHE),
-    Fault("kernels/cache.py", 'f"{source_digest()} {path.name} ".encode()', 'f"{source_digest()} ".encode()', CACHE),
+    Fault("kernels/cache.py", 'f"{source_digest()} {name} ".encode()', 'f"{source_digest()} ".encode()', CACHE),
     Fault(
         "fastclf/io/checkpoint.py",
         "is_due = epochs - self._epoch >= self._every",

@@ -30,6 +30,7 @@ from ..engine.distributed import Alone, is_known
 from ..inputs import precision
 from ..io.files import replacing
 from . import info as installation
+from .carry import export, take_in
 from .messages import warnings_as_lines
 from .outputs import check_output, saved
 from .ranks import joined, part_of, said_once
@@ -63,14 +64,20 @@ def info(args: argparse.Namespace) -> int:
 
 
 def warmup(args: argparse.Namespace) -> int:
-    """Compile every kernel that is not in the cache."""
+    """Compile every kernel that is neither in the package nor in the cache; carry them to other machines, or here."""
     from ..kernels.cache import cache_folder
 
     folder = cache_folder()
     if folder is None:
         return 2  # cache_folder has warned, with the reason
+    if args.export is not None:
+        check_output("--export", args.export, [], force=True)
+    if args.taken is not None:
+        print(f"{take_in(folder, existing_file(args.taken))} kernels taken in from {args.taken}")
     compiled, seconds = installation.warm_up()
     print(f"{len(installation.all_variants())} kernels in {folder}: {compiled} compiled now, in {seconds:.1f} s")
+    if args.export is not None:
+        print(f"{export(folder, args.export)} kernels exported to {args.export}")
     return 0
 
 

@@ -39,7 +39,6 @@ def _version(package: str) -> str:
 def describe() -> dict[str, str]:
     """Versions, processor, register tiles, threads and the state of the cache, as names with printable values."""
     import llvmlite.binding as llvm
-    import numba
 
     from ..kernels import threads
     from ..kernels.cache import cache_folder
@@ -51,7 +50,7 @@ def describe() -> dict[str, str]:
     features = llvm.get_host_cpu_features()
     folder = cache_folder()
     variants = all_variants()
-    cached = sum(code.is_cached(dtype) for code, dtype in variants)
+    places = [code.place(dtype) for code, dtype in variants]
     size = sum(p.stat().st_size for p in folder.glob("*")) if folder else 0
     rows, units = TARGET.dot_tile
     outer_rows, vectors = TARGET.outer_tile
@@ -60,13 +59,14 @@ def describe() -> dict[str, str]:
         "python": f"{platform.python_version()} ({platform.python_implementation()}, {sys.platform})",
         **{name: _version(name) for name in ("numpy", "numba", "llvmlite", "scikit-learn", "torch", "matplotlib")},
         "processor": processor(),
-        "compiled for": f"{numba.config.CPU_NAME or llvm.get_host_cpu_name()}, {TARGET.name}",
+        "compiled for": f"{TARGET.name}: {TARGET.baseline} {TARGET.features_for_pairs}".rstrip(),
         "features": ", ".join(f for f in wanted if features.get(f)) or "none of interest",
         "vectors": f"{TARGET.lanes(4)} float32 or {TARGET.lanes(8)} float64, {TARGET.registers} registers",
         "tiles": f"dot {rows} x {units} sums, outer {outer_rows} x {vectors} vectors of sums",
         "threads": f"{by_default} of {most}, layer {layer} ({why})",
         "cache": str(folder) if folder else "none: no folder can be written",
-        "cached kernels": f"{cached} of {len(variants)}, {size / 1e6:.1f} MB",
+        "compiled kernels": f"{places.count('package')} in the package, {places.count('cache')} in the cache "
+        f"({size / 1e6:.1f} MB), of {len(variants)}",
     }
 
 
@@ -86,7 +86,7 @@ def warm_up() -> tuple[int, float]:
     with tqdm(all_variants(), unit="kernel") as bar:
         for code, dtype in bar:
             bar.set_description(f"{code.name} {dtype}".ljust(30))
-            if not code.is_cached(dtype):
+            if code.place(dtype) is None:
                 code.compile(dtype, quiet=True)
                 compiled += 1
     return compiled, time.perf_counter() - start

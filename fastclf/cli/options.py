@@ -38,7 +38,13 @@ def parser() -> argparse.ArgumentParser:
     _add_training(commands)
     info = commands.add_parser("info", help="versions, processor, tile, threads, cache: what a bug report needs")
     info.add_argument("--json", action="store_true", help="print one line of JSON instead")
-    commands.add_parser("warmup", help="compile every kernel and keep it, so that no later run waits")
+    warmup = commands.add_parser("warmup", help="compile every kernel and keep it, so that no later run waits")
+    carried = warmup.add_mutually_exclusive_group()
+    carried.add_argument("--export", metavar="FILE", help="then put the kernels into a file, for other machines")
+    carried.add_argument(
+        "--import", dest="taken", metavar="FILE",
+        help="first take in the kernels of such a file: machine code, which will be run, so trust where it comes from",
+    )  # fmt: skip
     return top
 
 

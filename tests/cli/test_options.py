@@ -20,7 +20,7 @@ def run(*arguments, **environment):
 def test_info_tells_what_a_bug_report_needs():
     done = run("info")
     assert done.returncode == 0
-    for fact in ("numpy", "numba", "processor", "tiles", "threads", "layer", "cache", "cached kernels"):
+    for fact in ("numpy", "numba", "processor", "tiles", "threads", "layer", "cache", "compiled kernels"):
         assert fact in done.stdout
 
 
@@ -102,7 +102,7 @@ def test_warmup_compiles_what_is_missing(monkeypatch, capsys):
     assert cli.main(["warmup"]) == 0
     assert "4 kernels in" in capsys.readouterr().out
     for code, dtype in chosen:
-        assert code.is_cached(dtype)
+        assert code.place(dtype) == "cache"
 
 
 def test_everything_that_computes_comes_in_both_dtypes_unless_it_is_for_bfloat16():

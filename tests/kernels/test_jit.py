@@ -79,7 +79,7 @@ def test_declarations_must_fit_the_parameters(specs):
 def doubling(monkeypatch):
     """A kernel that nobody else knows, compiled in memory."""
     monkeypatch.setattr(jit, "COMPILED", {})
-    monkeypatch.setattr(jit, "cache_folder", lambda: None)
+    monkeypatch.setattr(cache, "cache_folder", lambda: None)
     return kernel.kernel(x=IN1, out=OUT1)(double)
 
 
@@ -92,7 +92,7 @@ def test_a_kernel_is_compiled_once_for_each_dtype(doubling, monkeypatch):
             doubling(np.arange(3, dtype=dtype), out)
             assert out.tolist() == [0, 2, 4]
     assert [line.split(" (")[0] for line in lines] == [f"fastclf: compiling test_jit.double for {d}" for d in DTYPES]
-    assert len(doubling._dispatcher.signatures) == 2
+    assert len(doubling._ready) == 2
 
 
 @pytest.mark.parametrize(
@@ -105,7 +105,7 @@ def test_nothing_else_is_compiled_silently(doubling, x):
     doubling(np.zeros(3), out)
     with pytest.raises((TypeError, AttributeError, KeyError, ValueError, NotImplementedError)):
         doubling(x, out)
-    assert len(doubling._dispatcher.signatures) == 1
+    assert len(doubling._ready) == 1
     assert out.tolist() == [0, 0, 0]
 
 
@@ -136,7 +136,7 @@ def multiplied(pair, out):
 def multiplying(monkeypatch):
     """A kernel that takes a record."""
     monkeypatch.setattr(jit, "COMPILED", {})
-    monkeypatch.setattr(jit, "cache_folder", lambda: None)
+    monkeypatch.setattr(cache, "cache_folder", lambda: None)
     return kernel.kernel(pair=Pair, out=OUT1)(multiplied)
 
 
@@ -153,7 +153,7 @@ def test_a_records_arrays_are_taken_as_a_kernels_own(multiplying, dtype, readonl
     with pytest.raises(TypeError):
         multiplying(Pair(x, x), out)
     assert out.tolist() == [0, 3, 6]
-    assert len(multiplying._dispatcher.signatures) == 1
+    assert len(multiplying._ready) == 1
 
 
 def test_a_kernel_with_records_is_known_by_its_own_name(multiplying):
@@ -193,7 +193,7 @@ def scale(x, n, factor, q, workers):
 def scaling(monkeypatch):
     """A routine in shares, and a kernel that calls it."""
     monkeypatch.setattr(jit, "COMPILED", {})
-    monkeypatch.setattr(jit, "cache_folder", lambda: None)
+    monkeypatch.setattr(cache, "cache_folder", lambda: None)
     shares = jit.in_shares(x=AT, n=INT, factor=jit.REAL)(scale)
 
     def scale_all(x, n, team):
@@ -249,7 +249,7 @@ def from_the_whole(whole, q, workers):
 @pytest.mark.parametrize("halved", [False, True])
 def test_a_record_is_passed_by_its_address(monkeypatch, dtype, threads, halved):
     monkeypatch.setattr(jit, "COMPILED", {})
-    monkeypatch.setattr(jit, "cache_folder", lambda: None)
+    monkeypatch.setattr(cache, "cache_folder", lambda: None)
     shares = jit.in_shares(whole=jit.AT_RECORD(Whole))(from_the_whole)
 
     def all_of_it(x, out, halved, team):
@@ -391,8 +391,8 @@ def compile_and_check(folder):
         part = np.empty(1)
         check.all_finite(x, part, 1)
         assert np.isnan(part[0]) == np.isnan(x).any()
-    assert check.all_finite.is_cached(np.float64)
-    assert not check.all_finite.is_cached(np.float32)
+    assert check.all_finite.place(np.float64) == "cache"
+    assert check.all_finite.place(np.float32) is None
 
 
 def test_an_edit_of_a_helper_compiles_anew(kernels_copy, tmp_path):
@@ -456,7 +456,7 @@ def train_without_a_cache():
 
         check_finite(np.ones(70_000), "X")
         check_finite(np.ones(70_000, np.float32), "X")
-        assert not check.all_finite.is_cached(np.float64)
+        assert check.all_finite.place(np.float64) is None
     assert cache.cache_folder() is None
     said = [w for w in caught if issubclass(w.category, RuntimeWarning)]
     assert len(said) == 1

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from fastclf.kernels import atomics, jit, kernel, simd
+from fastclf.kernels import atomics, cache, jit, kernel, simd
 from fastclf.kernels import threads as pool
 
 from ..helpers import in_new_process
@@ -30,8 +30,7 @@ def noting():
     """A kernel of ``jobs`` regions: share q works for ``rounds`` + ``more`` q rounds, and adds the number of shares."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(jit, "COMPILED", {})
-        for module in (jit, kernel):
-            patch.setattr(module, "cache_folder", lambda: None)
+        patch.setattr(cache, "cache_folder", lambda: None)
         shares = jit.in_shares(x=jit.AT, rounds=jit.INT, more=jit.INT)(note)
 
         def note_all(x, jobs, rounds, more, team):
