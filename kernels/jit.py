@@ -286,9 +286,10 @@ class Compiled:
 
     def signature(self, dtype: Any) -> tuple[types.Type, ...]:
         """The Numba types of the arguments for elements of ``dtype``."""
-        if np.dtype(dtype).name not in self.dtypes:
-            raise TypeError(f"{self.name} is for {' and '.join(self.dtypes)}, got {np.dtype(dtype)}")
-        element = numba.from_dtype(np.dtype(dtype))
+        dtype = np.dtype(dtype)
+        if dtype.name not in self.dtypes or not dtype.isnative:
+            raise TypeError(f"{self.name} is for {' and '.join(self.dtypes)}, got {dtype!r}")
+        element = numba.from_dtype(dtype)
         return tuple(spec(element) for spec in self.specs.values())
 
     @functools.cached_property

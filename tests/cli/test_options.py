@@ -38,7 +38,7 @@ def test_info_and_show_versions_say_the_same(capsys):
 
 def test_info_follows_the_target(tmp_path):
     done = run("info", NUMBA_CPU_NAME="haswell", FASTCLF_CACHE_DIR=str(tmp_path))
-    assert "haswell, AVX2" in done.stdout
+    assert "AVX2: x86-64-v3" in done.stdout
     assert str(tmp_path) in done.stdout
 
 
