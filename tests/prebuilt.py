@@ -11,7 +11,8 @@ from pathlib import Path
 
 def seconds(code: str) -> tuple[float, float]:
     """The seconds of ``import numba``, and of the code after it, in a new process that must not compile."""
-    program = f"import time; s = time.perf_counter(); import numba; n = time.perf_counter(); {code}; print(n - s, time.perf_counter() - n)"
+    now = "time.perf_counter()"
+    program = f"import time; start = {now}; import numba; at = {now}; {code}; print(at - start, {now} - at)"
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=120, check=True)
     assert "compiling" not in done.stderr, done.stderr
     numba, rest = map(float, done.stdout.split())
@@ -35,11 +36,7 @@ def main() -> None:
     from fastclf.kernels.cache import cache_folder
 
     assert not [*cache_folder().glob("*.nbc")]
-    facts = json.loads(
-        subprocess.run(
-            [sys.executable, "-m", "fastclf", "info", "--json"], capture_output=True, text=True, check=True
-        ).stdout
-    )
+    facts = json.loads(subprocess.check_output([sys.executable, "-m", "fastclf", "info", "--json"], text=True))
     print(facts["compiled for"], "-", facts["compiled kernels"])
     here, of_all = facts["compiled kernels"].split(" in the package")[0], facts["compiled kernels"].split("of ")[-1]
     assert here == of_all, facts["compiled kernels"]
