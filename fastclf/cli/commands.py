@@ -73,7 +73,7 @@ def warmup(args: argparse.Namespace) -> int:
     if args.export is not None:
         check_output("--export", args.export, [], force=True)
     if args.taken is not None:
-        print(f"{take_in(folder, existing_file(args.taken))} kernels taken in from {args.taken}")
+        print(f"{take_in(folder, str(existing_file(args.taken)))} kernels taken in from {args.taken}")
     compiled, seconds = installation.warm_up()
     print(f"{len(installation.all_variants())} kernels in {folder}: {compiled} compiled now, in {seconds:.1f} s")
     if args.export is not None:
