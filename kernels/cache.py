@@ -29,6 +29,7 @@ import numba
 from numba.core import caching, config
 from numba.core.compiler import CompileResult
 
+from .codegen import load_lowering
 from .warning import warn_user
 
 #: The machine code that a wheel was built with: see packaging/prebuilt.py.
@@ -189,15 +190,12 @@ class Cache(caching._Cache):
         return sig, codegen.magic_tuple()
 
     def load_overload(self, sig: Any, target_context: Any) -> Any:
-        """The function as it was compiled once, or None.
-
-        Numba would first load all that it knows how to compile, which takes longer than to read what is compiled.
-        """
+        """The function as it was compiled once, or None. Then Numba has been made ready to compile it."""
         key = self._key(sig, target_context.codegen())
         for place in self._places.values():
             if (entry := place.load(key)) is not None:
                 return CompileResult._rebuild(target_context, *entry)
-        target_context.refresh()
+        load_lowering(target_context)
         return None
 
     def save_overload(self, sig: Any, compiled: Any) -> None:

@@ -47,3 +47,22 @@ class _InstructionSet(CPUTarget):
 def instruction_set(pairs: bool) -> CPUTarget:
     """What to compile for; code for ``pairs`` of bfloat16 may use the instruction that multiplies them."""
     return _InstructionSet(TARGET.features_for_pairs if pairs else TARGET.features)
+
+
+def load_lowering(target_context: Any) -> None:
+    """Load all that Numba knows how to compile, which takes longer than to read what is compiled.
+
+    One of its modules, ``numba.np.arraymath``, imports scipy.linalg to check for a BLAS. That costs a quarter of a second,
+    and no kernel of ours calls a BLAS. The check is restored afterwards, for other code that needs a BLAS.
+    """
+    from numba.np import linalg
+
+    check = linalg.ensure_blas
+    linalg.ensure_blas = lambda: None
+    try:
+        from numba.np import arraymath
+
+        arraymath.ensure_blas = check
+    finally:
+        linalg.ensure_blas = check
+    target_context.refresh()

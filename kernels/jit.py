@@ -50,26 +50,6 @@ if config.DISABLE_JIT:
     raise ValueError("NUMBA_DISABLE_JIT must not be set: fastclf's kernels exist as machine code only")
 
 
-def _import_without_scipy() -> None:
-    """Import ``numba.np.arraymath`` without its check for a BLAS, which imports scipy.linalg.
-
-    That import costs a quarter of a second in every process, and no kernel of ours calls a BLAS. The check is restored
-    afterwards, for other code that needs a BLAS.
-    """
-    from numba.np import linalg
-
-    check = linalg.ensure_blas
-    linalg.ensure_blas = lambda: None
-    try:
-        from numba.np import arraymath
-
-        arraymath.ensure_blas = check
-    finally:
-        linalg.ensure_blas = check
-
-
-_import_without_scipy()
-
 FASTMATH = frozenset({"nsz"})
 FLAGS: dict[str, Any] = {"fastmath": set(FASTMATH), "error_model": "numpy", "nogil": True, "_nrt": False}
 

@@ -20,7 +20,6 @@ from numba import types
 from numba.core import cgutils
 from numba.core.typing.templates import AbstractTemplate, infer_global, signature
 from numba.extending import intrinsic, lower_builtin, models, register_model
-from numba.np.arrayobj import make_array
 
 from .target import TARGET
 
@@ -214,6 +213,8 @@ def larger(b, x, y):
 
 
 def data_pointer(context, b, array_type, value):
+    from numba.np.arrayobj import make_array  # takes long to import, and is for the compiler alone
+
     return make_array(array_type)(context, b, value).data
 
 
