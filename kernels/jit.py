@@ -268,7 +268,7 @@ class Compiled:
         """The Numba types of the arguments for elements of ``dtype``."""
         dtype = np.dtype(dtype)
         if dtype.name not in self.dtypes or not dtype.isnative:
-            raise TypeError(f"{self.name} is for {' and '.join(self.dtypes)}, got {dtype!r}")
+            raise TypeError(f"{self.name} is for {' and '.join(self.dtypes)}, got {dtype}")
         element = numba.from_dtype(dtype)
         return tuple(spec(element) for spec in self.specs.values())
 
