@@ -24,7 +24,7 @@ exclude_patterns = [
 html_theme = "pydata_sphinx_theme"
 html_title = "fastclf"
 html_theme_options = {"navigation_with_keys": False, "show_toc_level": 2, "secondary_sidebar_items": ["page-toc"]}
-html_sidebars = {"index": []}
+html_sidebars = {"*": []}  # pages without pages below them
 html_show_sourcelink = False
 
 # Pages are Markdown. The notebook is shown as it was executed: the tests execute it.

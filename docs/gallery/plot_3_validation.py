@@ -21,4 +21,3 @@ print(f"epoch {best + 1} of {model.n_iter_} was the best: accuracy {model.score(
 
 display = LossCurveDisplay.from_estimator(model)
 display.ax_.axvline(best, color="0.6", linestyle=":")
-display.ax_.set_yscale("log")
