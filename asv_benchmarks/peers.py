@@ -5,7 +5,7 @@
     python asv_benchmarks/peers.py --check
 
 A peer that is not installed leaves its column empty. ``--write-readme`` keeps the raw figures in peers.json, and writes the
-README's tables and that of the sweep in docs/benchmarks.md from them. With ``--only``, the other rows keep their figures,
+tables of docs/benchmarks.md and a few of their rows in the README from them. With ``--only``, the other rows keep their figures,
 if they come from the same machine and versions. ``--check`` fails if a page is not what peers.json gives.
 """
 
@@ -26,7 +26,9 @@ from workloads import BFLOAT16, PEERS, TABLE, Measurement, Target, Workload, qui
 
 HERE = Path(__file__).parent
 RESULTS = HERE / "peers.json"
-IN_README, IN_DOCS = Block(HERE.parent / "README.md", "peers"), Block(HERE.parent / "docs" / "benchmarks.md", "sweep")
+DOCS = HERE.parent / "docs" / "benchmarks.md"
+IN_README, IN_DOCS, IN_SWEEP = Block(HERE.parent / "README.md", "peers"), Block(DOCS, "peers"), Block(DOCS, "sweep")
+SHOWN = "S1", "S8.128", "E2", "E3", "D1.float32"  # in the README, with the row that is lost by most
 COMMAND = "python asv_benchmarks/peers.py --write-readme"
 RIVALS = {"reference": "reference", **PEERS, **BFLOAT16}
 SAME_LOSS = 1e-4  # relative: more than float32 and float64 differ after the few check passes
@@ -131,12 +133,12 @@ def duration(seconds: float) -> str:
     return f"{number(seconds * 1e9)} ns"
 
 
-def speedup_cell(row: Workload, m: Measurement, arm: str) -> str:
+def speedup_cell(row: Workload, m: Measurement, arm: str, with_targets: bool = True) -> str:
     """The speed-up over an arm, and the target if this arm decides it."""
     if arm not in m.samples:
         return ""
     cell = f"{number(m.speedup(arm))}x"
-    for target in row.targets:
+    for target in row.targets if with_targets else ():
         if m.rival(target) == arm:
             cell += f" (target {target.bound:g}x{'' if target.met(m.speedup(arm)) else ', missed'})"
     return cell
@@ -203,12 +205,44 @@ def sweep_summary(measured: Measured) -> str:
         f"The sweep: {len(speedups)} shapes of networks, drawn to cover what a user may have. Over the best peer of each "
         f"shape, fastclf's speed-up is {number(statistics.median(speedups.values()))}x in the median, and "
         f"{number(speedups[worst])}x at the worst ({worst.id}: {worst.name}). It is below 1 at {slower or 'no'} "
-        f"shape{'' if slower == 1 else 's'}. [The table of all shapes](docs/benchmarks.md#the-sweep)."
+        f"shape{'' if slower == 1 else 's'}."
     )
 
 
+def lost_by_most(measured: Measured) -> Workload | None:
+    """The row of a race in which fastclf is slowest beside the peer that decides."""
+    values = {
+        row: value
+        for row in MEASURED
+        if row.id in measured and row.group in (*RACES, "sweep") and row.targets
+        if (value := measured[row.id].value(row.targets[0])) is not None
+    }
+    return min(values, key=values.__getitem__) if values else None
+
+
+def render_few(report: dict) -> str:
+    """The README's block: a few rows without their targets, one of them lost, and the sweep in a paragraph."""
+    measured = measured_in(report)
+    worst = lost_by_most(measured)
+    rows = [row for row in MEASURED if row.id in measured and (row.id in SHOWN or row is worst)]
+    used = [arm for arm in RIVALS if any(arm in measured[row.id].samples for row in rows)]
+    heads = ["NumPy" if arm == "reference" else RIVALS[arm] for arm in used]
+    cells = [
+        [row.name, f"{duration(measured[row.id].figure)} per {row.unit}"]
+        + [speedup_cell(row, measured[row.id], arm, with_targets=False) for arm in used]
+        for row in rows
+    ]
+    parts = [
+        "How many times faster fastclf is than its peers, on an idle machine, without compiling; below 1 it is slower:",
+        table(["workload", "fastclf", *heads], cells),
+        sweep_summary(measured),
+        f"{conditions(report)}; `{COMMAND}`. [All rows, why some are lost, and how they are measured](docs/benchmarks.md).",
+    ]
+    return "\n\n".join(part for part in parts if part)
+
+
 def render(report: dict) -> str:
-    """The README's block, in Markdown; a row that has not been measured is left out."""
+    """The block of docs/benchmarks.md with all tables but the sweep's; a row that has not been measured is left out."""
     measured = measured_in(report)
     rows = [row for row in MEASURED if row.id in measured]
     limits = [
@@ -241,7 +275,7 @@ def render(report: dict) -> str:
 
 
 def render_sweep(report: dict) -> str:
-    """The block of docs/benchmarks.md: the sweep's table."""
+    """The block of docs/benchmarks.md with the sweep's table."""
     rows = {row.id: report["rows"][row.id] for row in SWEEP if row.id in report["rows"]}
     of_sweep = race_table(SWEEP, measured_in({"rows": rows}), "loss")
     return f"{conditions(report | {'rows': rows})}.\n\n{of_sweep}" if of_sweep else "No shape has been measured yet."
@@ -252,7 +286,7 @@ def render_sweep(report: dict) -> str:
 
 def pages(report: dict) -> dict[Block, str]:
     """The generated blocks, and what a report gives for each."""
-    return {IN_README: render(report), IN_DOCS: render_sweep(report)}
+    return {IN_README: render_few(report), IN_DOCS: render(report), IN_SWEEP: render_sweep(report)}
 
 
 def results() -> dict:
@@ -315,7 +349,7 @@ def main() -> None:
     if not rows:
         parser.error(f"--only {options.only}: there are {', '.join(row.id for row in MEASURED)}")
     if options.write_readme:  # what can fail fails now, not after half an hour of measuring
-        for block in (IN_README, IN_DOCS):
+        for block in (IN_README, IN_DOCS, IN_SWEEP):
             block.split()
         if options.only:
             merged(results(), run([]))

@@ -120,7 +120,7 @@ def peers(suite, report, tmp_path, monkeypatch):
     peers = suite.peers
     monkeypatch.setattr(peers, "MEASURED", [row for row in peers.MEASURED if row.id in report["rows"]])
     monkeypatch.setattr(peers, "RESULTS", tmp_path / "results" / "peers.json")
-    for name in ("IN_README", "IN_DOCS"):
+    for name in ("IN_README", "IN_DOCS", "IN_SWEEP"):
         block = getattr(peers, name)._replace(page=tmp_path / f"{name}.md")
         block.page.write_text(f"# Before\n\n{block.begin}\nold\n{block.end}\n\nafter\n")
         monkeypatch.setattr(peers, name, block)
@@ -130,14 +130,17 @@ def peers(suite, report, tmp_path, monkeypatch):
 def test_the_pages_are_what_the_results_say(peers, report):
     peers.write_pages(report)
     peers.check()
-    for block in (peers.IN_README, peers.IN_DOCS):
+    for block in (peers.IN_README, peers.IN_DOCS, peers.IN_SWEEP):
         text = block.page.read_text()
         assert text.startswith("# Before\n")
         assert text.endswith("\n\nafter\n")
         assert "old" not in text
-    text = peers.IN_README.page.read_text()
+    text = peers.IN_DOCS.page.read_text()
     for id in ("S1", "S5", "S12"):
         assert f"| {id} |" in text
+    few = peers.IN_README.page.read_text()
+    assert report["rows"]["S1"]["name"] in few
+    assert "target" not in few
 
 
 def edited(page, old, new):
@@ -147,9 +150,9 @@ def edited(page, old, new):
 @pytest.mark.parametrize(
     "spoil",
     [
-        lambda peers: edited(peers.IN_README.page, "| S5 |", "| S6 |"),
+        lambda peers: edited(peers.IN_DOCS.page, "| S5 |", "| S6 |"),
         lambda peers: edited(peers.IN_README.page, peers.IN_README.end, ""),
-        lambda peers: edited(peers.IN_DOCS.page, peers.IN_DOCS.begin, f"{peers.IN_DOCS.begin} more"),
+        lambda peers: edited(peers.IN_SWEEP.page, peers.IN_SWEEP.begin, f"{peers.IN_SWEEP.begin} more"),
         lambda peers: edited(peers.RESULTS, '"S5"', '"S6"'),
         lambda peers: peers.RESULTS.unlink(),
     ],
@@ -234,7 +237,6 @@ def test_the_readme_sums_up_the_sweep(suite):
     text, second = suite.peers.render(report), suite.peers.SWEEP[1]
     assert "5 shapes of networks" in text
     assert f"1.00x in the median, and 0.80x at the worst (W1: {second.name}). It is below 1 at 2 shapes." in text
-    assert "(docs/benchmarks.md#the-sweep)" in text
     assert "Targets missed: W1, W4." in text
     assert "| W0 |" not in text
 
