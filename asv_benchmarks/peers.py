@@ -5,8 +5,8 @@
     python asv_benchmarks/peers.py --check
 
 A peer that is not installed leaves its column empty. ``--write-readme`` keeps the raw figures in peers.json, and writes the
-tables of docs/benchmarks.md and a few of their rows in the README from them. With ``--only``, the other rows keep their figures,
-if they come from the same machine and versions. ``--check`` fails if a page is not what peers.json gives.
+tables of docs/benchmarks.md and a few of their rows in the README from them. With ``--only``, the other rows keep their
+figures, if they come from the same machine and versions. ``--check`` fails if a page is not what peers.json gives.
 """
 
 from __future__ import annotations

@@ -335,6 +335,16 @@ def test_bytes_from_beyond_a_cache(suite, breakdown):
     assert whole.beyond(50_000) == (60 * 100 + 40 * 100 + 2 * 60 * 40) * 4
 
 
+def test_what_a_user_waits_for(suite):
+    waiting = importlib.import_module("waiting")
+    results = {name: waiting.measure(X, y) for name, (X, y) in waiting.data_sets().items()}
+    for of_set in results.values():
+        assert [*of_set] == [*waiting.CLASSIFIERS]
+        assert all(seconds > 0 and 0.5 < accuracy <= 1 for seconds, accuracy in of_set.values())
+    lines = waiting.render(results).splitlines()
+    assert sum(line.startswith(f"| {name} |") for line in lines for name in waiting.CLASSIFIERS) == 5
+
+
 def test_the_cost_of_ranks(suite):
     scaling = importlib.import_module("scaling")
     network = scaling.Network(latency=2e-4, bandwidth=1e9)
