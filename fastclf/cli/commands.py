@@ -286,6 +286,20 @@ def _summary(model: Any, seconds: float) -> str:
 def _draw(report: Any, model: Any, data: Dataset, y: NDArray[Any]) -> None:
     from ..plots import LossCurveDisplay, WeightTemplatesDisplay
 
+    with _without_names():
+        predictions = model.predict(data.X)
+    defaults = type(model)().get_params()
+    chosen = {name: value for name, value in model.get_params().items() if value != defaults[name]}
+    facts = {
+        "data": f"{data.name}: {_counted(len(y), 'sample')}, {_counted(data.X.shape[1], 'feature')}",
+        "model": f"{type(model).__name__}({', '.join(f'{name}={value!r}' for name, value in chosen.items())})",
+        "epochs": f"{model.n_iter_:,}",
+        "accuracy on all samples": f"{np.mean(predictions == y):.2%}",
+    }
+    if model.validation_scores_:
+        last, best = model.validation_scores_[-1], max(model.validation_scores_)
+        facts["accuracy on the validation samples"] = f"{last:.2%} after the last epoch, {best:.2%} at best"
+    report.facts(facts)
     if model.loss_curve_:
         figure = report.figure(7, 4)
         LossCurveDisplay.from_estimator(model, ax=figure.subplots())
@@ -293,11 +307,10 @@ def _draw(report: Any, model: Any, data: Dataset, y: NDArray[Any]) -> None:
     if data.shape:
         (weights, _), (layers, _) = model._first_layer(), model._layers()
         figure, axes = report.images(min(_MOST_TEMPLATES, len(weights)) if len(layers) > 1 else len(weights))
-        WeightTemplatesDisplay.from_estimator(model, data.shape, n_units=_MOST_TEMPLATES, ax=axes)
-        report.picture(figure, "templates", "The weights of the first layer, as images")
-    with _without_names():
-        predictions = model.predict(data.X)
-    caption = "The training samples: rows are the truth, columns what is learned"
+        WeightTemplatesDisplay.from_estimator(model, data.shape, n_units=_MOST_TEMPLATES, ax=axes, colorbar=True)
+        what = "hidden unit" if len(layers) > 1 else "class"
+        report.picture(figure, "templates", f"The weights of each {what}, as an image")
+    caption = "All samples, those of the training and of the validation: rows are the truth, columns the prediction"
     report.confusion(y, predictions, model.classes_, caption)
 
 

@@ -29,7 +29,7 @@ def processor() -> str:
     return platform.processor() or platform.machine()
 
 
-def _version(package: str) -> str:
+def version_of(package: str) -> str:
     try:
         return importlib.metadata.version(package)
     except importlib.metadata.PackageNotFoundError:
@@ -55,9 +55,9 @@ def describe() -> dict[str, str]:
     rows, units = TARGET.dot_tile
     outer_rows, vectors = TARGET.outer_tile
     return {
-        "fastclf": _version("fastclf"),
+        "fastclf": version_of("fastclf"),
         "python": f"{platform.python_version()} ({platform.python_implementation()}, {sys.platform})",
-        **{name: _version(name) for name in ("numpy", "numba", "llvmlite", "scikit-learn", "torch", "matplotlib")},
+        **{name: version_of(name) for name in ("numpy", "numba", "llvmlite", "scikit-learn", "torch", "matplotlib")},
         "processor": processor(),
         "compiled for": f"{TARGET.name}: {TARGET.baseline} {TARGET.features_for_pairs}".rstrip(),
         "features": ", ".join(f for f in wanted if features.get(f)) or "none of interest",

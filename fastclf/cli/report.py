@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import html
+import shlex
+import sys
 from collections.abc import Iterable, Sequence
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -17,15 +20,29 @@ _PAGE = """<!doctype html>
 <html lang="en">
 <meta charset="utf-8">
 <meta name="generator" content="fastclf">
-<meta name="viewport" content="width=device-width">
+<meta name="viewport" content="width=device-width, initial-scale=1">
 <title>{title}</title>
 <style>
-body {{ font: 16px/1.5 system-ui, sans-serif; max-width: 60rem; margin: 2rem auto; padding: 0 1rem; color: #222 }}
-table {{ border-collapse: collapse; width: 100%; margin: 1rem 0 }}
-th, td {{ padding: .35rem .7rem; text-align: right; border-bottom: 1px solid #ddd; font-variant-numeric: tabular-nums }}
+:root {{ color-scheme: light dark; --ink: #222; --paper: #fff; --line: #ddd; --bad: #b00 }}
+@media (prefers-color-scheme: dark) {{ :root {{ --ink: #ddd; --paper: #16181d; --line: #3a3f4a; --bad: #ff7b72 }} }}
+body {{ font: 16px/1.5 system-ui, sans-serif; max-width: 60rem; margin: 2rem auto; padding: 0 1rem }}
+body {{ color: var(--ink); background: var(--paper) }}
+.scroll {{ overflow-x: auto; margin: .5rem 0 2rem }}
+table {{ border-collapse: collapse; min-width: 100% }}
+th, td {{ padding: .35rem .7rem; text-align: right; border-bottom: 1px solid var(--line); white-space: nowrap }}
+td {{ font-variant-numeric: tabular-nums }}
 th:first-child, td:first-child {{ text-align: left }}
-img {{ max-width: 100%; display: block; margin: .5rem 0 2rem }}
-.failed {{ color: #b00; font-weight: 600 }}
+.facts td {{ text-align: left; white-space: normal; overflow-wrap: anywhere }}
+.facts td:first-child {{ white-space: nowrap; vertical-align: top }}
+img {{ max-width: 100%; display: block; background: #fff; border-radius: .4rem }}
+img.wide {{ min-width: 44rem }}
+.failed {{ color: var(--bad); font-weight: 600 }}
+@media (max-width: 30rem) {{ body {{ margin: 1rem auto }} h1 {{ font-size: 1.5rem }} h2 {{ font-size: 1.2rem }} }}
+@media print {{
+  :root {{ --ink: #000; --paper: #fff; --line: #bbb; --bad: #b00 }}
+  body {{ max-width: none; margin: 0; font-size: 11pt }}
+  .scroll {{ overflow: visible }} img.wide {{ min-width: 0 }} h2, img, tr {{ break-inside: avoid }} h2 {{ break-after: avoid }}
+}}
 </style>
 <h1>{title}</h1>
 {parts}
@@ -33,6 +50,7 @@ img {{ max-width: 100%; display: block; margin: .5rem 0 2rem }}
 """
 _MARK = '<meta name="generator" content="fastclf">'
 _DPI = 140
+_WIDE = 10  # inches, from which a picture is not made smaller than it can be read: it scrolls
 
 
 class Report:
@@ -65,7 +83,17 @@ class Report:
 
         marks = [' class="failed"' if mark else "" for mark in failed]
         body = [line(row, "td", marks[i] if i < len(marks) else "") for i, row in enumerate(rows)]
-        self._parts.append("\n".join(["<table>", line(head, "th"), *body, "</table>"]))
+        self._parts.append("\n".join(['<div class="scroll"><table>', line(head, "th"), *body, "</table></div>"]))
+
+    def facts(self, facts: dict[str, str]) -> None:
+        """Add a table of facts by their names, with the date, the versions and the command."""
+        from .info import version_of
+
+        versions = ", ".join(f"{name} {version_of(name)}" for name in ("fastclf", "numpy", "numba", "scikit-learn"))
+        command = shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]])
+        facts = facts | {"date": f"{datetime.now():%Y-%m-%d %H:%M}", "versions": versions, "command": command}
+        rows = (f"<tr><td>{html.escape(name)}</td><td>{html.escape(fact)}</td></tr>" for name, fact in facts.items())
+        self._parts.append("\n".join(['<div class="scroll"><table class="facts">', *rows, "</table></div>"]))
 
     @staticmethod
     def figure(width: float, height: float) -> Any:
@@ -96,7 +124,9 @@ class Report:
         """Save a figure as ``name``.png, and add it to the page under its caption."""
         figure.savefig(self.folder / f"{name}.png", dpi=_DPI)
         caption = html.escape(caption)
-        self._parts.append(f'<h2>{caption}</h2>\n<img src="{name}.png" alt="{caption}">')
+        kind = ' class="wide"' if figure.get_figwidth() > _WIDE else ""
+        picture = f'<img src="{name}.png" alt="{caption}"{kind}>'
+        self._parts.append(f'<h2>{caption}</h2>\n<div class="scroll">{picture}</div>')
 
     def write(self) -> Path:
         """Write ``index.html`` and return its path."""

@@ -56,7 +56,7 @@ class WeightTemplatesDisplay:
         if len(self.names) != len(rows):
             raise ValueError(f"names must have {len(rows)} entries, one per image, got {len(self.names)}")
 
-    def plot(self, ax: Any = None, *, n_columns: int = 5) -> WeightTemplatesDisplay:
+    def plot(self, ax: Any = None, *, n_columns: int = 5, colorbar: bool = False) -> WeightTemplatesDisplay:
         """Draw the images.
 
         Parameters
@@ -65,6 +65,8 @@ class WeightTemplatesDisplay:
             At least one per image; surplus axes stay blank. None makes a new figure.
         n_columns : int
             Number of images side by side in a new figure.
+        colorbar : bool
+            Add a bar that says what the colours mean. Images of three channels have none.
 
         Returns
         -------
@@ -84,11 +86,15 @@ class WeightTemplatesDisplay:
         if len(axes) < n:
             raise ValueError(f"ax must hold {n} Axes, one per image, got {len(axes)}")
         for own, image, name in zip(axes, self.images, self.names):
-            own.imshow(image, cmap="RdBu_r", vmin=-1, vmax=1)
+            drawn = own.imshow(image, cmap="RdBu_r", vmin=-1, vmax=1)
             own.set_title(name, fontsize="medium")
         for each in axes:
             each.set_axis_off()
         self.axes_, self.figure_ = axes[:n], axes[0].figure
+        if colorbar and self.images[0].ndim == 2:
+            bar = self.figure_.colorbar(drawn, ax=axes.tolist(), shrink=0.7, ticks=(-1, 0, 1))
+            bar.ax.set_yticklabels(["against", "0", "for"])
+            bar.set_label("what a brighter pixel speaks for")
         return self
 
     @classmethod

@@ -24,6 +24,7 @@ _BOTH = (
     {"color": INK, "linestyle": "--", "linewidth": 1.6},
 )
 
+_NAMES = {"reference": "NumPy", "fastclf": "fastclf"}  # of the two arms, as the page calls them
 _HEAD = ("stage", "NumPy", "fastclf", "speed-up", "loss differs by", "accuracy, NumPy", "fastclf")
 
 
@@ -51,6 +52,7 @@ def write_page(report: Report, stages: Sequence[Stage], rows: Sequence[Row], run
         "of 1 and the loss."
     )
     report.table(_HEAD, map(_cells, rows), [not r.passed for r in rows])
+    report.facts({})
 
     fig = figure(9, 0.5 * len(rows) + 1)
     speedups(fig.subplots(), [r.stage for r in rows], [r.speedup for r in rows])
@@ -60,7 +62,9 @@ def write_page(report: Report, stages: Sequence[Stage], rows: Sequence[Row], run
     fig = figure(3.4 * columns, 2.9 * -(-len(rows) // columns))
     axes = np.atleast_1d(fig.subplots(-(-len(rows) // columns), columns)).ravel()
     for ax, row in zip(axes, rows):
-        LossCurveDisplay(row.losses).plot(ax, curve_kwargs=_BOTH, legend=False)
+        LossCurveDisplay({_NAMES[arm]: losses for arm, losses in row.losses.items()}).plot(
+            ax, curve_kwargs=_BOTH, legend=False
+        )
         ax.set_title(row.stage, fontsize=11, loc="left")
     for ax in axes[len(rows) :]:
         ax.set_axis_off()
@@ -90,7 +94,9 @@ def write_page(report: Report, stages: Sequence[Stage], rows: Sequence[Row], run
     for stage, run in zip(stages, runs, strict=True):
         if run.weights is not None:
             fig, axes = report.images(stage.problem.n_classes)
-            WeightTemplatesDisplay(run.weights, stage.problem.shape, stage.problem.class_names).plot(axes)
+            WeightTemplatesDisplay(run.weights, stage.problem.shape, stage.problem.class_names).plot(
+                axes, colorbar=True
+            )
             save(fig, "templates", "What the linear classifier has learned: the weights of each class, as an image")
 
     last, deep = stages[-1].problem, runs[-1]
