@@ -41,7 +41,8 @@ img.wide {{ min-width: 44rem }}
 @media print {{
   :root {{ --ink: #000; --paper: #fff; --line: #bbb; --bad: #b00 }}
   body {{ max-width: none; margin: 0; font-size: 11pt }}
-  .scroll {{ overflow: visible }} img.wide {{ min-width: 0 }} h2, img, tr {{ break-inside: avoid }} h2 {{ break-after: avoid }}
+  .scroll {{ overflow: visible }} img.wide {{ min-width: 0 }}
+  h2, img, tr {{ break-inside: avoid }} h2 {{ break-after: avoid }}
 }}
 </style>
 <h1>{title}</h1>
@@ -90,7 +91,8 @@ class Report:
         from .info import version_of
 
         versions = ", ".join(f"{name} {version_of(name)}" for name in ("fastclf", "numpy", "numba", "scikit-learn"))
-        command = shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]])
+        program = Path(sys.argv[0]).name
+        command = shlex.join(["fastclf" if program == "__main__.py" else program, *sys.argv[1:]])
         facts = facts | {"date": f"{datetime.now():%Y-%m-%d %H:%M}", "versions": versions, "command": command}
         rows = (f"<tr><td>{html.escape(name)}</td><td>{html.escape(fact)}</td></tr>" for name, fact in facts.items())
         self._parts.append("\n".join(['<div class="scroll"><table class="facts">', *rows, "</table></div>"]))
