@@ -1,0 +1,124 @@
+"""What every commit has had: public names alone, so that one suite measures the whole history. See ``history.py``.
+
+Both arms of a pair run in turn; a figure is the median of the rounds' ratios, how many times faster fastclf is. A commit
+that lacks a name, or an argument, has no figure there.
+"""
+
+import importlib
+import os
+import statistics
+import time
+import warnings
+
+import numpy as np
+
+from . import publish
+
+version = "1"
+QUICK = bool(os.environ.get("FASTCLF_BENCH_QUICK"))
+ROUNDS = 2 if QUICK else 7
+
+
+def data(m, n, c, dtype=np.float64):
+    rng = np.random.default_rng(0)
+    return rng.random((m, n)).astype(dtype), rng.integers(0, c, m)
+
+
+def lab(name, *arguments, m=160, n=3, c=4):
+    """A pair of the lab: plain NumPy, and fastclf."""
+
+    def arm(module):
+        X, y = data(m, n, c)
+        call = getattr(importlib.import_module(module), name)
+        return lambda: call(X, np.eye(c)[y], *arguments, multiclass=True)
+
+    return lambda: (arm("fastclf"), arm("fastclf.reference"))
+
+
+def image():
+    X, y = data(1000, 768, 10)
+
+    def arm(module):
+        of = importlib.import_module(module)
+        return lambda: of.train(of.ImageLinearClassifier(768, 10), X, y, 5, 0.1)
+
+    return arm("fastclf"), arm("fastclf.reference")
+
+
+def mlp():
+    X, y = data(500, 768, 10)
+
+    def arm(module):
+        of = importlib.import_module(module)
+        return lambda: of.MLPClassifier(768, 100, 10).train(X.T, y, 5, 0.1)
+
+    return arm("fastclf"), arm("fastclf.reference")
+
+
+def estimator(ours, module, theirs, **parameters):
+    """A pair of estimators, on scikit-learn's digits."""
+
+    def pair():
+        from sklearn.datasets import load_digits
+
+        X, y = load_digits(return_X_y=True)
+        mine = getattr(importlib.import_module("fastclf"), ours)(random_state=0, **parameters)
+        other = getattr(importlib.import_module(module), theirs)
+        named = {"loss": "log_loss"} if theirs == "SGDClassifier" else {}
+        peer = other(random_state=0, **parameters, **named)
+        return lambda: mine.fit(X / 16, y), lambda: peer.fit(X / 16, y)
+
+    return pair
+
+
+PAIRS = {
+    "train_model_batch": lab("train_model", 0.1, 200, True),
+    "train_model_sgd": lab("train_model", 0.1, 20, False),
+    "image_linear": image,
+    "mlp_of_the_lab": mlp,
+    "mlp_digits": estimator("FastMLPClassifier", "sklearn.neural_network", "MLPClassifier", max_iter=10),
+    "linear_digits": estimator("FastLinearClassifier", "sklearn.linear_model", "SGDClassifier", max_iter=5, tol=None),
+}
+
+
+def ratio(make):
+    """How many times faster the first arm is; NaN if a commit does not have it."""
+    try:
+        arms = make()
+        for arm in arms:  # compiles
+            arm()
+    except (ImportError, AttributeError, TypeError):
+        return float("nan")
+    ratios = []
+    for _ in range(ROUNDS):
+        seconds = []
+        for arm in arms:
+            start = time.perf_counter()
+            arm()
+            seconds.append(time.perf_counter() - start)
+        ratios.append(seconds[1] / seconds[0])
+    return statistics.median(ratios)
+
+
+def setup_cache():
+    import contextlib
+    import io
+
+    with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):  # the lab prints
+        warnings.simplefilter("ignore")
+        return {name: ratio(make) for name, make in PAIRS.items()}
+
+
+def of_pair(name):
+    def setup(measured):
+        if np.isnan(measured[name]):
+            raise NotImplementedError
+
+    def track(measured):
+        return measured[name]
+
+    track.setup, track.unit = setup, "x"
+    return track
+
+
+publish(globals(), {f"track_{name}": of_pair(name) for name in PAIRS})
