@@ -288,8 +288,8 @@ FAULTS = [
     Fault("fastclf/engine/sgd.py", "np.minimum(starts + size, len(rows))", "(starts + size)", LINEAR),
     Fault(
         "fastclf/engine/sgd.py",
-        "self.task.average <= t - 1 + len(rows)",
-        "self.task.average < t - 1 + len(rows)",
+        "self.task.average <= t - 1 + whole",
+        "self.task.average < t - 1 + whole",
         LINEAR,
     ),
     Fault("fastclf/engine/sgd.py", "= int(t) - self.task.average", "= int(t) - self.task.average - 1", LINEAR),
@@ -350,8 +350,8 @@ FAULTS = [
     # ------------------------------------------------------------ files
     Fault(
         "kernels/cache.py",
-        "if content[:size] == self._checksum(path, content[size:]):",
-        "if len(content) > size:",
+        "if content[:size] == _checksum(name, content[size:]) else None",
+        "if len(content) > size else None",
         CACHE,
     ),
     Fault(

@@ -359,16 +359,16 @@ def test_compressed_gradients(pair):
 def sent_in_bfloat16(rank, size):
     import numpy as np
 
-    from fastclf.engine.distributed import HEAD, LOSS, Ranks
+    from fastclf.engine.distributed import HEAD, LOSSES, Ranks
 
     comm, left_over, total, times = Ranks(), np.zeros(3), np.zeros(3), 1000
     numbers = np.array([1.0, 1.001, -3e-4]) * (1 + rank)
     for _ in range(times):
         message = np.zeros(HEAD + 3)
-        message[LOSS], message[HEAD:] = 1.0001, numbers
+        message[LOSSES], message[HEAD:] = 1.0001, numbers
         comm.add_up_rounded(message, left_over)
         total += message[HEAD:]
-    return message[LOSS], total / times
+    return message[LOSSES], total / times
 
 
 def test_nothing_that_rounding_leaves_over_is_lost(pair):
