@@ -247,7 +247,8 @@ def on_two_ranks(function: str, result: str, slowed: bool = False) -> bytes | No
 
 def compared() -> dict[str, dict[str, float]]:
     """For each network that is compared: milliseconds of a step of two ranks of one thread, and the ``RATIOS``."""
-    found, slow = (on_two_ranks("compare", "times", slowed) for slowed in (False, True))
+    found = on_two_ranks("compare", "times")
+    slow = None if quick() else on_two_ranks("compare", "times", slowed=True)
     of_slow, results = json.loads(slow or b"{}"), {}
     for name, times in json.loads(found or b"{}").items():
         results[name] = {

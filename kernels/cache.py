@@ -126,8 +126,8 @@ def unsealed(name: str, content: bytes) -> bytes | None:
 class _SealedFiles:
     """A function's machine code on disk: a file for each type of arguments and code generator, with a checksum in front.
 
-    Numba's own files have no checksum, and share an index, into which two processes that compile
-    at the same time may write one file's name for two types.
+    Numba's own files have no checksum, and share an index, into which two processes that compile at the same time may
+    write one file's name for two types.
     """
 
     def __init__(self, folder: str | Path, name: str) -> None:
@@ -210,7 +210,7 @@ class Cache(caching._Cache):
         return next((name for name, place in self._places.items() if place.path(key).exists()), None)
 
     @property
-    def cache_path(self) -> str | None:
+    def cache_path(self) -> str:
         return str(cache_folder())
 
     def enable(self) -> None:

@@ -75,10 +75,10 @@ class Kernel(Compiled):
         if any(isinstance(spec, Record) for spec in specs.values()):
             function, specs = _spread(function, specs)
         super().__init__(function, specs)
-        self._spread = function
+        self._flat = function  # without records among its parameters
 
     def _compile(self, sig: tuple[types.Type, ...], dtype: str) -> Any:
-        dispatcher = numba.njit(**FLAGS, no_cfunc_wrapper=True)(self._spread)
+        dispatcher = numba.njit(**FLAGS, no_cfunc_wrapper=True)(self._flat)
         target = target_for(dtype)
         dispatcher.targetdescr = dispatcher._compiler.targetdescr = target
         dispatcher.targetctx = target.target_context

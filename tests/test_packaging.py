@@ -14,7 +14,8 @@ import fastclf
 ROOT = Path(__file__).parents[1]
 tomllib = pytest.importorskip("tomllib", reason="tomllib came with Python 3.11")
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-NOT_SOURCES = {"__pycache__", "build", "dist", ".git", ".asv", "fastclf.egg-info", "lab-report", "prebuilt", "_build"}
+NOT_SOURCES = {"__pycache__", "build", "dist", "fastclf.egg-info", "lab-report", "prebuilt", "_build"}
+HIDDEN = {".gitignore", ".pre-commit-config.yaml"}
 
 
 def test_the_sdist_has_every_file(tmp_path):
@@ -22,13 +23,14 @@ def test_the_sdist_has_every_file(tmp_path):
     copy = tmp_path / "source"
     files = []
     for folder, folders, names in os.walk(ROOT):
-        folders[:] = [name for name in folders if name not in NOT_SOURCES and not name.endswith("_cache")]
+        folders[:] = [
+            name for name in folders if name not in NOT_SOURCES and (name == ".ci" or not name.startswith("."))
+        ]
         if Path(folder) == ROOT / "docs":  # what Sphinx has made
             folders[:] = {*folders} - {"examples", "reference"}
             names = {*names} - {"sg_execution_times.rst"}
-        files += [
-            Path(folder, name).relative_to(ROOT) for name in names if not name.endswith(".pyc") and name != ".git"
-        ]
+        names = [name for name in names if name in HIDDEN or not name.startswith(".")]
+        files += [Path(folder, name).relative_to(ROOT) for name in names if not name.endswith(".pyc")]
     for file in files:
         (copy / file).parent.mkdir(parents=True, exist_ok=True)
         (copy / file).write_bytes((ROOT / file).read_bytes())

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 import zipfile
 from pathlib import Path
@@ -53,7 +52,6 @@ def take_in(folder: Path, path: str) -> int:
         if unsealed(name, content) is None:
             raise ValueError(f"{path} is damaged: {name} does not match its checksum")
     for name, content in found.items():
-        temporary = folder / f"{name}.{os.getpid()}.import.tmp"
-        temporary.write_bytes(content)
-        os.replace(temporary, folder / name)
+        with replacing(folder / name) as file:
+            file.write(content)
     return len(found)

@@ -6,6 +6,7 @@ A trainer holds one linear model and one data set. ``WideTrainer`` and ``NarrowT
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -109,7 +110,8 @@ class _Trainer:
 
     def _sgd_apart(self, learning_rate: float, repeats: int, with_loss: bool) -> NDArray[np.float64]:
         """``sgd`` in a group: local SGD (Stich, arXiv:1805.09767), each rank on its own samples."""
-        losses, settings, every = np.zeros(repeats), self._settings(learning_rate), self.comm.sync_every or SYNC_EVERY
+        losses, every = np.zeros(repeats), self.comm.sync_every or SYNC_EVERY
+        take = self._stepping(self._settings(learning_rate))
         if self._average is None:
             self._average = Average(self.comm, self.params)
             self._rounds = max(self.comm.gather(-(-len(self.order) // every)))
@@ -120,13 +122,13 @@ class _Trainer:
             for start in range(0, self._rounds * every, every):
                 part = self.order[start : start + every]
                 if len(part):
-                    self._pass(part, settings)
+                    take(part)
                 self._average.take(len(part), 0.0)
         self.comm.expect(self.comm.few)
         return losses
 
-    def _pass(self, order: NDArray[np.int64], settings: Settings) -> None:
-        """Take a step on each of the samples ``order``."""
+    def _stepping(self, settings: Settings) -> Callable[[NDArray[np.int64]], None]:
+        """A function that takes a step of SGD on each of the samples that it is given."""
         raise NotImplementedError
 
     def _move(self, gradient: NDArray[Any], step: float) -> None:
@@ -201,19 +203,24 @@ class WideTrainer(_Trainer):
         with np.errstate(over="ignore", invalid="ignore"):  # a run that diverges is noticed by its parameters
             self.params[:] += self.dtype.type(step) * gradient
 
-    def _pass(self, order: NDArray[np.int64], settings: Settings) -> None:
-        for _ in DenseSGD(self.samples, self.network, settings, self.sigmoid).take(order):
-            pass
+    def _stepping(self, settings: Settings) -> Callable[[NDArray[np.int64]], None]:
+        steps = DenseSGD(self.samples, self.network, settings, self.sigmoid)
+
+        def take(order: NDArray[np.int64]) -> None:
+            for _ in steps.take(order):
+                pass
+
+        return take
 
     def sgd(self, learning_rate: float, repeats: int, with_loss: bool = True) -> NDArray[np.float64]:
         """Run ``repeats`` passes of per-sample SGD; returns the loss before each pass, if ``with_loss``."""
         if self.comm.grouped:
             return self._sgd_apart(learning_rate, repeats, with_loss)
-        losses, settings = np.zeros(repeats), self._settings(learning_rate)
+        losses, take = np.zeros(repeats), self._stepping(self._settings(learning_rate))
         for i in range(repeats):
             if with_loss:
                 losses[i] = self.descend(0.0, 1, update=False)[0]
-            self._pass(self.order, settings)
+            take(self.order)
         return losses
 
 
@@ -253,15 +260,18 @@ class NarrowTrainer(_Trainer):
         with np.errstate(over="ignore", invalid="ignore"):
             self.padded[:, : self.n_classes] += self.dtype.type(step) * gradient.reshape(-1, self.n_classes)
 
+    def _stepping(self, settings: Settings) -> Callable[[NDArray[np.int64]], None]:
+        return lambda order: self._pass(order, settings, np.zeros(1), with_loss=False)
+
     def _pass(
         self,
         order: NDArray[np.int64],
         settings: Settings,
-        losses: NDArray[np.float64] | None = None,
-        with_loss: bool = False,
+        losses: NDArray[np.float64],
+        with_loss: bool,
     ) -> None:
-        """Take a step on each of the samples ``order``; or, to fill ``losses``, as many passes as it has entries."""
-        sgd, losses = load("sgd"), np.zeros(1) if losses is None else losses
+        """Pass over the samples ``order`` once for each entry of ``losses``; if ``with_loss``, write the losses before."""
+        sgd = load("sgd")
         run = sgd.narrow4 if self.few else sgd.narrow
         for X, part, targets in in_calls(self.samples, order, self.n_classes):
             run(X, part, targets, self.model, self.scratch, settings, losses, with_loss)

@@ -49,6 +49,11 @@ _FIRST_SOFTMAX_RATE = 0.5  # of "optimal"; scikit-learn's, for one class against
 _DECISION_ROWS = 4096  # validation samples that are scored at a time
 
 
+def _line(epoch: int, loss: float) -> str:
+    """What is printed after an epoch."""
+    return f"Epoch {epoch + 1}, loss = {loss:.6f}"
+
+
 class SparseMatrix(Protocol):
     """A matrix or array of ``scipy.sparse``, which has no types, in any format."""
 
@@ -545,10 +550,8 @@ class FastLinearClassifier(FastClassifier, LinearClassifierMixin, SparseCoefMixi
             set_random(random, saved["random"])
 
         kept = None if checkpoint is None else Kept(checkpoint, state, restore)
-        data, line = (X, y, len(rows)), "Epoch {}, loss = {:.6f}".format
         try:
-            said = lambda epoch, loss: line(epoch + 1, loss)  # noqa: E731
-            self._run_epochs(data, epochs, said, train, evaluate, is_over, kept, comm)
+            self._run_epochs((X, y, len(rows)), epochs, _line, train, evaluate, is_over, kept, comm)
         finally:  # a callback may raise
             best.bring_back()
             self.coef_, self.intercept_ = last = stepper.parameters()

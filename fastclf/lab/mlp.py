@@ -611,10 +611,8 @@ class DeepMLPClassifier(_Perceptron):
 
     def _epochs_in_group(self, loader: Any, clip: float, comm: Alone) -> Callable[..., tuple[float | None, bool]]:
         """As ``_epochs``, with the other ranks; epochs are not taken up in the middle."""
-        net, fast_path = (
-            self._network,
-            FastPath(loader, self._network.dtype, self._network.widths, self.scale, self.n_jobs),
-        )
+        net = self._network
+        fast_path = FastPath(loader, net.dtype, net.widths, self.scale, self.n_jobs)
         nothing = Samples(Rows(np.zeros((0, net.widths[0]), net.dtype), net.dtype), np.empty(0, np.int64))
         size = getattr(loader, "batch_size", None)
         own = self._trainer(Workspace(net, 1), nothing, 0.0, clip, size if isinstance(size, int) else 1000, comm)

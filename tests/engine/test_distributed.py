@@ -245,6 +245,36 @@ def test_data(group, kind, name):
         assert_like_one(found, alone)
 
 
+def mapped(rank, size, path, y, ends, parameters):
+    import warnings
+
+    import numpy as np
+
+    import fastclf
+
+    X = np.load(path, mmap_mode="r")[ends[rank] : ends[rank + 1]]
+    assert isinstance(X, np.memmap) or not len(X)
+    how = {"process_group": True} if size > 1 else {}
+    found = {}
+    for kind in ("FastMLPClassifier", "FastLinearClassifier"):
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            model = getattr(fastclf, kind)(**parameters[kind]).fit(X, y[ends[rank] : ends[rank + 1]], **how)
+        found[kind] = (*model._first_layer(), model.loss_curve_)
+    return found
+
+
+def test_slices_of_a_mapped_file(group, tmp_path):
+    path, ends = str(tmp_path / "X.npy"), ENDS[len(group.processes)]
+    np.save(path, X)
+    parameters = {
+        "FastMLPClassifier": MLP | {"shuffle": "blocks"},
+        "FastLinearClassifier": LINEAR | {"shuffle": "blocks"},
+    }
+    found = group(mapped, path, Y, ends, parameters)
+    assert_like_one(found, mapped(0, 1, path, Y, (0, 101), parameters))
+
+
 @pytest.mark.parametrize("name", DATA)
 def test_gradients_that_travel_early_give_the_same_bits(pair, name):
     """Of two ranks: with more, the order in which gloo adds up depends on the length of a buffer."""

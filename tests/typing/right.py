@@ -18,6 +18,7 @@ from fastclf import (
     FastMLPClassifier,
     ImageLinearClassifier,
     MLPClassifier,
+    RankError,
     TrainingDivergedWarning,
     TrainingInterruptedWarning,
     datasets,
@@ -92,6 +93,7 @@ def lab(folder: Path) -> None:
     theta, losses = fastclf.load(folder / "theta", kind=tuple)
     fastclf.show_versions()
     print(theta, losses, issubclass(TrainingDivergedWarning, UserWarning), TrainingInterruptedWarning.__name__)
+    print(issubclass(RankError, RuntimeError))
 
 
 def estimators(folder: Path) -> None:
