@@ -71,6 +71,17 @@ def estimator(ours, module, theirs, **parameters):
     return pair
 
 
+def prediction():
+    from sklearn.datasets import load_digits
+    from sklearn.neural_network import MLPClassifier
+
+    from fastclf import FastMLPClassifier
+
+    X, y = load_digits(return_X_y=True)
+    models = [of(random_state=0, max_iter=5).fit(X / 16, y) for of in (FastMLPClassifier, MLPClassifier)]
+    return tuple(lambda model=model: [model.predict(X[i : i + 10]) for i in range(500)] for model in models)
+
+
 PAIRS = {
     "train_model_batch": lab("train_model", 0.1, 200, True),
     "train_model_sgd": lab("train_model", 0.1, 20, False),
@@ -78,6 +89,7 @@ PAIRS = {
     "mlp_of_the_lab": mlp,
     "mlp_digits": estimator("FastMLPClassifier", "sklearn.neural_network", "MLPClassifier", max_iter=10),
     "linear_digits": estimator("FastLinearClassifier", "sklearn.linear_model", "SGDClassifier", max_iter=5, tol=None),
+    "prediction": prediction,
 }
 
 
