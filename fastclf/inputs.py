@@ -235,9 +235,18 @@ def fits(X: Any, dtype: np.dtype, n_features: int) -> bool:
 
     False only says that X has to pass the other checks.
     """
-    if type(X) is not np.ndarray or X.dtype != dtype or X.ndim != 2 or X.shape[1] != n_features or not X.size:
-        return False
-    return X.flags.c_contiguous and X.flags.aligned
+    return _is_matrix(X, dtype, n_features) and X.flags.c_contiguous and X.flags.aligned
+
+
+def as_stored(X: Any, dtype: np.dtype, n_features: int) -> np.ndarray | None:
+    """X if it ``fits``, or a copy of it that does if it only lies in another order, such as a table's columns; else None."""
+    if not _is_matrix(X, dtype, n_features):
+        return None
+    return X if X.flags.c_contiguous and X.flags.aligned else np.array(X, order="C")
+
+
+def _is_matrix(X: Any, dtype: np.dtype, n_features: int) -> bool:
+    return type(X) is np.ndarray and X.dtype == dtype and X.ndim == 2 and X.shape[1] == n_features and X.size > 0
 
 
 def is_finite(X: np.ndarray, n_jobs: int | None = None) -> bool:

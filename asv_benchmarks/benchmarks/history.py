@@ -17,6 +17,7 @@ from . import publish
 version = "1"
 QUICK = bool(os.environ.get("FASTCLF_BENCH_QUICK"))
 ROUNDS = 2 if QUICK else 7
+EPOCHS = 3 if QUICK else 40  # long enough for what a call does once, and for the other arm's threads to go to sleep
 
 
 def data(m, n, c, dtype=np.float64):
@@ -36,58 +37,67 @@ def lab(name, *arguments, m=160, n=3, c=4):
 
 
 def image():
-    X, y = data(1000, 768, 10)
+    X, y = data(1000, 768, 10, np.float32)
 
     def arm(module):
         of = importlib.import_module(module)
-        return lambda: of.train(of.ImageLinearClassifier(768, 10), X, y, 5, 0.1)
+        return lambda: of.train(of.ImageLinearClassifier(768, 10), X, y, EPOCHS, 0.1)
 
     return arm("fastclf"), arm("fastclf.reference")
 
 
 def mlp():
-    X, y = data(500, 768, 10)
+    X, y = data(200, 64, 10)
 
     def arm(module):
         of = importlib.import_module(module)
-        return lambda: of.MLPClassifier(768, 100, 10).train(X.T, y, 5, 0.1)
+        return lambda: of.MLPClassifier(64, 32, 10).train(X.T, y, 10 * EPOCHS, 0.1)
 
     return arm("fastclf"), arm("fastclf.reference")
 
 
-def estimator(ours, module, theirs, **parameters):
-    """A pair of estimators, on scikit-learn's digits."""
+def digits():
+    from sklearn.datasets import load_digits
+
+    X, y = load_digits(return_X_y=True)
+    return X / 16, y
+
+
+def images():
+    return data(1280, 3072, 10, np.float32)
+
+
+def estimator(ours, module, theirs, samples=digits, **parameters):
+    """A pair of estimators, which fit the same samples."""
 
     def pair():
-        from sklearn.datasets import load_digits
-
-        X, y = load_digits(return_X_y=True)
+        X, y = samples()
         mine = getattr(importlib.import_module("fastclf"), ours)(random_state=0, **parameters)
         other = getattr(importlib.import_module(module), theirs)
         named = {"loss": "log_loss"} if theirs == "SGDClassifier" else {}
         peer = other(random_state=0, **parameters, **named)
-        return lambda: mine.fit(X / 16, y), lambda: peer.fit(X / 16, y)
+        return lambda: mine.fit(X, y), lambda: peer.fit(X, y)
 
     return pair
 
 
 def prediction():
-    from sklearn.datasets import load_digits
     from sklearn.neural_network import MLPClassifier
 
     from fastclf import FastMLPClassifier
 
-    X, y = load_digits(return_X_y=True)
-    models = [of(random_state=0, max_iter=5).fit(X / 16, y) for of in (FastMLPClassifier, MLPClassifier)]
+    X, y = digits()
+    models = [of(random_state=0, max_iter=5).fit(X, y) for of in (FastMLPClassifier, MLPClassifier)]
     return tuple(lambda model=model: [model.predict(X[i : i + 10]) for i in range(500)] for model in models)
 
 
 PAIRS = {
-    "train_model_batch": lab("train_model", 0.1, 200, True),
-    "train_model_sgd": lab("train_model", 0.1, 20, False),
+    "train_model_batch": lab("train_model", 0.1, 50 * EPOCHS, True),
+    "train_model_sgd": lab("train_model", 0.1, 10 * EPOCHS, False),
     "image_linear": image,
     "mlp_of_the_lab": mlp,
     "mlp_digits": estimator("FastMLPClassifier", "sklearn.neural_network", "MLPClassifier", max_iter=10),
+    "mlp_images": estimator("FastMLPClassifier", "sklearn.neural_network", "MLPClassifier", images, max_iter=3),
     "linear_digits": estimator("FastLinearClassifier", "sklearn.linear_model", "SGDClassifier", max_iter=5, tol=None),
     "prediction": prediction,
 }

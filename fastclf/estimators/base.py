@@ -26,7 +26,7 @@ from ..engine.mapped import Blocks
 from ..engine.minibatch import Samples
 from ..engine.progress import Reporter, copy_into, warn_interrupted
 from ..engine.rows import Rows, SparseRows, read_as_stored
-from ..inputs import as_floats, check_file, check_sparse, fits
+from ..inputs import as_floats, as_stored, check_file, check_sparse
 from ..io.checkpoint import Checkpoint, SharedCheckpoint, checkpoint_of
 from ..io.layers import Layer, entries
 from ..io.portable import Portable
@@ -415,11 +415,11 @@ class FastClassifier(Portable, CallbackSupportMixin, ClassifierMixin, BaseEstima
             return Blocks(array.shape[1] * array.itemsize)
         return own
 
-    def _is_as_stored(self, X: Any, dtype: Any) -> bool:
-        """Whether X is an array that needs no conversion and none of scikit-learn's checks, but for NaN and infinity."""
+    def _as_stored(self, X: Any, dtype: Any) -> NDArray[Any] | None:
+        """X, or a copy in C order, if it needs none of scikit-learn's checks but for NaN and infinity; else None."""
         if "feature_names_in_" in vars(self) or self.scale_ != 1.0:  # then there may be a warning
-            return False
-        return fits(X, dtype, self.n_features_in_)
+            return None
+        return as_stored(X, dtype, self.n_features_in_)
 
     def _note_scale(self) -> None:
         """Set ``scale_``, the factor for bytes, from ``scale``."""

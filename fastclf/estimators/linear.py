@@ -668,13 +668,13 @@ class FastLinearClassifier(FastClassifier, LinearClassifierMixin, SparseCoefMixi
         if "coef_" not in vars(self):
             check_is_fitted(self)
         coef, intercept = linear_parameters(self)
-        given: Any = X
-        if not sparse.issparse(self.coef_) and self._is_as_stored(given, coef.dtype) and is_finite(given, self.n_jobs):
-            Z = np.dot(given, coef.T)
+        unproved = None if sparse.issparse(self.coef_) else self._as_stored(X, coef.dtype)
+        if unproved is not None and is_finite(unproved, self.n_jobs):
+            Z = np.dot(unproved, coef.T)
             Z += intercept
             Z = self._as_scores(Z)
         else:
-            samples = self._check(given, reset=False)
+            samples = self._check(X, reset=False)
             if not sparse.issparse(samples):
                 samples = self._rows(samples, np.result_type(samples.dtype, intercept.dtype))
             Z = self._logits(samples)

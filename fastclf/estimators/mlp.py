@@ -804,8 +804,8 @@ class FastMLPClassifier(FastClassifier):
             check_is_fitted(self)
         net = self._bound()
         # The layers see every number of X and every parameter: so they prove them finite, without another look at them.
-        unproved = self._is_as_stored(X, net.dtype)
-        samples = Samples(self._rows(X if unproved else self._check(X, reset=False), net.dtype))
+        unproved = self._as_stored(X, net.dtype)
+        samples = Samples(self._rows(self._check(X, reset=False) if unproved is None else unproved, net.dtype))
         rows = np.arange(len(samples.X))
         results = self._room(net, len(rows), decide)
         self._forward(net, samples, rows, results, FORWARD | MARK)

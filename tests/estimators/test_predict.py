@@ -23,6 +23,20 @@ MODELS = {
 METHODS = "predict", "predict_proba", "predict_log_proba"
 
 
+class Subclass(np.ndarray):
+    """What scikit-learn looks at."""
+
+
+def layouts(data):
+    """The same samples in C order, in Fortran's, between other columns, from the last to the first, and unaligned."""
+    m, n = data.shape
+    bytes_before = np.zeros(data.nbytes + 1, np.uint8)
+    unaligned = bytes_before[1:].view(data.dtype).reshape(m, n)
+    unaligned[:] = data
+    assert not unaligned.flags.aligned
+    yield from (data, np.asfortranarray(data), np.hstack([data] * 2)[:, :n], data[::-1].copy()[::-1], unaligned)
+
+
 def targets(name, kind):
     return {"two": y % 2, "ten": y, "names": np.array([*"abcdefghij"])[y]}[kind]
 
@@ -39,10 +53,22 @@ def test_the_short_way_gives_the_same_bits_as_the_long_one(name, kind, m, dtype)
     model = MODELS[name](data, targets(name, kind))
     for method in METHODS:
         call = getattr(model, method)
-        expected = call(np.asfortranarray(np.hstack([data[:m]] * 2))[:, : data.shape[1]])  # neither order, and a copy
-        got = call(data[:m])
-        assert got.dtype == expected.dtype
-        np.testing.assert_array_equal(got, expected)
+        expected = call(data[:m].view(Subclass))
+        for given in layouts(data[:m]):
+            before = given.copy()
+            got = call(given)
+            assert got.dtype == expected.dtype
+            np.testing.assert_array_equal(got, expected)
+            np.testing.assert_array_equal(given, before)
+
+
+def test_the_short_way_is_taken(name, dtype, monkeypatch):
+    model = MODELS[name](X.astype(dtype), y)
+    monkeypatch.setattr(type(model), "_check", None)
+    for given in layouts(X[:20].astype(dtype)):
+        assert len(model.predict(given)) == 20
+    with pytest.raises(TypeError, match="not callable"):
+        model.predict(X[:20].view(Subclass))
 
 
 def test_several_labels_and_a_single_class():
