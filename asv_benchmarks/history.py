@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import datetime
+import math
 import subprocess
 import sys
 from pathlib import Path
@@ -66,7 +67,10 @@ def figures() -> tuple[str, dict[str, list[Point]]]:
         result = Results.load(str(path))
         when = datetime.datetime.fromtimestamp(result.date / 1000, datetime.timezone.utc)
         for name in result.get_all_result_keys():
-            if name.startswith(SUITE) and (value := result.get_result_value(name, [])[0]) is not None:
+            value = result.get_result_value(name, [])[0]
+            if (
+                name.startswith(SUITE) and value is not None and not math.isnan(value)
+            ):  # a commit may lack what is measured
                 of_machine = of_machines.setdefault(path.parent.name, {})
                 of_machine.setdefault(name.removeprefix(SUITE), []).append((when, result.commit_hash[:7], value))
     if not of_machines:

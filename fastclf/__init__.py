@@ -1,4 +1,4 @@
-"""fastclf: the fastest way to train small classifiers on a CPU.
+"""fastclf: small classifiers, trained fast on a CPU.
 
 The lab *classifiers step by step* in compiled kernels, under the lab's own names. ``fastclf.reference`` has the same names
 in plain NumPy. Modules that are slow to import are imported at their first use.

@@ -220,8 +220,14 @@ def address_of(typing_context, record):
 #: Every kernel and routine of the package, by name: ``fastclf warmup`` compiles them, and the tests walk over them.
 COMPILED: dict[str, Compiled] = {}
 
-#: Called with one sentence before a compilation that keeps the user waiting.
-announce: Callable[[str], None] = lambda line: print(line, file=sys.stderr, flush=True)  # noqa: E731
+
+def announce(line: str) -> None:
+    """Say one sentence on standard error before a compilation that keeps the user waiting; above a bar that tqdm shows."""
+    bars = getattr(sys.modules.get("tqdm"), "tqdm", None)
+    if bars is not None and sys.stderr is not None:
+        bars.write(line, file=sys.stderr)
+    else:
+        print(line, file=sys.stderr, flush=True)
 
 
 def parameters(function: Any) -> tuple[str, ...]:

@@ -12,7 +12,7 @@ from typing import Any
 
 def parser() -> argparse.ArgumentParser:
     """The parser of the command line, with a subparser for each command."""
-    top = argparse.ArgumentParser(prog="fastclf", description="The fastest way to train small classifiers on a CPU.")
+    top = argparse.ArgumentParser(prog="fastclf", description="Small classifiers, trained fast on a CPU.")
     top.add_argument("--version", action="version", version=f"fastclf {version('fastclf')}")
     commands = top.add_subparsers(dest="command", metavar="COMMAND")
 

@@ -3,6 +3,7 @@
 import inspect
 import os
 import shutil
+import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import NamedTuple
@@ -12,6 +13,7 @@ import numpy as np
 import pytest
 from numba import types
 from numba.core import config
+from tqdm import tqdm
 
 from fastclf.kernels import (
     cache,
@@ -93,6 +95,22 @@ def test_a_kernel_is_compiled_once_for_each_dtype(doubling, monkeypatch):
             assert out.tolist() == [0, 2, 4]
     assert [line.split(" (")[0] for line in lines] == [f"fastclf: compiling test_jit.double for {d}" for d in DTYPES]
     assert len(doubling._ready) == 2
+
+
+@pytest.mark.parametrize("loaded", [True, False])
+def test_the_sentence_stands_alone_beside_a_bar(loaded, capsys, monkeypatch):
+    if not loaded:
+        monkeypatch.delitem(sys.modules, "tqdm", raising=False)
+        jit.announce("compiling")
+        assert capsys.readouterr().err == "compiling\n"
+        return
+    with tqdm(total=2, mininterval=0) as bar:
+        bar.update()
+        jit.announce("compiling")
+        bar.update()
+    shown = capsys.readouterr().err
+    assert "\rcompiling\n" in shown.replace("\r\r", "\r")
+    assert shown.count("2/2") == 1
 
 
 @pytest.mark.parametrize(
