@@ -86,17 +86,18 @@ def draw(picture: Path = PICTURE) -> None:
     mpl.use("svg")
     mpl.rcParams |= {"svg.hashsalt": "fastclf", "svg.fonttype": "none"}
     from matplotlib import pyplot as plt
+    from matplotlib.ticker import LogLocator, NullLocator
 
     machine, of_benchmarks = figures()
-    _, axes = plt.subplots(len(TITLES), figsize=(9, 2.4 * len(TITLES)), layout="constrained")
+    _, axes = plt.subplots(len(TITLES), figsize=(9, 2.3 * len(TITLES)), layout="constrained")
     for ax, (name, title) in zip(axes, TITLES.items()):
         points = of_benchmarks[name]
         ax.plot(range(len(points)), [ratio for _, _, ratio in points], "o-")
         ax.axhline(1, color="0.6", linewidth=1)
-        ax.set_xticks(range(len(points)), [f"{commit}\n{when:%m-%d %H:%M}" for when, commit, _ in points], fontsize=6)
+        ax.set_xticks(range(len(points)), [f"{commit}\n{when:%m-%d\n%H:%M}" for when, commit, _ in points], fontsize=6)
         ax.set(yscale="log", ylabel="times faster", title=title)
-        ax.yaxis.set_major_formatter("{x:g}")
-        ax.yaxis.set_minor_formatter("")
+        ax.set_ylim(top=max(2.2, ax.get_ylim()[1]))  # so that one label at least is above 1
+        ax.yaxis.set(major_locator=LogLocator(subs=(1, 2, 5)), major_formatter="{x:g}", minor_locator=NullLocator())
     plt.savefig(picture, metadata={"Date": None})
     plt.close()
     PAGE.write(render(machine, of_benchmarks))

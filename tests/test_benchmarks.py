@@ -67,7 +67,7 @@ def figures(result):
 
 FILES = [
     "speedups", "times", "machine", "startup", "threads", "imports", "memory", "prediction", "load", "sweep", "bfloat16",
-    "ranks",
+    "ranks", "history",
 ]  # fmt: skip
 
 
@@ -399,3 +399,15 @@ def test_every_case_of_the_comparison_runs_and_its_digest_tells_bits_apart(suite
     assert len(digests) > 40
     zero, other = np.zeros(2), np.nextafter(np.zeros(2), 1)
     assert len({cases.digest([a]) for a in (zero, other, -zero, zero.astype(np.float32), zero[:1])}) == 5
+
+
+def test_the_history_is_what_the_results_say(suite):
+    history = importlib.import_module("history")
+    machine, of_benchmarks = history.figures()
+    assert {*of_benchmarks} == {*history.TITLES}
+    assert min(map(len, of_benchmarks.values())) >= 10
+    assert all(math.isfinite(ratio) for points in of_benchmarks.values() for _, _, ratio in points)
+    assert not history.PAGE.difference(history.render(machine, of_benchmarks), "results/")
+    picture = history.PICTURE.read_text()
+    for commit in history.milestones():
+        assert f">{commit}<" in picture, commit
