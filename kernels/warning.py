@@ -24,5 +24,5 @@ def warn_user(message: str, category: type[Warning] = UserWarning) -> None:
         frame = frame.f_back
     there = frame.f_globals
     registry = there.setdefault("__warningregistry__", {})
-    place = frame.f_code.co_filename, frame.f_lineno, there.get("__name__")
+    place = frame.f_code.co_filename, frame.f_lineno, there.get("__name__") or "<string>"  # None would be silent
     warnings.warn_explicit(message, category, *place, registry)

@@ -1,6 +1,7 @@
 """The manual: the Python of every page runs, its links lead somewhere, and the pages name every public thing."""
 
 import re
+import runpy
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,7 @@ from fastclf import cli, datasets, plots
 
 DOCS = Path(__file__).parents[1] / "docs"
 PAGES = sorted(DOCS.glob("*.md"))
+EXAMPLES = sorted((DOCS / "gallery").glob("plot_*.py"))
 #: Python that stands for itself: neither marked ``notest`` nor a script for several processes, which test_ranks runs.
 BLOCK = re.compile(r"^```python\n(.*?)^```", re.MULTILINE | re.DOTALL)
 WITH_PYTHON = [page for page in PAGES if BLOCK.search(page.read_text()) and page.name != "distributed.md"]
@@ -21,7 +23,7 @@ def by_name(page):
     return page.stem
 
 
-@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+@pytest.mark.filterwarnings("error::sklearn.exceptions.ConvergenceWarning")
 @pytest.mark.parametrize("page", WITH_PYTHON, ids=by_name)
 def test_the_python_of_a_page_runs(page, tmp_path, monkeypatch):
     pytest.importorskip("torch", exc_type=ImportError)  # a part of some
@@ -30,6 +32,16 @@ def test_the_python_of_a_page_runs(page, tmp_path, monkeypatch):
     for block in BLOCK.findall(page.read_text()):
         exec(block, names)
     assert len(names) > 1
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.filterwarnings("ignore:.*non-interactive:UserWarning")
+@pytest.mark.parametrize("example", EXAMPLES, ids=by_name)
+def test_an_example_of_the_gallery_runs_without_a_warning(example, tmp_path, monkeypatch):
+    plt = pytest.importorskip("matplotlib.pyplot")
+    monkeypatch.chdir(tmp_path)
+    runpy.run_path(str(example))
+    plt.close("all")
 
 
 def test_every_page_with_python_is_known():

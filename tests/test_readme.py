@@ -9,7 +9,7 @@ import pytest
 README = Path(__file__).parents[1] / "README.md"
 
 
-@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+@pytest.mark.filterwarnings("error::sklearn.exceptions.ConvergenceWarning")
 @pytest.mark.skipif(not README.exists(), reason="the README is in the repository alone")
 def test_the_readmes_python_runs(capsys, tmp_path, monkeypatch):
     pytest.importorskip("torch", exc_type=ImportError)  # a part of it

@@ -14,7 +14,9 @@ from fastclf.plots import DecisionBoundary
 X, y = make_moons(400, noise=0.2, random_state=0)
 models = {"linear": FastLinearClassifier(random_state=0)}
 for units in (4, 16, 64):
-    models[f"{units} hidden units"] = FastMLPClassifier((units,), max_iter=500, learning_rate_init=0.01, random_state=0)
+    models[f"{units} hidden units"] = FastMLPClassifier(
+        (units,), max_iter=1000, learning_rate_init=0.03, random_state=0
+    )
 
 figure, axes = plt.subplots(1, 4, figsize=(14, 3.6), layout="constrained")
 for ax, (name, model) in zip(axes, models.items()):

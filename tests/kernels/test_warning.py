@@ -49,6 +49,12 @@ def test_a_thread_of_ours_has_no_such_line():
     assert [w.filename for w in caught] == ["fastclf"]
 
 
+def test_a_line_in_a_namespace_without_a_name_warns():
+    """``exec(code, {})``: Python drops warnings whose module is None."""
+    with pytest.warns(RuntimeWarning, match="careful"):
+        exec("careful()", {"careful": careful})
+
+
 def test_one_line_warns_once_by_default():
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("default")
