@@ -1,5 +1,7 @@
 """The notebook runs from top to bottom in a new kernel, and what is stored of it is such a run."""
 
+import ast
+import inspect
 import json
 import os
 import re
@@ -28,6 +30,9 @@ SECTIONS = {
     "exercises": "10. Exercises",
     "further": "11. Where to go on",
 }
+
+#: How a solution is kept from eyes that have not tried yet, in Jupyter and in the manual.
+FOLDED = {"jupyter": {"outputs_hidden": True, "source_hidden": True}, "tags": ["hide-cell"]}
 
 #: A path from the root or from somebody's home, as they stand in text: "/home/…", "C:\\Users\\…", "~/…".
 ABSOLUTE_PATH = re.compile(r"(?<![\w)}\]/.])(?:~?/\w[\w.-]*/|~/\w|[A-Za-z]:\\\w)")
@@ -79,6 +84,10 @@ def texts(notebook):
     yield json.dumps(notebook.metadata)
 
 
+def is_solution(cell):
+    return cell.id.startswith("exercises-")
+
+
 def kinds_of_output(cell):
     """What a cell shows, without the numbers in it, which differ from machine to machine."""
     printed = "".join(o.text for o in cell.outputs if o.output_type == "stream" and o.name == "stdout")
@@ -125,7 +134,39 @@ def test_the_file_is_small_and_clean(stored):
     ids = [cell.id for cell in stored.cells]
     assert all(re.fullmatch(r"[a-z]+(-[a-z]+)*", name) for name in ids), ids
     assert len(set(ids)) == len(ids)
-    assert [cell.metadata for cell in stored.cells] == [{}] * len(ids)  # no times, nor what an editor remembers
+    # no times, nor what an editor remembers
+    assert [cell.metadata for cell in stored.cells] == [FOLDED if is_solution(cell) else {} for cell in stored.cells]
+
+
+def test_every_exercise_has_a_solution_that_is_folded(stored):
+    [exercises] = [cell.source for cell in stored.cells if cell.id == "exercises"]
+    asked = re.findall(r"^(\d+\. )\*\*(.*?)\.\*\*", exercises, re.MULTILINE)
+    answered = [cell.source.partition("\n")[0] for cell in stored.cells if is_solution(cell)]
+    assert len(asked) >= 9
+    assert answered == [f"# {number}{name}" for number, name in asked]
+
+
+def test_it_imports_public_names_alone(stored):
+    modules = set()
+    for node in (node for cell in code(stored) for node in ast.walk(ast.parse(cell.source))):
+        if isinstance(node, ast.ImportFrom):
+            modules.add(node.module)
+        elif isinstance(node, ast.Import):
+            modules.update(alias.name for alias in node.names)
+    ours = {module for module in modules if module.partition(".")[0] == "fastclf"}
+    assert ours == {"fastclf", "fastclf.plots"}
+
+
+def test_a_bar_in_a_notebook_is_a_widget(execute):
+    pytest.importorskip("ipywidgets")
+    source = """
+    import numpy as np, fastclf
+    fastclf.MLPClassifier(3, 4, 2).train(np.ones((3, 9)), np.arange(9) % 2, 7, verbose="bar")
+    """
+    [cell] = execute(nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(inspect.cleandoc(source))])).cells
+    shown = [output.data for output in cell.outputs if output.output_type == "display_data"]
+    assert any("application/vnd.jupyter.widget-view+json" in data for data in shown)
+    assert "IProgress" not in "".join(output.get("text", "") for output in cell.outputs)
 
 
 @pytest.mark.parametrize("path", ["/home/me/fastclf", 'File "/usr/lib/x.py"', r"C:\Users\me", "~/fastclf", "(/tmp/x)"])
