@@ -12,7 +12,7 @@ release = version = importlib.metadata.version("fastclf")
 copyright = author
 
 extensions = [
-    "sphinx.ext.autodoc", "sphinx.ext.autosummary", "sphinx.ext.mathjax", "numpydoc", "myst_nb",
+    "sphinx.ext.autodoc", "sphinx.ext.autosummary", "sphinx-mathjax-offline", "numpydoc", "myst_nb",
     "sphinx_gallery.gen_gallery",
 ]  # fmt: skip
 templates_path = ["_templates"]
@@ -28,7 +28,7 @@ html_sidebars = {"*": []}  # pages without pages below them
 html_show_sourcelink = False
 
 # Pages are Markdown. The notebook is shown as it was executed: the tests execute it.
-myst_enable_extensions = ["colon_fence"]
+myst_enable_extensions = ["colon_fence", "dollarmath"]
 myst_heading_anchors = 3
 nb_execution_mode = "off"
 
