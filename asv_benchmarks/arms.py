@@ -418,7 +418,8 @@ def estimator(p: Problem, ours: bool, **how) -> Arm:
         model = kind(p.hidden, n_iter_no_change=math.inf, random_state=0, **how)
     else:
         kind = FastLinearClassifier if ours else SGDClassifier
-        model = kind(loss="log_loss", learning_rate="constant", tol=None, shuffle=False)
+        # scikit-learn had no default for eta0 before 1.9
+        model = kind(loss="log_loss", learning_rate="constant", eta0=0.01, tol=None, shuffle=False)
 
     def train(passes):
         with warnings.catch_warnings():

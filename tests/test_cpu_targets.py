@@ -80,7 +80,7 @@ def everything_agrees(tests, target):
         in_bytes, in_numbers = (fastclf.FastMLPClassifier(max_iter=1, random_state=0, scale=1.0) for _ in range(2))
         same = in_bytes.fit(raw, y).coefs_[0] - in_numbers.fit(raw.astype(np.float32), y).coefs_[0]
         assert np.abs(same).max() < 1e-5
-        how = {"max_iter": 2, "tol": None, "shuffle": False, "learning_rate": "constant"}
+        how = {"max_iter": 2, "tol": None, "shuffle": False, "learning_rate": "constant", "eta0": 0.01}
         for data in (X, sparse.csr_matrix(X)):
             for penalty in (None, "l2", "l1"):
                 for average in (False,) if penalty == "l1" else (False, True):

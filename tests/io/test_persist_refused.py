@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from safetensors import SafetensorError
 from safetensors.numpy import load as tensors_of
 from safetensors.numpy import save as packed
 
@@ -329,7 +330,6 @@ FALSE_TENSORS = [
     ("mlp", "fitted.classes_", np.array([0, 2, 1]), "classes_ must be sorted"),
     ("mlp", "fitted.classes_", np.array([0, 1, 1]), "classes_ must be sorted"),
     ("mlp", "fitted.classes_", np.array([0, 1, np.nan]), "classes_ must be finite"),
-    ("mlp", "fitted.classes_", np.arange(3).astype(np.complex64), "fitted.classes_ must be real numbers, got complex64"),
     ("mlp", "fitted.classes_", np.arange(3).reshape(3, 1), "classes_ must be an array of at least 1"),
     ("mlp", "fitted.layers.0.weight", np.ones((4, N + 1)), "n_features_in_ must be 7"),
     ("mlp", "fitted.layers.2.weight", np.ones((3, 4)), "layer 2 must take the 3 outputs of the one below, not 4"),
@@ -346,6 +346,16 @@ def test_false_tensors(name, tensor, value, message, files, path):
     if value is None:
         del changed[tensor]
     refused(path, signed(document, changed), message)
+
+
+def test_complex_numbers(files, path):
+    _, document, tensors = files["mlp"]
+    changed = {**tensors, "fitted.classes_": np.arange(3).astype(np.complex64)}
+    try:
+        content = signed(document, changed)
+    except SafetensorError as error:
+        pytest.skip(f"this safetensors writes no complex numbers: {error}")
+    refused(path, content, "fitted.classes_ must be real numbers, got complex64")
 
 
 def test_a_deep_network_whose_hidden_layers_differ(files, path):

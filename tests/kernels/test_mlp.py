@@ -345,7 +345,7 @@ def test_the_first_of_equal_classes_wins(c, dtype):
     model, X, results = Model((4, c), dtype), problem(50, 4, c, dtype).X, results_of(50, c, dtype)
     model.network.params[:] = 0
     model.trainer(X).evaluate(FORWARD, np.arange(50), 50, results)
-    np.testing.assert_array_equal(results.outputs, np.full((50, c), dtype.type(1) / c))
+    np.testing.assert_array_equal(results.outputs, np.full((50, c), dtype.type(1) / dtype.type(c)))
     assert not results.winners.any()
     model.network.biases[0][[1, c - 1]] = 1
     model.trainer(X).evaluate(FORWARD, np.arange(50), 50, results)
