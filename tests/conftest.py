@@ -5,7 +5,9 @@ import importlib
 import importlib.util
 import os
 import re
+import signal
 import sys
+import threading
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +17,10 @@ from fastclf.engine import threads
 
 from . import image_sets
 from .helpers import DTYPES
+
+# A shell gives a job in the background processes that ignore Ctrl-C, and so do their children: several tests press it.
+if signal.getsignal(signal.SIGINT) == signal.SIG_IGN and threading.current_thread() is threading.main_thread():
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 if os.environ.get("FASTCLF_GUARDED"):
     from . import guards
