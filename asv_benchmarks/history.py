@@ -68,11 +68,10 @@ def figures() -> tuple[str, dict[str, list[Point]]]:
         when = datetime.datetime.fromtimestamp(result.date / 1000, datetime.timezone.utc)
         for name in result.get_all_result_keys():
             value = result.get_result_value(name, [])[0]
-            if (
-                name.startswith(SUITE) and value is not None and not math.isnan(value)
-            ):  # a commit may lack what is measured
-                of_machine = of_machines.setdefault(path.parent.name, {})
-                of_machine.setdefault(name.removeprefix(SUITE), []).append((when, result.commit_hash[:7], value))
+            if not name.startswith(SUITE) or value is None or math.isnan(value):
+                continue  # a commit may lack what is measured
+            of_machine = of_machines.setdefault(path.parent.name, {})
+            of_machine.setdefault(name.removeprefix(SUITE), []).append((when, result.commit_hash[:7], value))
     if not of_machines:
         sys.exit(f"{RESULTS} has no figures of {SUITE}*: run --measure")
     machine = max(of_machines, key=lambda name: max(map(len, of_machines[name].values())))
