@@ -121,7 +121,7 @@ class DecisionBoundary:
                 chosen = self.X[self.y == self.classes[k]]
                 ax.scatter(*chosen.T, **styled(PathCollection, scatter, color=colour(k), label=name, **style))
             beside = {"loc": "upper left", "bbox_to_anchor": (1, 1)} if n_classes > _CLASSES_INSIDE else {}
-            ax.legend(title="class", **beside)
+            ax.legend(title="class", **({"loc": "upper right"} | beside))
         self.ax_, self.figure_ = ax, ax.figure
         return self
 

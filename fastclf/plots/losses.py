@@ -106,7 +106,7 @@ class LossCurveDisplay:
         ax.grid(alpha=0.25)
         open_sides(ax)
         if legend and any(self.curves):
-            ax.legend(frameon=False)
+            ax.legend(frameon=False, loc="upper right")  # where a falling curve is not; "best" looks at every epoch
         self.ax_, self.figure_ = ax, ax.figure
         return self
 

@@ -69,7 +69,9 @@ def write_page(report: Report, stages: Sequence[Stage], rows: Sequence[Row], run
     for ax in axes[len(rows) :]:
         ax.set_axis_off()
     handles, labels = axes[0].get_legend_handles_labels()
-    axes[-1].legend(handles, labels, loc="center" if len(rows) < len(axes) else "best", frameon=False, fontsize=12)
+    axes[-1].legend(
+        handles, labels, loc="center" if len(rows) < len(axes) else "upper right", frameon=False, fontsize=12
+    )
     save(fig, "loss_curves", "Loss by epoch: the two runs lie on each other")
 
     points = stages[0].problem
