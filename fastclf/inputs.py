@@ -240,9 +240,9 @@ def fits(X: Any, dtype: np.dtype, n_features: int) -> bool:
 
 def as_stored(X: Any, dtype: np.dtype, n_features: int) -> np.ndarray | None:
     """X if it ``fits``, or a copy of it that does if it only lies in another order, such as a table's columns; else None."""
-    if not _is_matrix(X, dtype, n_features):
-        return None
-    return X if X.flags.c_contiguous and X.flags.aligned else np.array(X, order="C")
+    if fits(X, dtype, n_features):
+        return X
+    return np.array(X, order="C") if _is_matrix(X, dtype, n_features) else None
 
 
 def _is_matrix(X: Any, dtype: np.dtype, n_features: int) -> bool:

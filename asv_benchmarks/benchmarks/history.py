@@ -9,6 +9,7 @@ import os
 import statistics
 import time
 import warnings
+from functools import partial
 
 import numpy as np
 
@@ -25,35 +26,20 @@ def data(m, n, c, dtype=np.float64):
     return rng.random((m, n)).astype(dtype), rng.integers(0, c, m)
 
 
-def lab(name, *arguments, m=160, n=3, c=4):
-    """A pair of the lab: plain NumPy, and fastclf."""
+def over_numpy(train, *shape):
+    """A pair of the lab: ``train(lab, X, y)`` on fastclf, and in plain NumPy."""
 
-    def arm(module):
-        X, y = data(m, n, c)
-        call = getattr(importlib.import_module(module), name)
-        return lambda: call(X, np.eye(c)[y], *arguments, multiclass=True)
+    def pair():
+        X, y = data(*shape)
+        return [partial(train, importlib.import_module(lab), X, y) for lab in ("fastclf", "fastclf.reference")]
 
-    return lambda: (arm("fastclf"), arm("fastclf.reference"))
-
-
-def image():
-    X, y = data(1000, 768, 10, np.float32)
-
-    def arm(module):
-        of = importlib.import_module(module)
-        return lambda: of.train(of.ImageLinearClassifier(768, 10), X, y, EPOCHS, 0.1)
-
-    return arm("fastclf"), arm("fastclf.reference")
+    return pair
 
 
-def mlp():
-    X, y = data(200, 64, 10)
-
-    def arm(module):
-        of = importlib.import_module(module)
-        return lambda: of.MLPClassifier(64, 32, 10).train(X.T, y, 10 * EPOCHS, 0.1)
-
-    return arm("fastclf"), arm("fastclf.reference")
+def linear(iterations, batch):
+    return over_numpy(
+        lambda lab, X, y: lab.train_model(X, np.eye(4)[y], 0.1, iterations, batch, multiclass=True), 160, 3, 4
+    )
 
 
 def digits():
@@ -92,10 +78,14 @@ def prediction():
 
 
 PAIRS = {
-    "train_model_batch": lab("train_model", 0.1, 50 * EPOCHS, True),
-    "train_model_sgd": lab("train_model", 0.1, 10 * EPOCHS, False),
-    "image_linear": image,
-    "mlp_of_the_lab": mlp,
+    "train_model_batch": linear(50 * EPOCHS, True),
+    "train_model_sgd": linear(10 * EPOCHS, False),
+    "image_linear": over_numpy(
+        lambda lab, X, y: lab.train(lab.ImageLinearClassifier(768, 10), X, y, EPOCHS, 0.1), 1000, 768, 10, np.float32
+    ),
+    "mlp_of_the_lab": over_numpy(
+        lambda lab, X, y: lab.MLPClassifier(64, 32, 10).train(X.T, y, 10 * EPOCHS, 0.1), 200, 64, 10
+    ),
     "mlp_digits": estimator("FastMLPClassifier", "sklearn.neural_network", "MLPClassifier", max_iter=10),
     "mlp_images": estimator("FastMLPClassifier", "sklearn.neural_network", "MLPClassifier", images, max_iter=3),
     "linear_digits": estimator("FastLinearClassifier", "sklearn.linear_model", "SGDClassifier", max_iter=5, tol=None),

@@ -288,11 +288,9 @@ def _draw(report: Any, model: Any, data: Dataset, y: NDArray[Any]) -> None:
 
     with _without_names():
         predictions = model.predict(data.X)
-    defaults = type(model)().get_params()
-    chosen = {name: value for name, value in model.get_params().items() if value != defaults[name]}
     facts = {
         "data": f"{data.name}: {_counted(len(y), 'sample')}, {_counted(data.X.shape[1], 'feature')}",
-        "model": f"{type(model).__name__}({', '.join(f'{name}={value!r}' for name, value in chosen.items())})",
+        "model": " ".join(repr(model).split()),
         "epochs": f"{model.n_iter_:,}",
         "accuracy on all samples": f"{np.mean(predictions == y):.2%}",
     }

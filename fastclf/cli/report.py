@@ -54,6 +54,10 @@ _DPI = 140
 _WIDE = 10  # inches, from which a picture is not made smaller than it can be read: it scrolls
 
 
+def _line(cells: Sequence[str], tag: str, state: str = "") -> str:
+    return f"<tr{state}>" + "".join(f"<{tag}>{html.escape(cell)}</{tag}>" for cell in cells) + "</tr>"
+
+
 class Report:
     """An HTML page under construction; its parts appear in the order in which they are added.
 
@@ -78,13 +82,9 @@ class Report:
 
     def table(self, head: Sequence[str], rows: Iterable[Sequence[str]], failed: Sequence[bool] = ()) -> None:
         """Add a table; row i is highlighted if ``failed[i]`` is true."""
-
-        def line(cells: Sequence[str], tag: str, state: str = "") -> str:
-            return f"<tr{state}>" + "".join(f"<{tag}>{html.escape(cell)}</{tag}>" for cell in cells) + "</tr>"
-
         marks = [' class="failed"' if mark else "" for mark in failed]
-        body = [line(row, "td", marks[i] if i < len(marks) else "") for i, row in enumerate(rows)]
-        self._parts.append("\n".join(['<div class="scroll"><table>', line(head, "th"), *body, "</table></div>"]))
+        body = [_line(row, "td", marks[i] if i < len(marks) else "") for i, row in enumerate(rows)]
+        self._parts.append("\n".join(['<div class="scroll"><table>', _line(head, "th"), *body, "</table></div>"]))
 
     def facts(self, facts: dict[str, str]) -> None:
         """Add a table of facts by their names, with the date, the versions and the command."""
@@ -94,7 +94,7 @@ class Report:
         program = Path(sys.argv[0]).name
         command = shlex.join(["fastclf" if program == "__main__.py" else program, *sys.argv[1:]])
         facts = facts | {"date": f"{datetime.now():%Y-%m-%d %H:%M}", "versions": versions, "command": command}
-        rows = (f"<tr><td>{html.escape(name)}</td><td>{html.escape(fact)}</td></tr>" for name, fact in facts.items())
+        rows = (_line(fact, "td") for fact in facts.items())
         self._parts.append("\n".join(['<div class="scroll"><table class="facts">', *rows, "</table></div>"]))
 
     @staticmethod
