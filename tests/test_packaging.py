@@ -28,7 +28,7 @@ def test_the_sdist_has_every_file(tmp_path):
             name for name in folders if name not in NOT_SOURCES and (name == ".ci" or not name.startswith("."))
         ]
         if Path(folder) == ROOT / "docs":  # what Sphinx has made
-            folders[:] = {*folders} - {"examples", "reference"}
+            folders[:] = {*folders} - {"examples", "jupyter_execute", "reference"}
             names = {*names} - {"sg_execution_times.rst"}
         names = [name for name in names if name in HIDDEN or not name.startswith(".")]
         files += [Path(folder, name).relative_to(ROOT) for name in names if not name.endswith(".pyc")]

@@ -3,6 +3,7 @@
 import csv
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -243,6 +244,25 @@ def test_reports(capsys):
             assert f'src="{name}.png"' in page
             assert open(f"report/{name}.png", "rb").read().startswith(b"\x89PNG")  # noqa: SIM115
         assert "report/index.html" in capsys.readouterr().out.replace(os.sep, "/")
+
+
+@pytest.mark.filterwarnings("error:::matplotlib")
+def test_a_report_says_what_it_is_of_and_fits_any_reader():
+    run("train", "digits", "--model", "mlp", "--hidden", 20, "--validation", 0.2, "--epochs", 5, "--quiet",
+        "--save", "m", "--report", "report")  # fmt: skip
+    page = open("report/index.html").read()  # noqa: SIM115
+    facts = dict(re.findall(r"<tr><td>(.*?)</td><td>(.*?)</td></tr>", page))
+    model = fastclf.load("m")
+    assert facts["data"] == "digits: 1,000 samples, 64 features"
+    assert facts["model"].startswith("FastMLPClassifier(")
+    assert "hidden_layer_sizes=[20]" in facts["model"]
+    assert f"{max(model.validation_scores_):.2%} at best" in facts["accuracy on the validation samples"]
+    assert f"fastclf {fastclf.__version__}" in facts["versions"]
+    assert {*facts} >= {"accuracy on all samples", "epochs", "date", "command"}
+    assert 'content="width=device-width' in page
+    for rule in ("prefers-color-scheme: dark", "@media print", "color-scheme: light dark"):
+        assert rule in page
+    assert page.count("<table") + page.count("<img") == page.count('<div class="scroll">')
 
 
 def test_a_progress_bar_shows_loss_and_samples(capsys):
